@@ -1,0 +1,33 @@
+# Every recipe is one plain command; CONTRIBUTING.md lists them too.
+.PHONY: setup demo test check sim e2e bench docs run quick
+PY := .venv/bin/python
+
+setup:            ## make .venv and install what is needed; safe to run twice
+	@scripts/setup
+
+demo: setup       ## three nodes on this machine talk; Ctrl-C ends it
+	@.venv/bin/p2phouse demo $(ARGS)
+
+test: setup       ## every tier that this machine can run
+	@scripts/test
+
+check:            ## format, lint, types, import rules
+	@scripts/check
+
+quick:            ## the tests that take seconds
+	@$(PY) -m pytest -q -m "not e2e and not slow"
+
+sim:              ## worlds of many nodes, seeded
+	@$(PY) -m pytest -q tests/sim
+
+e2e:              ## real processes, sockets, namespaces
+	@$(PY) -m pytest -q -m e2e
+
+bench:            ## measure, write bench/results
+	@$(PY) -m bench
+
+docs:             ## regenerate what the documents take from the code
+	@$(PY) -m pytest -q tests/test_docs.py
+
+run:              ## a node for you
+	@.venv/bin/p2phouse up $(ARGS)

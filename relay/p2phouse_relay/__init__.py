@@ -1,0 +1,1 @@
+"""The volunteer relay: a daemon of its own that stands on p2phouse, never the other way round."""
