@@ -1,0 +1,100 @@
+"""Network addresses as the records carry them: binary multiaddrs of TCP over IPv4 or IPv6.
+
+A multiaddr is a run of (protocol code, value); we write and read exactly /ip4|ip6/A/tcp/N and pass
+over every other kind, so that a record made by a later version does no harm.
+Spec: https://github.com/multiformats/multiaddr, protocols.csv (ip4 4, ip6 41, tcp 6).
+"""
+
+import ipaddress
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import ifaddr
+
+IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
+IPNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+ADDR_BYTES_MAX: Final = 64
+_IP4, _TCP, _IP6 = b"\x04", b"\x06", b"\x29"
+_LOOPBACK: Final = ipaddress.ip_network("127.0.0.0/8")
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where a node listens for libp2p, and on the same number for hello."""
+
+    ip: IPAddress
+    port: int
+
+    def __str__(self) -> str:
+        return f"/ip{self.ip.version}/{self.ip}/tcp/{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class Interface:
+    """One address of this machine and the network it is attached to."""
+
+    ip: ipaddress.IPv4Address
+    network: ipaddress.IPv4Network
+
+    @property
+    def is_private(self) -> bool:
+        """A LAN: what RFC 1918 or RFC 3927 set aside, loopback excepted."""
+        return (self.ip.is_private or self.ip.is_link_local) and not self.ip.is_loopback
+
+
+def pack(address: Address) -> bytes:
+    code = _IP4 if address.ip.version == 4 else _IP6
+    return code + address.ip.packed + _TCP + address.port.to_bytes(2, "big")
+
+
+def unpack(data: bytes) -> Address | None:
+    """None for any multiaddr but TCP over IP, and for addresses nobody can be dialled at."""
+    for code, size in ((_IP4, 4), (_IP6, 16)):
+        if len(data) == size + 4 and data[:1] == code and data[size + 1 : size + 2] == _TCP:
+            ip = ipaddress.ip_address(data[1 : size + 1])
+            port = int.from_bytes(data[-2:], "big")
+            if port == 0 or ip.is_unspecified or ip.is_multicast:
+                return None
+            return Address(ip, port)
+    return None
+
+
+def unpack_all(addrs: Iterable[bytes]) -> list[Address]:
+    """Those we can dial, in order, each once."""
+    return list(dict.fromkeys(address for address in map(unpack, addrs) if address is not None))
+
+
+def interfaces() -> list[Interface]:
+    """The IPv4 addresses of this machine, loopback first.
+
+    IPv6 addresses are dialled when told but not listened on: nothing here was measured on them.
+    """
+    found = {
+        ipaddress.IPv4Interface(f"{ip.ip}/{ip.network_prefix}")
+        for adapter in ifaddr.get_adapters()
+        for ip in adapter.ips
+        if isinstance(ip.ip, str)
+    }
+    ordered = sorted(found, key=lambda interface: (not interface.ip.is_loopback, interface.ip))
+    return [Interface(interface.ip, interface.network) for interface in ordered]
+
+
+def attached_networks() -> list[IPNetwork]:
+    return [interface.network for interface in interfaces()]
+
+
+def is_attached(ip: IPAddress, networks: Iterable[IPNetwork]) -> bool:
+    """Whether `ip` lies on one of these networks, without a router between."""
+    return any(ip.version == network.version and ip in network for network in networks)
+
+
+def rank(addresses: Iterable[Address], networks: Sequence[IPNetwork]) -> list[Address]:
+    """Best first: this machine, an attached network, anything else; IPv4 before IPv6."""
+
+    def key(address: Address) -> tuple[bool, bool, int]:
+        local = address.ip.is_loopback
+        return (not local, not is_attached(address.ip, networks), address.ip.version)
+
+    return sorted(dict.fromkeys(addresses), key=key)

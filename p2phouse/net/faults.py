@@ -1,0 +1,57 @@
+"""Bad input from the network: counted by name, logged once a name, and its sender cut at last.
+
+Nothing a stranger sends may fill a disk with log lines, so a name is logged when first seen and
+at each power of ten; the counts are for tests, `stats` and the curious.
+"""
+
+import logging
+from collections import Counter, OrderedDict
+from typing import Final
+
+from p2phouse.vocabulary import DeviceKey, key_short
+
+log = logging.getLogger(__name__)
+
+BAD_A_MINUTE_MAX: Final = 100  # an honest peer with a fault of ours sends a handful
+BAN_S: Final = 600.0
+OFFENDERS_MAX: Final = 1_024  # remembered; the longest silent is forgotten first
+
+
+class Faults:
+    """Counters by name, and each peer's bad input of the last minute."""
+
+    def __init__(self) -> None:
+        self.counters: Counter[str] = Counter()
+        self._bad: OrderedDict[DeviceKey, tuple[float, int]] = OrderedDict()
+        self._banned_until: OrderedDict[DeviceKey, float] = OrderedDict()
+
+    def count(self, name: str, detail: object = "", *, dev: DeviceKey | None = None) -> None:
+        """One bad thing called `name`. detail: for the log; never an address, a key or content."""
+        self.counters[name] += 1
+        seen = self.counters[name]
+        if seen in (1, 10, 100, 1_000) or seen % 10_000 == 0:
+            peer = key_short(dev) if dev else "-"
+            log.warning(
+                "bad_input kind=%s count=%d peer=%s detail=%r", name, seen, peer, str(detail)[:120]
+            )
+
+    def blame(self, now_mono: float, dev: DeviceKey) -> bool:
+        """Books one piece of bad input to a proved peer; True if it is now banned."""
+        since, count = self._bad.pop(dev, (now_mono, 0))
+        if now_mono - since > 60.0:
+            since, count = now_mono, 0
+        self._bad[dev] = (since, count + 1)
+        while len(self._bad) > OFFENDERS_MAX:
+            self._bad.popitem(last=False)
+        if count + 1 < BAD_A_MINUTE_MAX:
+            return False
+        del self._bad[dev]
+        self._banned_until[dev] = now_mono + BAN_S
+        while len(self._banned_until) > OFFENDERS_MAX:
+            self._banned_until.popitem(last=False)
+        log.warning("peer_banned peer=%s seconds=%d", key_short(dev), BAN_S)
+        return True
+
+    def is_banned(self, now_mono: float, dev: DeviceKey) -> bool:
+        until = self._banned_until.get(dev)
+        return until is not None and now_mono < until

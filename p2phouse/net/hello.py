@@ -1,0 +1,189 @@
+"""hello: who listens at this address, before libp2p is dialled (noise needs the PeerId first).
+
+A request is a nonce of 64 bytes, padded with zeros to exactly 512; the reply is a signed record
+with that nonce, at most 512 bytes, so a forged source address gains nothing by being answered.
+The core below builds and checks bytes; `HelloSocket` is its thin edge on one UDP socket.
+"""
+
+import ipaddress
+import logging
+from collections.abc import Callable
+from typing import Final
+
+import nacl.signing
+import trio
+
+from p2phouse.errors import PeerError, UserError
+from p2phouse.net.faults import Faults
+from p2phouse.net.rates import Buckets, TokenBucket
+from p2phouse.record import envelope
+from p2phouse.record.types import Hello
+from p2phouse.vocabulary import DeviceKey, Entropy, Now
+
+log = logging.getLogger(__name__)
+
+NONCE_BYTES: Final = 64
+REQUEST_BYTES: Final = 512
+REPLY_BYTES_MAX: Final = 512
+TRIES: Final = 3
+TRY_S: Final = 0.5
+ADDRS_MAX: Final = 4
+# One signature is 0.1 ms; a class of 30 behind one address asks three times each in a second.
+ANSWERS_A_SECOND: Final = 20.0
+ANSWERS_BURST: Final = 90.0
+ALL_ANSWERS_A_SECOND: Final = 200.0
+SOURCES_MAX: Final = 1_024
+
+VERSIONS: Final = (1, 1)
+"""The protocol versions this node speaks, first and last."""
+
+
+class WrongReply(PeerError):
+    """A hello came back that answers another question."""
+
+
+class NobodyAnswers(UserError):
+    """Nobody answered at {host}:{port}. Is p2phouse running there, in the same network?
+    Its `p2phouse id show` prints what to type; a firewall may block UDP port {port}."""
+
+
+class NoSuchHost(UserError):
+    """No address is known for "{host}". Check the spelling, or type the number itself."""
+
+
+class VersionsApart(UserError):
+    """That node speaks version {theirs} of the protocol and this one version {ours}.
+    Update p2phouse on {older}."""
+
+
+def request(entropy: Entropy) -> tuple[bytes, bytes]:
+    """A new request: its nonce and the datagram."""
+    nonce = entropy(NONCE_BYTES)
+    return nonce, nonce.ljust(REQUEST_BYTES, b"\x00")
+
+
+def reply(
+    datagram: bytes, key: nacl.signing.SigningKey, dev: DeviceKey, addrs: tuple[bytes, ...]
+) -> bytes | None:
+    """The answer to a request; None for anything that is none, which gets no answer."""
+    if len(datagram) != REQUEST_BYTES or any(datagram[NONCE_BYTES:]):
+        return None
+    hello = Hello(nonce=datagram[:NONCE_BYTES], versions=VERSIONS, dev=dev, addrs=addrs[:ADDRS_MAX])
+    data = envelope.sign(hello, key).data
+    assert len(data) <= REPLY_BYTES_MAX
+    return data
+
+
+def check(datagram: bytes, nonce: bytes) -> Hello:
+    """A reply, read and proved to answer `nonce`. Raises PeerError."""
+    if len(datagram) > REPLY_BYTES_MAX:
+        raise WrongReply
+    hello = envelope.read(datagram, Hello).record
+    # Security: the nonce makes a reply fresh; without it anybody could replay an old one from an
+    # address where that device is no more.
+    if hello.nonce != nonce:
+        raise WrongReply
+    return hello
+
+
+def check_versions(hello: Hello) -> None:
+    """Raises VersionsApart if the two ranges do not meet."""
+    first, last = hello.versions
+    if first <= VERSIONS[1] and VERSIONS[0] <= last:
+        return
+    older = "this machine" if first > VERSIONS[1] else "the other machine"
+    raise VersionsApart(theirs=_range(first, last), ours=_range(*VERSIONS), older=older)
+
+
+def _range(first: int, last: int) -> str:
+    return str(first) if first == last else f"{first} to {last}"
+
+
+class HelloAnswerer:
+    """Answers requests on one or many sockets, within what each source and all may ask."""
+
+    def __init__(
+        self,
+        key: nacl.signing.SigningKey,
+        *,
+        addrs: Callable[[], list[bytes]],
+        clock: Callable[[], Now],
+        faults: Faults,
+    ) -> None:
+        self._key = key
+        self._dev = DeviceKey(bytes(key.verify_key))
+        self._addrs = addrs
+        self._clock = clock
+        self._faults = faults
+        self._sources = Buckets(ANSWERS_A_SECOND, ANSWERS_BURST, SOURCES_MAX)
+        self._all = TokenBucket(ALL_ANSWERS_A_SECOND, ALL_ANSWERS_A_SECOND)
+
+    def answer(
+        self, datagram: bytes, source: str, *, addrs: list[bytes] | None = None
+    ) -> bytes | None:
+        """The reply for a source, or None: silence is all that a stranger's noise gets."""
+        now = self._clock().mono
+        if len(datagram) != REQUEST_BYTES:
+            self._faults.count("hello_size")
+            return None
+        # Security: UDP sources can be invented, hence the second bucket for all of them together.
+        if not self._sources.take(source, now) or not self._all.take(now):
+            self._faults.count("hello_too_fast")
+            return None
+        told = tuple(self._addrs() if addrs is None else addrs)
+        data = reply(datagram, self._key, self._dev, told)
+        if data is None:
+            self._faults.count("hello_padding")
+        return data
+
+    async def serve_udp(self, socket: trio.socket.SocketType) -> None:
+        """Answers on a bound UDP socket until cancelled, then closes it."""
+        with socket:
+            while True:
+                try:
+                    datagram, source = await socket.recvfrom(REQUEST_BYTES + 1)
+                    data = self.answer(datagram, source[0])
+                    if data is not None:
+                        await socket.sendto(data, source)
+                except OSError as error:
+                    # An ICMP refusal of an earlier reply, or an interface that went away.
+                    self._faults.count("hello_socket", error.strerror or "")
+                    await trio.sleep(0.05)
+
+
+async def ask(
+    host: str, port: int, *, entropy: Entropy, try_s: float = TRY_S, tries: int = TRIES
+) -> tuple[Hello, str]:
+    """Asks whoever listens at host:port; returns the proved answer and the address that gave it.
+
+    Raises NoSuchHost, NobodyAnswers or VersionsApart.
+    """
+    nonce, datagram = request(entropy)
+    try:
+        found = await trio.socket.getaddrinfo(host, port, type=trio.socket.SOCK_DGRAM)
+    except (OSError, UnicodeError) as error:
+        raise NoSuchHost(host=host) from error
+    family, kind, protocol, _, address = found[0]
+    with trio.socket.socket(family, kind, protocol) as socket:
+        for _ in range(tries):
+            with trio.move_on_after(try_s):
+                try:
+                    # Connected, so that the kernel passes on only what comes from that address.
+                    await socket.connect(address)
+                    await socket.send(datagram)
+                    hello = await _proved_reply(socket, nonce)
+                except OSError:
+                    # ICMP says that nothing listens; it may be starting just now.
+                    await trio.sleep_forever()
+                check_versions(hello)
+                return hello, str(ipaddress.ip_address(str(address[0]).partition("%")[0]))
+    raise NobodyAnswers(host=host, port=port)
+
+
+async def _proved_reply(socket: trio.socket.SocketType, nonce: bytes) -> Hello:
+    """Waits for the reply to `nonce`, passing over everything else."""
+    while True:
+        try:
+            return check(await socket.recv(REPLY_BYTES_MAX + 1), nonce)
+        except PeerError as error:
+            log.debug("hello_reply_refused error=%s", error)

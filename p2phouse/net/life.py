@@ -1,0 +1,160 @@
+"""One life of the libp2p host and all that ends with it: gossip, streams, pings.
+
+`network.py` begins another when this one ends. Importing this module imports libp2p.
+"""
+
+import logging
+import math
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+import nacl.signing
+import trio
+
+from p2phouse.errors import LinkError, PeerError
+from p2phouse.net import keepalive, room_links, signalling
+from p2phouse.net.addresses import Address
+from p2phouse.net.events import NetEvent
+from p2phouse.net.faults import Faults
+from p2phouse.net.gossip import Gossip
+from p2phouse.net.hall_exchange import PROTOCOL as HALL
+from p2phouse.net.hall_exchange import HallExchange
+from p2phouse.net.host import Host
+from p2phouse.net.room_links import RoomLinks
+from p2phouse.net.wire import shielded
+from p2phouse.vocabulary import DeviceKey, Now, key_short
+
+if TYPE_CHECKING:
+    from trio_typing import TaskStatus  # trio's own types are hidden behind its stubs
+
+log = logging.getLogger(__name__)
+
+START_S: Final = 10.0  # listening is a matter of milliseconds
+STOP_S: Final = 1.5  # connections close in 0.2 s; what has not ended by then is cancelled
+
+
+class Life:
+    """The host, its gossip and a task for each peer."""
+
+    def __init__(
+        self,
+        device_key: nacl.signing.SigningKey,
+        *,
+        clock: Callable[[], Now],
+        rng: random.Random,
+        faults: Faults,
+        rooms: RoomLinks,
+        hall: HallExchange,
+        check_card: Callable[[bytes], bool],
+        emit: Callable[[NetEvent], Awaitable[None]],
+        heard: Callable[[bytes, DeviceKey], Awaitable[None]],
+        peer_up: Callable[[DeviceKey], None],
+        peer_down: Callable[[DeviceKey], None],
+    ) -> None:
+        self._rng = rng
+        self._rooms = rooms
+        self._hall = hall
+        self._emit = emit
+        self._up = peer_up
+        self._down = peer_down
+        self._pings: dict[DeviceKey, trio.CancelScope] = {}
+        self._nursery: trio.Nursery | None = None
+        self._stop = trio.Event()
+        self._stopped = trio.Event()
+        self.host = Host(
+            device_key,
+            clock=clock,
+            faults=faults,
+            peer_up=self._peer_up,
+            peer_down=self._peer_down,
+        )
+        self.gossip = Gossip(
+            self.host, check_card=check_card, heard=heard, clock=clock, faults=faults
+        )
+
+    @asynccontextmanager
+    async def run(self, addresses: Sequence[Address]) -> AsyncIterator[None]:
+        """Listens and serves while the block runs. Raises CannotListen, or what felled libp2p."""
+        self.host.serve(keepalive.PROTOCOL, keepalive.echo)
+        self.host.serve(HALL, self._hall.answer)
+        self.host.serve(room_links.PROTOCOL, self._rooms.accept)
+        self.host.serve(signalling.PROTOCOL, partial(signalling.answer, emit=self._emit))
+        async with trio.open_nursery() as self._nursery:
+            await self._nursery.start(self._serve, addresses)
+            try:
+                yield
+            finally:
+                self._stop.set()
+                with shielded(STOP_S):
+                    await self._stopped.wait()
+                self._nursery.cancel_scope.cancel()
+
+    async def _serve(
+        self,
+        addresses: Sequence[Address],
+        task_status: "TaskStatus[None]" = trio.TASK_STATUS_IGNORED,
+    ) -> None:
+        """Runs libp2p out of reach of any cancellation but its own.
+
+        Cancelled half-way through closing a connection it forgets the socket, and a message that
+        meets a service already gone ends in "Nursery is closed to new arrivals".
+        """
+        with shielded(START_S) as scope:
+            try:
+                async with self.host.run(addresses), self.gossip.run():
+                    scope.deadline = math.inf
+                    task_status.started()
+                    await self._stop.wait()
+                    scope.deadline = trio.current_time() + STOP_S
+                    await self.host.close()
+            finally:
+                self._stopped.set()
+
+    @property
+    def peer_count(self) -> int:
+        return len(self._pings)
+
+    def start(self, dev: DeviceKey, work: Callable[[], Awaitable[None]]) -> None:
+        """Runs work with a peer in the background; its failure is the peer's, never the host's."""
+        assert self._nursery is not None
+        self._nursery.start_soon(self._work, dev, work)
+
+    async def _work(self, dev: DeviceKey, work: Callable[[], Awaitable[None]]) -> None:
+        try:
+            await work()
+        except LinkError as error:
+            log.info("work_failed peer=%s error=%s", key_short(dev), error)
+        except PeerError as error:
+            self.host.blame(dev, error)
+
+    def _peer_up(self, dev: DeviceKey, outbound: bool) -> None:
+        """For each connection; libp2p waits for us here, so it only notes and starts."""
+        if dev not in self._pings:
+            scope = self._pings[dev] = trio.CancelScope()
+            self.start(dev, partial(self._keep_alive, dev, scope))
+        if outbound:
+            self.start(dev, partial(self._ask_hall, dev))
+        self._up(dev)
+
+    def _peer_down(self, dev: DeviceKey) -> None:
+        scope = self._pings.pop(dev, None)
+        if scope is not None:
+            scope.cancel()
+        self._down(dev)
+
+    async def _keep_alive(self, dev: DeviceKey, scope: trio.CancelScope) -> None:
+        with scope:
+            await keepalive.keep_alive(
+                dev,
+                open_wire=partial(self.host.open, dev, keepalive.PROTOCOL),
+                in_room=lambda: dev in self._rooms.peers(),
+                rng=self._rng,
+            )
+            log.warning("peer_silent peer=%s", key_short(dev))
+            self.host.drop(dev)
+
+    async def _ask_hall(self, dev: DeviceKey) -> None:
+        await self._hall.ask(await self.host.open(dev, HALL))
