@@ -36,8 +36,8 @@ def frames_of(sound: np.ndarray) -> list[Frame]:
     return list(np.ascontiguousarray(sound[: count * FRAME_SAMPLES]).reshape(count, FRAME_SAMPLES))
 
 
-def tone(frame: int, *, hz: float = 440.0, amplitude: float = 0.3) -> Frame:
-    """Frame number `frame` of a continuous tone."""
+def tone(frame: int, *, hz: float = 400.0, amplitude: float = 0.3) -> Frame:
+    """Frame number `frame` of a continuous tone; whole periods by default."""
     at = np.arange(frame * FRAME_SAMPLES, (frame + 1) * FRAME_SAMPLES)
     return (amplitude * np.sin(2 * np.pi * hz * at / SAMPLE_RATE_HZ)).astype(np.float32)
 

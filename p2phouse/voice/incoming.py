@@ -1,0 +1,122 @@
+"""Another's voice: packets in as they come, one frame per tick out.
+
+Nothing of a packet is believed before the seal is open, and nothing is remembered of one that
+does not open: a forged packet must not keep out the true one with its numbers.
+"""
+
+from collections.abc import Iterable
+from typing import Final
+
+from p2phouse.errors import PeerError
+from p2phouse.vocabulary import Frame, Ssrc
+from p2phouse.voice.level import SILENCE_DBOV
+from p2phouse.voice.packet import PT_OPUS, parse, timestamp_of
+from p2phouse.voice.playout import Playout, Stats
+from p2phouse.voice.seal import COUNTER_MAX, KeyMissing, SealKey, open_sealed
+
+KEYS_MAX: Final = 2  # this epoch's and the next's or last's
+REPLAY_FRAMES: Final = 64  # 1.28 s: what comes later than this could not be played anyway
+LEVEL_TICKS: Final = 10  # 200 ms without a packet and the level reads silence
+
+_REPLAY_MASK: Final = (1 << REPLAY_FRAMES) - 1
+
+
+class WrongVoice(PeerError):
+    """A packet of voice {ssrc} was handed to another."""
+
+
+class WrongTime(PeerError):
+    """A packet's timestamp or counter is impossible: {reason}."""
+
+
+class IncomingVoice:
+    """One heard voice: keys, replay window, playout."""
+
+    def __init__(self, ssrc: Ssrc) -> None:
+        self.ssrc = ssrc
+        self.key_missing = False  # the newest packet asked for a key that we do not hold
+        self.duplicates = 0
+        self._keys: dict[int, tuple[SealKey, ...]] = {}
+        self._playout = Playout()
+        self._newest = -1  # highest counter opened
+        self._seen = 0  # bit n: counter _newest - n was opened
+        self._level = SILENCE_DBOV
+        self._talking = False
+        self._ticks_without = LEVEL_TICKS
+
+    @property
+    def stats(self) -> Stats:
+        return self._playout.stats
+
+    @property
+    def level(self) -> int:
+        """What the sender last said of its loudness, -dBov."""
+        return self._level if self._ticks_without < LEVEL_TICKS else SILENCE_DBOV
+
+    @property
+    def talking(self) -> bool:
+        return self._talking and self._ticks_without < LEVEL_TICKS
+
+    def set_keys(self, keys: Iterable[SealKey]) -> None:
+        """Replace the keys, at most KEYS_MAX; two may share a KID."""
+        by_kid: dict[int, tuple[SealKey, ...]] = {}
+        count = 0
+        for key in keys:
+            by_kid[key.kid] = (*by_kid.get(key.kid, ()), key)
+            count += 1
+        assert count <= KEYS_MAX
+        self._keys = by_kid
+
+    def receive(self, now_s: float, data: bytes) -> bool:
+        """Take a packet; False if it was a duplicate or no sound.
+
+        Raises NotAPacket, WrongVoice, KeyMissing (see also `key_missing`), Forged, WrongTime.
+        """
+        packet = parse(data)
+        if packet.ssrc != self.ssrc:
+            raise WrongVoice(ssrc=packet.ssrc)
+        if packet.payload_type != PT_OPUS:
+            return False
+        try:
+            opened = open_sealed(self._keys, packet.payload)
+        except KeyMissing:
+            self.key_missing = True
+            raise
+        # Security: open first, then mark as seen. Marking by the header's numbers alone would let
+        # anybody on the way block a frame by sending rubbish under its number.
+        # Test: test_incoming.py::test_a_forged_packet_does_not_block_the_true_one
+        counter = opened.counter
+        if counter > COUNTER_MAX:
+            raise WrongTime(reason=f"counter {counter}")
+        # Security: the header is not sealed; a timestamp that disagrees was changed on the way.
+        if packet.timestamp != timestamp_of(counter):
+            raise WrongTime(reason=f"timestamp {packet.timestamp} on counter {counter}")
+        self.key_missing = False
+        if not self._is_new(counter):
+            self.duplicates += 1
+            return False
+        self._level, self._talking, self._ticks_without = packet.level, packet.talking, 0
+        self._playout.receive(now_s, packet.seq, counter, packet.marker, opened.plaintext)
+        return True
+
+    def pull(self, now_s: float) -> Frame:
+        """The frame of this tick. Call once per tick; do not write into the frame."""
+        self._ticks_without += 1
+        return self._playout.pull(now_s)
+
+    def skip(self, ticks: int) -> None:
+        """Our own ticks fell out: their frames are consumed unheard."""
+        self._playout.skip(ticks)
+
+    def _is_new(self, counter: int) -> bool:
+        """Whether this counter was not opened before; marks it. The sliding window of RFC 4303."""
+        ahead = counter - self._newest
+        if ahead > 0:
+            # A leap of a window or more empties it; the shift must not make a huge number.
+            self._seen = 1 if ahead >= REPLAY_FRAMES else (self._seen << ahead | 1) & _REPLAY_MASK
+            self._newest = counter
+            return True
+        if -ahead >= REPLAY_FRAMES or self._seen >> -ahead & 1:
+            return False
+        self._seen |= 1 << -ahead
+        return True

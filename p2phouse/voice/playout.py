@@ -1,0 +1,305 @@
+"""When to play which packet: one frame per tick, in order, as late as the network makes it.
+
+The frame's counter is the clock. `due` is the counter that the next tick plays; it moves on by
+one per tick, so a lost packet costs nothing but itself. Delay changes only by moving `due` by
+more or less than one: unheard in a pause, else by an inserted (grown) or a quiet, dropped frame.
+docs/adr/0004-own-playout.md tells why this is not a library.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Final, NamedTuple
+
+import numpy as np
+
+from p2phouse.vocabulary import FRAME_S, FRAME_SAMPLES, SAMPLE_RATE_HZ, Frame
+from p2phouse.voice.jitter import Jitter
+from p2phouse.voice.opus import Decoder, NotOpus, carries_fec
+
+QUEUE_MAX: Final = 64  # 1.28 s; a full queue drops its oldest packet
+AHEAD_MAX: Final = 50  # a second ahead of what is due: the voice's clock jumped, start afresh
+FEC_MARGIN_S: Final = FRAME_S  # a lost frame stands in its follower, so that must be here as well
+GROW_S: Final = 0.005  # too little delay by less than this is left alone: the estimate's noise
+GROW_NOW_S: Final = FRAME_S  # past this more packets come late than we accept: do not wait
+SHRINK_S: Final = FRAME_S + 0.004  # one frame too much, and 4 ms against growing again at once
+HOLD_TICKS: Final = 4  # 80 ms; after 5 ticks without a packet play on where the clock stands
+WAKE_FRAMES: Final = 10  # 200 ms: the beginning of a word is worth that delay until the next pause
+VERY_LATE_S: Final = 5 * FRAME_S  # more than four frames late: louder frames may go
+QUIET: Final = 10 ** (-20 / 10)  # power, relative to the voice's recent peak
+QUIET_VERY_LATE: Final = 10 ** (-8 / 10)
+PEAK_DECAY: Final = 0.995  # per frame; 1.1 dB a second
+SILENT_TICKS: Final = 64  # three of Opus' noise refreshes (each 0.4 s) missed: it is mute, not DTX
+LATE_TICK_S: Final = 0.010  # a tick this late found packets that had waited for us
+PAUSE_S: Final = 1.0  # no tick for so long: the engine rested, it did not merely stumble
+SPLICE_SAMPLES: Final = SAMPLE_RATE_HZ // 200  # 5 ms of cross-fade over a dropped frame
+
+SILENCE: Final[Frame] = np.zeros(FRAME_SAMPLES, np.float32)
+SILENCE.flags.writeable = False  # it is handed to many
+_FADE_IN: Final = np.linspace(0.0, 1.0, SPLICE_SAMPLES, dtype=np.float32)
+_FADE_OUT: Final = 1.0 - _FADE_IN
+UNKNOWN: Final = -1
+_SEQ_MASK: Final = 0xFFFF
+_SEQ_HALF: Final = 0x8000
+
+
+@dataclass(slots=True)
+class Stats:
+    """Frames since the voice began, and how the buffer stands now."""
+
+    played: int = 0  # from their own packet
+    recovered: int = 0  # from the copy in the following packet
+    concealed: int = 0  # lost by seq and invented; a gap of DTX is not among them
+    late: int = 0  # packets that came after their time
+    grown: int = 0  # frames inserted into speech
+    dropped: int = 0  # quiet frames left out
+    skipped: int = 0  # frames consumed while we stood still
+    broken: int = 0  # packets that did not hold 20 ms of Opus
+    buffered_us: int = 0  # how long the packet played last had waited
+    jitter_us: int = 0  # from the fastest packet to the latest worth waiting for
+
+
+class _Queued(NamedTuple):
+    seq: int
+    marker: bool
+    opus: bytes
+    arrived_s: float
+
+
+class Playout:
+    """One voice's jitter buffer and decoder. Packets come opened and free of duplicates."""
+
+    def __init__(self) -> None:
+        self.stats = Stats()
+        self._decoder = Decoder()
+        self._jitter = Jitter()
+        self._queue: dict[int, _Queued] = {}
+        self._started = False
+        self._due = 0
+        self._decided = -1  # up to this counter all is played or given up; `due` is above it
+        self._consumed = -1  # up to this counter it was our own stall that gave it up
+        self._last_counter = 0  # of the packet decoded last
+        self._last_seq = UNKNOWN
+        self._recovered_since = 0  # frames recovered since that packet
+        self._starved = 0  # ticks in a row without anything to play
+        self._tick_s = -math.inf
+        self._peak = 0.0  # the voice's recent peak, energy of a frame
+        self._quiet = True  # the last frame played was
+
+    def receive(self, now_s: float, seq: int, counter: int, marker: bool, opus: bytes) -> None:
+        """Take one packet. now_s: when it came, on the clock that pull() is given."""
+        self._jitter.hear(now_s, now_s - counter * FRAME_S, marker)
+        if counter <= self._decided:
+            if counter <= self._consumed:
+                self.stats.skipped += 1
+            else:
+                self.stats.late += 1
+            return
+        if len(self._queue) >= QUEUE_MAX:
+            del self._queue[min(self._queue)]
+        self._queue[counter] = _Queued(seq, marker, opus, now_s)
+
+    def pull(self, now_s: float) -> Frame:
+        """The frame of this tick; never waits, never raises. Do not write into it."""
+        self._keep_time(now_s)
+        if not self._queue:
+            return self._starve() if self._started else SILENCE
+        if not self._started:
+            self._start()
+        first = min(self._queue)
+        if first < self._due:
+            self._catch_up(first)
+            if not self._queue:
+                return self._starve()
+            first = min(self._queue)
+        elif first - self._due > AHEAD_MAX:
+            self._jitter.forget()
+            self._start()
+        self._starved = 0
+        return self._play() if first == self._due else self._cross_gap(first)
+
+    def skip(self, ticks: int) -> None:
+        """Our own ticks fell out: their frames are gone, and nobody's jitter rises for it."""
+        self._jitter.stall()
+        self._tick_s += ticks * FRAME_S
+        if not self._started:
+            return
+        self._pass_by(ticks)
+        self._consumed = self._decided
+        self._last_seq = UNKNOWN
+        self.stats.skipped += self._drop_passed()
+
+    # ── time ─────────────────────────────────────────────────────────────────────────────────
+
+    def _keep_time(self, now_s: float) -> None:
+        """Follow the ticks' own schedule: a late tick is no later frame."""
+        if self._tick_s == -math.inf:
+            self._tick_s = now_s
+        elif now_s - self._tick_s > PAUSE_S:
+            self.skip(int((now_s - self._tick_s) / FRAME_S) - 1)
+            self._tick_s = now_s
+        else:
+            # Earlier at once, later by half a millisecond a tick: drift passes, stumbles do not.
+            self._tick_s = min(now_s, self._tick_s + FRAME_S + 0.0005)
+        if now_s - self._tick_s > LATE_TICK_S:
+            self._jitter.stall()
+        self._jitter.settle(now_s)
+
+    def _room_s(self) -> float:
+        """How much longer the frame due now has waited than it need; negative: too little."""
+        wait_for_s = self._jitter.wait_for_s
+        if wait_for_s is None:
+            return 0.0
+        return self._tick_s - self._due * FRAME_S - wait_for_s - FEC_MARGIN_S
+
+    def _clock_stand(self, transit_s: float) -> int:
+        """The counter that should be due at this tick if packets take this long."""
+        return math.floor((self._tick_s - transit_s - FEC_MARGIN_S) / FRAME_S)
+
+    def _start(self) -> None:
+        """Place the first packet on the clock."""
+        first = min(self._queue)
+        transit_s = self._queue[first].arrived_s - first * FRAME_S
+        self._due = min(first, self._clock_stand(transit_s))
+        self._decided = self._due - 1
+        self._last_seq = UNKNOWN
+        self._started = True
+
+    def _catch_up(self, first: int) -> None:
+        """Packets came after their tick, nothing newer was played: hear them late, or not."""
+        behind = self._due - first
+        waking = self._queue[first].marker and behind <= WAKE_FRAMES
+        stumbled = self._starved <= HOLD_TICKS and (behind > 1 or self._room_s() < 0)
+        if waking or stumbled:
+            self.stats.grown += 0 if waking else behind
+            self._due = first
+            return
+        # Play on where the clock stands by all that is known, be it later than we thought.
+        if self._jitter.wait_for_s is not None:
+            stand = self._clock_stand(self._jitter.wait_for_s)
+            self._due = max(first, min(self._due, stand))
+        self.stats.late += self._drop_passed()
+        self._decided = self._due - 1
+
+    # ── the three things a tick can find ─────────────────────────────────────────────────────
+
+    def _play(self) -> Frame:
+        """The packet due is here."""
+        room_s = self._room_s()
+        if room_s < -GROW_NOW_S or (room_s < -GROW_S and self._quiet):
+            self.stats.grown += 1
+            return self._decoder.conceal()
+        frame = self._decode_due()
+        if room_s >= SHRINK_S and self._due in self._queue and self._may_drop(frame, room_s):
+            self.stats.dropped += 1
+            self.stats.played -= 1
+            follower = self._decode_due()
+            head = frame[:SPLICE_SAMPLES] * _FADE_OUT + follower[:SPLICE_SAMPLES] * _FADE_IN
+            follower[:SPLICE_SAMPLES] = head
+            return follower
+        return frame
+
+    def _cross_gap(self, first: int) -> Frame:
+        """The packet due is not here, but a later one is: it was lost, late, or never sent."""
+        follower = self._queue[first]
+        room_s = self._room_s()
+        if self._was_sent(first, follower):
+            if self._due == first - 1 and carries_fec(follower.opus):
+                self._pass_by(1)
+                return self._recover(follower.opus)
+            if room_s < -GROW_S:
+                self.stats.grown += 1  # it may yet come
+            else:
+                self._pass_by(1)
+        elif room_s >= -GROW_S:
+            # In a pause delay changes unheard: leave out as much of it as is too much.
+            surplus = int((room_s - SHRINK_S) / FRAME_S) + 1 if room_s >= SHRINK_S else 0
+            self._pass_by(1 + min(surplus, first - self._due - 1))
+        return self._decoder.conceal()
+
+    def _starve(self) -> Frame:
+        """Nothing is here: the sender pauses, or the network does. The next packet will tell."""
+        self._starved += 1
+        room_s = self._room_s()
+        if room_s >= -GROW_S:
+            self._due += 1
+        elif self._starved <= HOLD_TICKS:
+            self.stats.grown += 1
+        if self._starved > HOLD_TICKS and room_s >= SHRINK_S:
+            self._due += int((room_s - SHRINK_S) / FRAME_S) + 1
+        if self._starved > SILENT_TICKS:
+            return SILENCE
+        return self._decoder.conceal()
+
+    # ── frames ───────────────────────────────────────────────────────────────────────────────
+
+    def _decode_due(self) -> Frame:
+        """Take the packet due out of the queue, and count what was lost before it."""
+        packet = self._queue.pop(self._due)
+        if self._last_seq != UNKNOWN:
+            lost = self._lost_before(self._due, packet.seq)
+            self.stats.concealed += max(0, lost - self._recovered_since)
+        self._last_counter, self._last_seq = self._due, packet.seq
+        self._recovered_since = 0
+        self._pass_by(1)
+        try:
+            frame = self._safe(self._decoder.decode(packet.opus))
+        except NotOpus:
+            self.stats.broken += 1
+            return self._decoder.conceal()
+        self.stats.played += 1
+        self.stats.buffered_us = int(max(0.0, self._tick_s - packet.arrived_s) * 1e6)
+        self.stats.jitter_us = int(self._jitter.spread_s * 1e6)
+        return frame
+
+    def _recover(self, follower: bytes) -> Frame:
+        try:
+            frame = self._safe(self._decoder.recover(follower))
+        except NotOpus:
+            return self._decoder.conceal()
+        self.stats.recovered += 1
+        self._recovered_since += 1
+        return frame
+
+    def _safe(self, frame: Frame) -> Frame:
+        """Follow the voice's loudness; a frame beyond full scale is cut to it."""
+        energy = float(frame @ frame)
+        # Security: a crafted packet may decode to huge samples or NaN, which would silence or
+        # deafen the whole mix. Not `energy > ...`: NaN compares false.
+        # Test: test_playout.py::test_a_decoder_gone_mad_is_kept_within_full_scale
+        if not energy <= FRAME_SAMPLES:
+            frame = np.clip(np.nan_to_num(frame, nan=0.0), -1.0, 1.0)
+            energy = float(frame @ frame)
+        self._peak = max(energy, self._peak * PEAK_DECAY)
+        self._quiet = energy <= self._peak * QUIET
+        return frame
+
+    def _may_drop(self, frame: Frame, room_s: float) -> bool:
+        limit = QUIET_VERY_LATE if room_s > VERY_LATE_S else QUIET
+        return float(frame @ frame) <= self._peak * limit
+
+    def _pass_by(self, frames: int) -> None:
+        self._due += frames
+        self._decided = self._due - 1
+
+    def _drop_passed(self) -> int:
+        """Take packets that are no longer due out of the queue; how many they were."""
+        passed = [counter for counter in self._queue if counter < self._due]
+        for counter in passed:
+            del self._queue[counter]
+        return len(passed)
+
+    def _lost_before(self, counter: int, seq: int) -> int:
+        """Packets sent since the last decoded that are missing: at most one per frame between."""
+        lost = (seq - self._last_seq - 1) & _SEQ_MASK
+        # The seal does not cover seq: one that runs backwards says nothing about loss.
+        return min(lost, counter - self._last_counter - 1) if lost < _SEQ_HALF else 0
+
+    def _was_sent(self, first: int, follower: _Queued) -> bool:
+        """Whether a packet was sent for the frame due, told by seq and marker of the next one."""
+        if self._last_seq == UNKNOWN:
+            return not follower.marker and self._due == first - 1
+        hole = first - self._last_counter - 1
+        lost = self._lost_before(first, follower.seq)
+        at = self._due - self._last_counter - 1
+        # A hole part lost, part DTX: before a marker nothing was sent, else the loss adjoins it.
+        return at < lost if follower.marker else at >= hole - lost
