@@ -17,6 +17,11 @@ BAN_S: Final = 600.0
 OFFENDERS_MAX: Final = 1_024  # remembered; the longest silent is forgotten first
 
 
+def is_worth_a_line(count: int) -> bool:
+    """Whether the count-th of a kind is logged: the first, and each power of ten."""
+    return count in (1, 10, 100, 1_000) or count % 10_000 == 0
+
+
 class Faults:
     """Counters by name, and each peer's bad input of the last minute."""
 
@@ -29,7 +34,7 @@ class Faults:
         """One bad thing called `name`. detail: for the log; never an address, a key or content."""
         self.counters[name] += 1
         seen = self.counters[name]
-        if seen in (1, 10, 100, 1_000) or seen % 10_000 == 0:
+        if is_worth_a_line(seen):
             peer = key_short(dev) if dev else "-"
             log.warning(
                 "bad_input kind=%s count=%d peer=%s detail=%r", name, seen, peer, str(detail)[:120]

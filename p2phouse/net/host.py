@@ -36,7 +36,7 @@ from libp2p.stream_muxer.yamux.yamux import Yamux
 
 from p2phouse.errors import LinkError, PeerError
 from p2phouse.net.addresses import Address
-from p2phouse.net.faults import Faults
+from p2phouse.net.faults import Faults, is_worth_a_line
 from p2phouse.net.rates import Buckets
 from p2phouse.net.wire import Wire, shielded
 from p2phouse.vocabulary import DeviceKey, Now, key_short
@@ -87,11 +87,20 @@ def device_of(peer_id: ID) -> DeviceKey:
 
 
 class _ToOurLog(logging.Handler):
-    """libp2p's errors as one line of our log; its warnings are the ordinary life of a network."""
+    """libp2p's errors, counted by their place in its source; its warnings are ordinary life.
+
+    Their texts name whole PeerIds and addresses, and a stranger can cause any number of them.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(logging.ERROR)
+        self._seen: Counter[tuple[str, int]] = Counter()
 
     def emit(self, record: logging.LogRecord) -> None:
-        # Its messages name whole PeerIds and addresses, so only their place in the source is kept.
-        log.info("libp2p module=%s line=%d level=%s", record.name, record.lineno, record.levelname)
+        self._seen[record.name, record.lineno] += 1
+        count = self._seen[record.name, record.lineno]
+        if is_worth_a_line(count):
+            log.info("libp2p_error at=%s:%d count=%d", record.name, record.lineno, count)
 
 
 def _quieten_libp2p() -> None:
@@ -156,10 +165,10 @@ class Host:
         *,
         clock: Callable[[], Now],
         faults: Faults,
-        peer_up: Callable[[DeviceKey, bool], None],
+        peer_up: Callable[[DeviceKey, Address | None], None],
         peer_down: Callable[[DeviceKey], None],
     ) -> None:
-        """peer_up: called with the device and whether we dialled, for each connection.
+        """peer_up: called for each connection with the device and, if we dialled, its address.
 
         peer_down: called when the last connection of a device is gone. Neither may block.
         """
@@ -323,16 +332,16 @@ class Host:
             return
         outbound = connection.direction == Direction.OUTBOUND
         log.info("connected peer=%s outbound=%s", key_short(dev), outbound)
-        self._peer_up(dev, outbound)
+        self._peer_up(dev, _remote(connection) if outbound else None)
 
     def _crowds(self, connection: SwarmConn) -> bool:
         """Whether its address holds more connections than one address may."""
-        ip = _remote_ip(connection)
-        if ip is None or ipaddress.ip_address(ip).is_loopback:
+        remote = _remote(connection)
+        if remote is None or remote.ip.is_loopback:
             return False
-        return (
-            sum(_remote_ip(other) == ip for other in self._connections()) > CONNECTIONS_PER_IP_MAX
-        )
+        others = [_remote(other) for other in self._connections()]
+        same = sum(other is not None and other.ip == remote.ip for other in others)
+        return same > CONNECTIONS_PER_IP_MAX
 
     def _disconnected(self, connection: SwarmConn) -> None:
         try:
@@ -384,9 +393,9 @@ async def _close_quietly(connection: SwarmConn) -> None:
             log.debug("close_failed error=%r", error)
 
 
-def _remote_ip(connection: SwarmConn) -> str | None:
+def _remote(connection: SwarmConn) -> Address | None:
     remote = connection.muxed_conn.get_remote_address()
-    return remote[0] if remote else None
+    return Address(ipaddress.ip_address(remote[0]), remote[1]) if remote else None
 
 
 def _reason(error: BaseException) -> str:

@@ -51,7 +51,7 @@ class Life:
         check_card: Callable[[bytes], bool],
         emit: Callable[[NetEvent], Awaitable[None]],
         heard: Callable[[bytes, DeviceKey], Awaitable[None]],
-        peer_up: Callable[[DeviceKey], None],
+        peer_up: Callable[[DeviceKey, Address | None], None],
         peer_down: Callable[[DeviceKey], None],
     ) -> None:
         self._rng = rng
@@ -130,14 +130,14 @@ class Life:
         except PeerError as error:
             self.host.blame(dev, error)
 
-    def _peer_up(self, dev: DeviceKey, outbound: bool) -> None:
+    def _peer_up(self, dev: DeviceKey, dialled: Address | None) -> None:
         """For each connection; libp2p waits for us here, so it only notes and starts."""
         if dev not in self._pings:
             scope = self._pings[dev] = trio.CancelScope()
             self.start(dev, partial(self._keep_alive, dev, scope))
-        if outbound:
+        if dialled is not None:
             self.start(dev, partial(self._ask_hall, dev))
-        self._up(dev)
+        self._up(dev, dialled)
 
     def _peer_down(self, dev: DeviceKey) -> None:
         scope = self._pings.pop(dev, None)

@@ -21,13 +21,17 @@ from typing import TYPE_CHECKING, Final, Literal
 import nacl.signing
 import trio
 
-from p2phouse.errors import LinkError
-from p2phouse.net import hello, ports, room_links, signalling
+from p2phouse.errors import LinkError, UserError
+from p2phouse.net import ports, room_links, signalling
 from p2phouse.net.addresses import Address, interfaces, pack, unpack_all
 from p2phouse.net.dialer import Dialer
-from p2phouse.net.events import CardHeard, DialFailed, HostRebuilt, NetEvent, RoomClosed
+from p2phouse.net.events import CardHeard, DialFailed, HostRebuilt, NetEvent, RoomClosed, Trouble
 from p2phouse.net.faults import Faults
 from p2phouse.net.hall_exchange import HallExchange
+from p2phouse.net.hello import HelloAnswerer
+from p2phouse.net.hello import ask as ask_hello
+from p2phouse.net.lan import Lan
+from p2phouse.net.machine import Machine
 from p2phouse.net.meeting import Meeting
 from p2phouse.net.presence import Presence
 from p2phouse.net.wire import Wire
@@ -50,6 +54,10 @@ LanMode = Literal["off", "loopback", "on"]
 
 
 Chore = Callable[[], Awaitable[None]]
+
+
+class Unexpected(UserError):
+    """Looking for nodes nearby failed ({reason}); p2phouse join HOST:PORT still works."""
 
 
 class Starting(LinkError):
@@ -94,7 +102,6 @@ class Network:
         self._life: Life | None = None
         self._alive = trio.Event()
         self._presence = Presence(self._emit)
-        self._reached: dict[DeviceKey, Address] = {}
         self._protected: set[DeviceKey] = set()
         self._chores, self._chores_todo = trio.open_memory_channel[Chore](EVENTS_MAX)
         self._rooms = room_links.RoomLinks(self.dev, emit=self._emit)
@@ -163,7 +170,7 @@ class Network:
 
         Raises NoSuchHost, NobodyAnswers or VersionsApart.
         """
-        answer, ip = await hello.ask(host, port, entropy=self._entropy)
+        answer, ip = await ask_hello(host, port, entropy=self._entropy)
         typed = pack(Address(ipaddress.ip_address(ip), port))
         told = [typed, *(addr for addr in answer.addrs if addr != typed)]
         return replace(answer, addrs=tuple(told[:ADDRS_TOLD_MAX]))
@@ -173,6 +180,10 @@ class Network:
         while self._life is None:
             await self._alive.wait()
         await self._life.gossip.publish(data)
+
+    async def wait_for_mesh(self, dev: DeviceKey) -> None:
+        """Until the peer is a neighbour in gossip, for tests; before, cards reach nobody."""
+        await self._require_life().gossip.wait_for_mesh(dev)
 
     def open_room(self, dev: DeviceKey, room: RoomId, addrs: Sequence[bytes]) -> None:
         """Opens a room link in the background, dialling first if needed.
@@ -222,16 +233,63 @@ class Network:
         ]
         port, sockets = ports.claim(ips, self._port_asked)
         self._addresses = [Address(ip, port) for ip in ips]
-        answerer = hello.HelloAnswerer(
+        answerer = HelloAnswerer(
             self._device_key, addrs=lambda: self.addrs, clock=self._clock, faults=self.faults
         )
         async with trio.open_nursery() as nursery:
             for socket in map(trio.socket.from_stdlib_socket, sockets):
                 nursery.start_soon(answerer.serve_udp, socket)
+            nursery.start_soon(self._beside, self._new_machine(answerer).run)
+            if (lan := self._new_lan()) is not None:
+                nursery.start_soon(self._beside, lan.run)
             nursery.start_soon(self._presence.run)
             nursery.start_soon(self._dialer.run)
             nursery.start_soon(self._do_chores)
             await self._lives(life.Life, task_status)
+
+    def _new_machine(self, answerer: HelloAnswerer) -> Machine:
+        return Machine(
+            self._runtime_dir,
+            answerer=answerer,
+            addrs=lambda: [pack(address) for address in self._addresses[:ADDRS_TOLD_MAX]],
+            found=partial(self._meeting.found, where="machine"),
+            entropy=self._entropy,
+            faults=self.faults,
+        )
+
+    def _new_lan(self) -> Lan | None:
+        """None if the person asked for none, or there is no local network to look around in."""
+        nearby = [
+            interface
+            for interface in interfaces()
+            if (self._lan == "on" and interface.is_private)
+            or (self._lan == "loopback" and interface.ip.is_loopback)
+        ]
+        if not nearby:
+            log.info("lan_off mode=%s", self._lan)
+            return None
+        return Lan(
+            ips=[interface.ip for interface in nearby],
+            port=self.port,
+            networks=[interface.network for interface in nearby],
+            connected=self._connected,
+            found=partial(self._meeting.found, where="lan"),
+            rng=self._rng,
+            entropy=self._entropy,
+            faults=self.faults,
+        )
+
+    async def _beside(self, work: Chore) -> None:
+        """Runs what the network can do without; a person hears of its failure, nothing ends."""
+        try:
+            await work()
+        except Exception as error:
+            # Broad: zeroconf has errors of its own, and none of them may end a conversation.
+            while isinstance(error, ExceptionGroup):
+                error = error.exceptions[0]
+            log.warning("trouble error=%r", error)
+            known = isinstance(error, UserError)
+            await self._emit(Trouble(str(error) if known else str(Unexpected(reason=repr(error)))))
 
     async def _lives(self, new_life: type["Life"], task_status: "TaskStatus[None]") -> None:
         """One libp2p host after another, for as long as the network runs."""
@@ -300,13 +358,11 @@ class Network:
 
     # ── what the parts report ────────────────────────────────────────────────────────────────
 
-    def _peer_up(self, dev: DeviceKey) -> None:
-        address = self._reached.get(dev)
-        self._presence.up(dev, (pack(address),) if address else ())
+    def _peer_up(self, dev: DeviceKey, dialled: Address | None) -> None:
+        self._presence.up(dev, (pack(dialled),) if dialled else ())
         self._dialer.connected(dev)
 
     def _peer_down(self, dev: DeviceKey) -> None:
-        self._reached.pop(dev, None)
         self._presence.down(dev)
         self._dialer.disconnected(dev)
         self._do(partial(self._meeting.lost, dev))
@@ -315,12 +371,9 @@ class Network:
         return self._life is not None and self._life.host.connected(dev)
 
     async def _connect(self, dev: DeviceKey, address: Address) -> None:
-        # Noted before, because the peer is up before the dial returns.
-        self._reached[dev] = address
         await self._require_life().host.dial(dev, address)
 
     async def _dial_failed(self, dev: DeviceKey, reason: str) -> None:
-        self._reached.pop(dev, None)
         await self._emit(DialFailed(dev, reason))
 
     async def _card_heard(self, data: bytes, teller: DeviceKey) -> None:

@@ -9,11 +9,9 @@ import nacl.signing
 import pytest
 import trio
 
+from p2phouse.net.events import PeerUp
 from p2phouse.net.network import Network
 from p2phouse.vocabulary import Now
-
-# Named one by one, so that a warning of ours still fails its test.
-LIBP2P_WARNINGS = ()
 
 
 def clock():
@@ -33,6 +31,12 @@ class Node:
         self.key = key
         self.dev = network.dev
         self.heard = []
+
+    async def in_mesh_with(self, other):
+        """Once the other is a neighbour in gossip; publishing before that reaches nobody."""
+        await self.next(PeerUp, dev=other.dev)
+        await self.network.wait_for_mesh(other.dev)
+        await other.network.wait_for_mesh(self.dev)
 
     async def next(self, kind, **wanted):
         """The next event of this kind with these fields, keeping the others for later."""

@@ -1,0 +1,55 @@
+"""Cards on their way: gossip among neighbours, and the exchange on a new connection."""
+
+from p2phouse.net.events import CardHeard, PeerUp
+from p2phouse.net.hall_exchange import CARDS_BYTES_MAX
+
+
+async def test_a_published_card_reaches_the_neighbours(make_node):
+    async with make_node(1) as ana, make_node(2) as ben:
+        ana.network.dial(ben.dev, ben.network.addrs)
+        await ben.next(PeerUp)
+        await ana.in_mesh_with(ben)
+        await ana.network.publish_card(b"a card")
+        assert await ben.next(CardHeard) == CardHeard(b"a card", ana.dev)
+
+
+async def test_a_card_travels_on_over_a_neighbour_between(make_node):
+    async with make_node(1) as ana, make_node(2) as ben, make_node(3) as carla:
+        ana.network.dial(ben.dev, ben.network.addrs)
+        carla.network.dial(ben.dev, ben.network.addrs)
+        await ana.in_mesh_with(ben)
+        await carla.in_mesh_with(ben)
+        await ana.network.publish_card(b"a card")
+        assert await carla.next(CardHeard) == CardHeard(b"a card", ana.dev)
+
+
+async def test_who_connects_later_hears_the_cards_of_before(make_node):
+    early = make_node(1, cards=lambda: [b"own", b"heard"])
+    late = make_node(2, cards=lambda: [b"bens"])
+    async with early as ana, late as ben:
+        ben.network.dial(ana.dev, ana.network.addrs)
+        assert await ben.next(CardHeard) == CardHeard(b"own", ana.dev)
+        assert await ben.next(CardHeard) == CardHeard(b"heard", ana.dev)
+        assert await ana.next(CardHeard) == CardHeard(b"bens", ben.dev)
+
+
+async def test_of_too_many_cards_the_first_fifty_are_told(make_node):
+    cards = [bytes([number]) * 1_000 for number in range(60)]
+    async with make_node(1, cards=lambda: cards) as ana, make_node(2) as ben:
+        ben.network.dial(ana.dev, ana.network.addrs)
+        told = CARDS_BYTES_MAX // 1_000
+        for card in cards[:told]:
+            assert await ben.next(CardHeard) == CardHeard(card, ana.dev)
+
+
+async def test_a_card_with_a_provable_fault_goes_no_further(make_node):
+    def is_good(data):
+        return data != b"forged"
+
+    async with make_node(1) as ana, make_node(2, check_card=is_good) as ben:
+        ana.network.dial(ben.dev, ben.network.addrs)
+        await ana.in_mesh_with(ben)
+        await ana.network.publish_card(b"forged")
+        await ana.network.publish_card(b"good")
+        assert (await ben.next(CardHeard)).data == b"good"
+        assert ben.network.counters["gossip_card"] == 1
