@@ -1,0 +1,75 @@
+"""What a node is told when it starts. A frozen value, passed down; nothing here is global."""
+
+import hashlib
+import os
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import platformdirs
+
+from p2phouse.errors import UserError
+
+LanMode = Literal["off", "loopback", "on"]
+SOCKET_PATH_BYTES_MAX = 100  # sun_path holds 108 on Linux, 104 on macOS, NUL included
+
+
+class HomeUnusable(UserError):
+    """The folder {path} cannot be used ({reason}). Choose another with --home DIR."""
+
+
+class RuntimeUnsafe(UserError):
+    """The folder {path} belongs to somebody else or others may write in it.
+    Set P2PHOUSE_RUNTIME_DIR to a folder of your own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """home: identity and state. runtime: sockets, gone after a reboot. mouth, ear: SetInput and
+    SetOutput specs. port: TCP and UDP port asked for, None for any free one."""
+
+    home: Path
+    runtime: Path
+    port: int | None = None
+    lan: LanMode = "on"
+    mouth: str = "none"
+    ear: str = "null"
+    name: str = ""
+
+
+def home_of(given: str | None) -> Path:
+    """The node's home: given, else P2PHOUSE_HOME, else the system's place for user data."""
+    text = given or os.environ.get("P2PHOUSE_HOME") or platformdirs.user_data_dir("p2phouse")
+    return Path(text).expanduser().absolute()
+
+
+def runtime_of() -> Path:
+    """Where the sockets of this person's nodes lie: P2PHOUSE_RUNTIME_DIR, else the system's."""
+    given = os.environ.get("P2PHOUSE_RUNTIME_DIR")
+    if given:
+        return Path(given).absolute()
+    system = os.environ.get("XDG_RUNTIME_DIR")
+    if system and os.access(system, os.W_OK):
+        return Path(system) / "p2phouse"
+    return Path("/tmp") / f"p2phouse-{os.getuid()}"
+
+
+def api_socket(home: Path, runtime: Path) -> Path:
+    """The node's socket for commands. Named by its home, for a path under it may be too long."""
+    digest = hashlib.sha256(os.fsencode(home)).hexdigest()[:16]
+    return runtime / f"api-{digest}.sock"
+
+
+def make_private(path: Path, error: type[UserError]) -> None:
+    """Makes `path` a folder that only we may enter, or raises `error`."""
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        state = path.stat()
+    except OSError as problem:
+        raise error(path=path, reason=problem.strerror) from problem
+    # Security: in a folder that others may write, they could put a socket in place of ours.
+    if state.st_uid != os.getuid() or stat.S_IMODE(state.st_mode) & 0o022:
+        raise error(path=path, reason="it belongs to somebody else or others may write in it")
+    if len(os.fsencode(path)) > SOCKET_PATH_BYTES_MAX - 30 and error is RuntimeUnsafe:
+        raise error(path=path, reason="its path is too long for sockets")

@@ -1,0 +1,98 @@
+"""What a node keeps between runs besides its keys: peers it met and the room it was in.
+
+Two small files in the home, written whole and atomically by one task, the newest state last.
+Losing them loses no identity: peers are found again, a room can be joined again.
+"""
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+import trio
+
+from p2phouse.errors import P2PHouseError
+from p2phouse.identity.keyfile import read_private, write_atomically
+from p2phouse.record import cbor, limits
+from p2phouse.record.cbor import Value
+from p2phouse.vocabulary import DeviceKey
+
+log = logging.getLogger(__name__)
+
+PEERS_KEPT_MAX: Final = 64
+WRITE_PAUSE_S: Final = 1.0  # a burst of changes becomes one write
+FILE_BYTES_MAX: Final = 64 * 1024
+
+
+class Memory:
+    """`met` and `remember_room` only note; `run` writes."""
+
+    def __init__(self, home: Path) -> None:
+        self._peers_path = home / "peers.cbor"
+        self._room_path = home / "room.cbor"
+        self._peers = _peers(_read(self._peers_path))
+        room = _read(self._room_path)
+        self.room = room if isinstance(room, list) else None
+        self._dirty = trio.Event()
+
+    @property
+    def peers(self) -> list[tuple[DeviceKey, tuple[bytes, ...]]]:
+        """Peers met, the latest first."""
+        return list(reversed(self._peers.items()))
+
+    def met(self, dev: DeviceKey, addrs: Sequence[bytes]) -> None:
+        if not addrs or self._peers.get(dev) == tuple(addrs):
+            return
+        self._peers.pop(dev, None)
+        self._peers[dev] = tuple(addrs)
+        while len(self._peers) > PEERS_KEPT_MAX:
+            del self._peers[next(iter(self._peers))]
+        self._dirty.set()
+
+    def remember_room(self, state: list[Value] | None) -> None:
+        if state != self.room:
+            self.room = state
+            self._dirty.set()
+
+    async def run(self) -> None:
+        try:
+            while True:
+                await self._dirty.wait()
+                self._dirty = trio.Event()
+                await trio.to_thread.run_sync(self._write)
+                await trio.sleep(WRITE_PAUSE_S)
+        finally:
+            with trio.CancelScope(shield=True):
+                await trio.to_thread.run_sync(self._write)
+
+    def _write(self) -> None:
+        peers: list[Value] = [[dev, list(addrs)] for dev, addrs in self._peers.items()]
+        room = self.room
+        try:
+            write_atomically(self._peers_path, cbor.encode(peers))
+            if room is None:
+                self._room_path.unlink(missing_ok=True)
+            else:
+                write_atomically(self._room_path, cbor.encode(room))
+        except (OSError, P2PHouseError) as error:
+            log.warning("memory_not_written error=%s", error)  # a full disk must not end a talk
+
+
+def _read(path: Path) -> Value:
+    """The file's value; None if there is none, or none that can be read."""
+    try:
+        return cbor.decode(read_private(path), size_max=FILE_BYTES_MAX)
+    except FileNotFoundError:
+        return None
+    except (OSError, P2PHouseError) as error:
+        log.warning("memory_unreadable file=%s error=%s", path.name, error)
+        return None
+
+
+def _peers(value: Value) -> dict[DeviceKey, tuple[bytes, ...]]:
+    known: dict[DeviceKey, tuple[bytes, ...]] = {}
+    for item in value if isinstance(value, list) else []:
+        match item:
+            case [bytes(dev), list(addrs)] if len(dev) == 32 and len(addrs) <= limits.ADDRS_MAX:
+                known[DeviceKey(dev)] = tuple(addr for addr in addrs if isinstance(addr, bytes))
+    return known
