@@ -1,0 +1,129 @@
+"""The envelope of every signed record: `[1, type, body, signature]`.
+
+The signature covers `"p2phouse/1/" ‖ name ‖ 00 ‖ body`; a record's id is the SHA-256 of the same
+bytes, so that signing again makes no new record.
+"""
+
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Final, Generic, TypeVar
+
+from nacl.exceptions import BadSignatureError
+from nacl.signing import SigningKey, VerifyKey
+
+from p2phouse.errors import PeerError
+from p2phouse.record import cbor, limits
+from p2phouse.record.cbor import Malformed
+from p2phouse.record.schema import pack, unpack
+from p2phouse.record.types import (
+    BODY_VERSION,
+    RECORDS,
+    Card,
+    Genesis,
+    Hello,
+    Identity,
+    Join,
+    Offer,
+    Record,
+    Soft,
+    Speak,
+)
+from p2phouse.vocabulary import RecordId
+
+R = TypeVar("R", bound=Record)
+ENVELOPE_VERSION: Final = 1
+CONTEXT: Final = b"p2phouse/1/"
+TYPE_OFFSET: Final = 2  # head of the array, version, then the type: one byte each below 24
+
+
+class BadSignature(PeerError):
+    """A record is not signed by the key it names."""
+
+
+class Expired(PeerError):
+    """A record is from another time: {reason}."""
+
+
+@dataclass(frozen=True, slots=True)
+class Signed(Generic[R]):
+    """A record whose signature holds, its id, and the bytes it travels as."""
+
+    record: R
+    id: RecordId
+    data: bytes
+
+
+def sign(record: R, key: SigningKey) -> Signed[R]:
+    """The record as its signer sends it. `key` must be the one that the record names."""
+    assert getattr(record, record.SIGNER) == bytes(key.verify_key)
+    body = cbor.encode([BODY_VERSION, *pack(record)])
+    signature = key.sign(_context(type(record)) + body).signature
+    data = cbor.encode([ENVELOPE_VERSION, int(record.TYPE), body, signature])
+    assert len(data) <= record.SIZE_MAX, f"{record.NAME} of {len(data)} bytes"
+    return Signed(record, _id(type(record), body), data)
+
+
+def read(data: bytes, expected: type[R]) -> Signed[R]:
+    """The signed record of the expected class. Raises Malformed or BadSignature."""
+    envelope = cbor.decode(data, size_max=expected.SIZE_MAX)
+    match envelope:
+        case [int(version), int(number), bytes(body), bytes(signature)]:
+            pass
+        case _:
+            raise Malformed(reason="no envelope")
+    if version != ENVELOPE_VERSION or len(signature) != 64:
+        raise Malformed(reason="an envelope of another version")
+    if RECORDS.get(number) is not expected:
+        raise Malformed(reason=f"a record of type {number} where {expected.NAME} belongs")
+    values = cbor.decode(body, size_max=expected.SIZE_MAX)
+    if not isinstance(values, list) or not values or values[0] != BODY_VERSION:
+        raise Malformed(reason="a body of another version")
+    record = unpack(expected, values[1:])
+    # Security: libsodium's verdict is the protocol. OpenSSL and WebCrypto accept signatures that
+    # libsodium refuses; a record valid for some members only would split a room.
+    try:
+        VerifyKey(getattr(record, expected.SIGNER)).verify(_context(expected) + body, signature)
+    except (BadSignatureError, ValueError) as error:
+        raise BadSignature from error
+    return Signed(record, _id(expected, body), data)
+
+
+def _context(cls: type[Record]) -> bytes:
+    return CONTEXT + cls.NAME.encode() + b"\0"
+
+
+def _id(cls: type[Record], body: bytes) -> RecordId:
+    return RecordId(sha256(_context(cls) + body).digest())
+
+
+def check_time(record: Record, now_unix: float) -> None:
+    """Raises Expired if the record is over, not begun, or lives longer than it may."""
+    match record:
+        case Identity():
+            _check_span(record.created, record.exp, limits.IDENTITY_LIFE_S, now_unix)
+        case Genesis():
+            _check_span(record.created, record.exp, limits.ROOM_LIFE_S_MAX, now_unix)
+        case Card():
+            end = record.created + record.ttl
+            _check_span(record.created, end, limits.CARD_TTL_S_MAX, now_unix)
+        case Offer():
+            end = record.ts + limits.CLOCK_SKEW_S_MAX
+            _check_span(record.ts, end, limits.CLOCK_SKEW_S_MAX, now_unix)
+        case Join() | Soft():
+            _check_span(
+                record.ts, record.ts + limits.ROOM_LIFE_S_MAX, limits.ROOM_LIFE_S_MAX, now_unix
+            )
+        case Speak():
+            end = record.created + limits.ROOM_LIFE_S_MAX
+            _check_span(record.created, end, limits.ROOM_LIFE_S_MAX, now_unix)
+        case Hello():
+            pass  # its nonce is its time
+
+
+def _check_span(start: int, end: int, most: int, now_unix: float) -> None:
+    if end - start > most or end < start:
+        raise Expired(reason="it would live longer than it may")
+    if start > now_unix + limits.CLOCK_SKEW_S_MAX:
+        raise Expired(reason="it is from the future; is this clock right?")
+    if end < now_unix - limits.CLOCK_SKEW_S_MAX:
+        raise Expired(reason="it is over")

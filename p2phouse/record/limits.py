@@ -1,0 +1,28 @@
+"""Every limit on what peers may send, in one place, each with its reason."""
+
+from typing import Final
+
+CLOCK_SKEW_S_MAX: Final = 120  # home machines without NTP drift by a minute; records live longer
+ROOM_LIFE_S_MAX: Final = 43_200  # twelve hours: then a successor, so no log grows for ever
+IDENTITY_LIFE_S: Final = 90 * 86_400  # a lost device's record runs out by itself
+IDENTITY_RENEW_S: Final = 30 * 86_400
+
+TITLE_CODE_POINTS_MAX: Final = 80
+TITLE_BYTES_MAX: Final = 80  # the genesis must fit into a card
+NAME_CODE_POINTS_MAX: Final = 40
+DEVICES_MAX: Final = 8
+SPEAKERS_MAX: Final = 16  # slots are four bits of the SFrame KID
+MESH_MEMBERS_MAX: Final = 8  # above, uplinks and NATs end a mesh
+
+ADDRS_MAX: Final = 4
+ADDR_BYTES_MAX: Final = 64  # a circuit address with two PeerIds is the longest
+CARD_ADDRS_MAX: Final = 4
+CARD_TTL_S_MAX: Final = 600  # refreshed each 240 s: two may be lost
+ROOMS_CACHED_MAX: Final = 2_000
+ENTRIES_PER_ROOM_MAX: Final = 2_048
+
+CANDIDATES_MAX: Final = 8
+CANDIDATE_CHARS_MAX: Final = 160
+
+HELLO_BYTES: Final = 512  # a request as long as any answer, so nobody can amplify by us
+ROOM_FRAME_BYTES_MAX: Final = 16 * 1_024

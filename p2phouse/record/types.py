@@ -1,0 +1,228 @@
+"""The bodies of signed records, field by field in the order of the wire.
+
+Each class names its type number, the context its signature is bound to, its size limit and the
+field that holds the signing key. docs/protocol.md §2 is the normative text.
+"""
+
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Annotated, ClassVar, Final
+
+from p2phouse.record import limits
+from p2phouse.record.schema import Count, Range, Size, Text
+
+BODY_VERSION: Final = 1  # the first element of every body
+
+Hash = Annotated[bytes, Size(32)]
+Key = Annotated[bytes, Size(32)]
+Time = Annotated[int, Range(0, 2**40)]  # unix seconds
+Number = Annotated[int, Range(0, 2**53)]
+Address = Annotated[bytes, Size(1, limits.ADDR_BYTES_MAX)]
+Language = Annotated[str, Text(35)]  # BCP 47 tags are at most 35 characters
+
+
+class RecordType(IntEnum):
+    """Type numbers of the envelope; those without a class are reserved."""
+
+    IDENTITY = 1
+    GENESIS = 2
+    ENTRY = 3
+    CARD = 4
+    JOIN = 5
+    OFFER = 6
+    SPEAK = 7
+    SOFT = 8
+    CHAT = 9
+    BEAT = 10
+    EPOCH = 11
+    AUDIT = 12
+    HELLO = 13
+
+
+class Access(IntEnum):
+    OPEN = 0
+    SOCIAL = 1
+    CLOSED = 2
+    LAN = 3
+
+
+class SoftKind(IntEnum):
+    HAND = 0
+    REACTION = 1
+    TYPING = 2
+    OWN_MUTE = 3
+
+
+class Record:
+    """What every body has besides its fields."""
+
+    __slots__ = ()
+
+    TYPE: ClassVar[RecordType]
+    NAME: ClassVar[str]  # bound into the signature; the number alone is not trusted
+    SIZE_MAX: ClassVar[int]  # bytes of the whole envelope
+    SIGNER: ClassVar[str]  # the field that holds the key
+
+
+@dataclass(frozen=True, slots=True)
+class IdentityDevice:
+    dev: Key
+    xpk: Key  # X25519, a key of its own: sealed boxes
+    olm: Key  # X25519: direct messages
+    added: Time
+    exp: Time
+
+
+@dataclass(frozen=True, slots=True)
+class Identity(Record):
+    """A person's devices; the highest seq wins."""
+
+    TYPE = RecordType.IDENTITY
+    NAME = "identity"
+    SIZE_MAX = 1_536
+    SIGNER = "uid"
+
+    uid: Key
+    seq: Number
+    name: Annotated[str, Text(limits.NAME_CODE_POINTS_MAX)]
+    devices: Annotated[tuple[IdentityDevice, ...], Count(1, limits.DEVICES_MAX)]
+    created: Time
+    exp: Time
+    relays: Annotated[tuple[Address, ...], Count(0, 4)]
+
+
+@dataclass(frozen=True, slots=True)
+class Genesis(Record):
+    """Creates a room; the room's id is this record's id."""
+
+    TYPE = RecordType.GENESIS
+    NAME = "genesis"
+    SIZE_MAX = 512
+    SIGNER = "dev"
+
+    uid: Key
+    dev: Key
+    idrec: Hash
+    nonce: Annotated[bytes, Size(16)]
+    title: Annotated[str, Text(limits.TITLE_CODE_POINTS_MAX)]
+    access: Access
+    langs: Annotated[tuple[Language, ...], Count(0, 4)]
+    created: Time
+    exp: Time
+    relay: Annotated[tuple[Address, ...], Count(0, 3)]
+    maxspk: Annotated[int, Range(1, limits.SPEAKERS_MAX)]
+    exposure: Annotated[str, Text(6)]  # "direct" or "relay"
+
+
+@dataclass(frozen=True, slots=True)
+class Card(Record):
+    """Advertises a room; a ttl of 0 takes it off the list."""
+
+    TYPE = RecordType.CARD
+    NAME = "card"
+    SIZE_MAX = 1_280
+    SIGNER = "dev"
+
+    genesis: Annotated[bytes, Size(1, Genesis.SIZE_MAX)]
+    grant: Annotated[bytes, Size(0, 1_024)]
+    dev: Key
+    seq: Number
+    created: Time
+    ttl: Annotated[int, Range(0, limits.CARD_TTL_S_MAX)]
+    nspk: Annotated[int, Range(0, 10_000_000)]
+    nlis: Annotated[int, Range(0, 10_000_000)]
+    at: Annotated[tuple[Address, ...], Count(0, limits.CARD_ADDRS_MAX)]
+
+
+@dataclass(frozen=True, slots=True)
+class Join(Record):
+    """A device enters a room; a new one with each process that does."""
+
+    TYPE = RecordType.JOIN
+    NAME = "join"
+    SIZE_MAX = 512
+    SIGNER = "dev"
+
+    room: Hash
+    dev: Key
+    idrec: Hash
+    beat: Hash | None
+    ts: Time
+
+
+@dataclass(frozen=True, slots=True)
+class Offer(Record):
+    """One end of a media link; `answer` is the nonce of the offer it answers."""
+
+    TYPE = RecordType.OFFER
+    NAME = "offer"
+    SIZE_MAX = 2_048
+    SIGNER = "dev"
+
+    room: Hash
+    dev: Key
+    to: Key
+    n: Annotated[bytes, Size(16)]
+    answer: Annotated[bytes, Size(16)] | None
+    ufrag: Annotated[str, Text(64)]
+    pwd: Annotated[str, Text(128)]
+    fp: Hash
+    cands: Annotated[
+        tuple[Annotated[str, Text(limits.CANDIDATE_CHARS_MAX)], ...],
+        Count(0, limits.CANDIDATES_MAX),
+    ]
+    ts: Time
+
+
+@dataclass(frozen=True, slots=True)
+class Speak(Record):
+    """Begins a voice. Its id gives the SSRC; `akey` signs the voice's audits."""
+
+    TYPE = RecordType.SPEAK
+    NAME = "speak"
+    SIZE_MAX = 512
+    SIGNER = "dev"
+
+    room: Hash
+    dev: Key
+    sid: Annotated[bytes, Size(16)]
+    slot: Annotated[int, Range(0, limits.SPEAKERS_MAX - 1)]
+    created: Time
+    akey: Key
+
+
+@dataclass(frozen=True, slots=True)
+class Soft(Record):
+    """Soft state of a member: hand, reaction, typing, own mute."""
+
+    TYPE = RecordType.SOFT
+    NAME = "soft"
+    SIZE_MAX = 256
+    SIGNER = "dev"
+
+    room: Hash
+    dev: Key
+    seq: Number
+    kind: Annotated[int, Range(0, 255)]  # SoftKind; later kinds are passed over
+    val: Annotated[str, Text(64)] | Number | bool | None
+    ts: Time
+
+
+@dataclass(frozen=True, slots=True)
+class Hello(Record):
+    """Answers a hello request: who listens here, and which protocol versions it speaks."""
+
+    TYPE = RecordType.HELLO
+    NAME = "hello"
+    SIZE_MAX = limits.HELLO_BYTES
+    SIGNER = "dev"
+
+    nonce: Annotated[bytes, Size(64)]
+    versions: tuple[Annotated[int, Range(0, 65_535)], Annotated[int, Range(0, 65_535)]]
+    dev: Key
+    addrs: Annotated[tuple[Address, ...], Count(0, limits.ADDRS_MAX)]
+
+
+RECORDS: Final[dict[int, type[Record]]] = {
+    int(cls.TYPE): cls for cls in (Identity, Genesis, Card, Join, Offer, Speak, Soft, Hello)
+}
