@@ -1,0 +1,356 @@
+"""What control and media say to each other over their socketpair.
+
+Frames are a big-endian u32 length and a CBOR array `[kind, field ...]` in the strict profile of
+`record/cbor.py`: integers, byte strings, text and arrays only. Gains are in permille, ages in µs;
+no absolute time crosses, because the two processes share no clock by contract. Links are numbers
+that control counts up and never reuses. docs/architecture.md tells who starts and who ends whom.
+"""
+
+import struct
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Annotated, Final
+
+from p2phouse.errors import P2PHouseError
+from p2phouse.record import cbor
+from p2phouse.record.schema import Count, Range, Size, Text, pack, unpack
+from p2phouse.vocabulary import LinkNumber, Ssrc, VoiceId
+
+FRAME_BYTES_MAX: Final = 256 * 1024
+ITEMS_MAX: Final = 64 * 1024  # a table of 256 rows, or stats of 4,096 links
+_LENGTH: Final = struct.Struct("!I")
+
+
+class ChannelBroken(P2PHouseError):
+    """The channel between control and media carried something else than a message: {reason}."""
+
+
+class LinkRole(IntEnum):
+    OFFERER = 0  # ICE-controlling and DTLS server
+    ANSWERER = 1
+
+
+class LinkStatus(IntEnum):
+    CONNECTED = 0
+    FAILED = 1  # never connected
+    LOST = 2  # was connected: consent ran out or the other side closed
+
+
+class VoiceCondition(IntEnum):
+    """What a person would want to know about a voice, ours or another's."""
+
+    FLOWING = 0
+    KEY_MISSING = 1
+    NO_PACKETS = 2
+    INPUT_STARTED = 3
+    INPUT_ENDED = 4
+    INPUT_FAILED = 5
+    OUTPUT_STARTED = 6
+    OUTPUT_ENDED = 7
+    OUTPUT_FAILED = 8
+
+
+# ── down: control tells media ────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True, slots=True)
+class OpenLink:
+    """Gather candidates for a new link; answered by LocalDescription."""
+
+    link: LinkNumber
+    role: LinkRole
+    local_only: bool  # a lan room: TTL 1 and only addresses of attached subnets
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectLink:
+    link: LinkNumber
+    ufrag: Annotated[str, Text(64)]
+    pwd: Annotated[str, Text(128)]
+    fp: Annotated[bytes, Size(32)]  # SHA-256 of the peer's DTLS certificate
+    cands: Annotated[tuple[Annotated[str, Text(160)], ...], Count(0, 8)]
+
+
+@dataclass(frozen=True, slots=True)
+class CloseLink:
+    link: LinkNumber
+
+
+@dataclass(frozen=True, slots=True)
+class TableRow:
+    """One voice's way through this node: only `ingress` (or `standby`) may bring it."""
+
+    ingress: LinkNumber
+    ssrc: Ssrc
+    standby: LinkNumber | None
+    sinks: Annotated[tuple[LinkNumber, ...], Count(0, 4096)]
+
+
+@dataclass(frozen=True, slots=True)
+class SetTable:
+    """Replaces the whole forwarding table; an older epoch than the last is refused."""
+
+    epoch: int
+    rows: Annotated[tuple[TableRow, ...], Count(0, 256)]
+
+
+@dataclass(frozen=True, slots=True)
+class NewVoice:
+    """Make a voice with a fresh sid; answered by VoiceKey."""
+
+    sid: Annotated[VoiceId, Size(16)]
+
+
+@dataclass(frozen=True, slots=True)
+class SetVoice:
+    sid: Annotated[VoiceId, Size(16)]
+    ssrc: Ssrc
+    kid: Annotated[int, Range(0, 255)]
+    base: Annotated[bytes, Size(16)]  # SFrame base key of this sender; never the epoch secret
+    muted: bool
+    sealed: bool  # constant bitrate and no DTX, so that lengths tell nothing
+
+
+@dataclass(frozen=True, slots=True)
+class EndVoice:
+    sid: Annotated[VoiceId, Size(16)]
+
+
+@dataclass(frozen=True, slots=True)
+class VoiceKeyRow:
+    ssrc: Ssrc
+    kid: Annotated[int, Range(0, 255)]
+    base: Annotated[bytes, Size(16)]
+
+
+@dataclass(frozen=True, slots=True)
+class SetKeys:
+    """Replaces all keys of others' voices, at most two an SSRC."""
+
+    keys: Annotated[tuple[VoiceKeyRow, ...], Count(0, 512)]
+
+
+@dataclass(frozen=True, slots=True)
+class SetGain:
+    ssrc: Ssrc
+    permille: Annotated[int, Range(0, 4_000)]
+
+
+@dataclass(frozen=True, slots=True)
+class SetInput:
+    """`spec`: file:PATH, tone, silence, device, device:NAME or none (the ear stays as it is)."""
+
+    spec: Annotated[str, Text(4_096)]
+
+
+@dataclass(frozen=True, slots=True)
+class SetOutput:
+    """`spec`: file:PATH, null, device, device:NAME or none."""
+
+    spec: Annotated[str, Text(4_096)]
+
+
+Down = (
+    OpenLink
+    | ConnectLink
+    | CloseLink
+    | SetTable
+    | NewVoice
+    | SetVoice
+    | EndVoice
+    | SetKeys
+    | SetGain
+    | SetInput
+    | SetOutput
+)
+
+# ── up: media tells control ──────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """The first message up: media is ready."""
+
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
+class LocalDescription:
+    link: LinkNumber
+    ufrag: Annotated[str, Text(64)]
+    pwd: Annotated[str, Text(128)]
+    fp: Annotated[bytes, Size(32)]
+    cands: Annotated[tuple[Annotated[str, Text(160)], ...], Count(0, 8)]
+
+
+@dataclass(frozen=True, slots=True)
+class LinkState:
+    link: LinkNumber
+    status: LinkStatus
+    reason: Annotated[str, Text(200)]
+
+
+@dataclass(frozen=True, slots=True)
+class VoiceKey:
+    """`akey`: the ephemeral Ed25519 public key that signs this voice's audits."""
+
+    sid: Annotated[VoiceId, Size(16)]
+    akey: Annotated[bytes, Size(32)]
+
+
+@dataclass(frozen=True, slots=True)
+class Level:
+    ssrc: Ssrc
+    dbov: Annotated[int, Range(0, 127)]  # RFC 6464: 0 is loudest, 127 silence
+
+
+@dataclass(frozen=True, slots=True)
+class Levels:
+    """10 Hz, newest wins."""
+
+    levels: Annotated[tuple[Level, ...], Count(0, 64)]
+
+
+@dataclass(frozen=True, slots=True)
+class VoiceState:
+    """`ssrc` 0 is our own input or output. `text`: one sentence when it failed, else empty."""
+
+    ssrc: Ssrc
+    condition: VoiceCondition
+    text: Annotated[str, Text(400)]
+
+
+@dataclass(frozen=True, slots=True)
+class Silent:
+    """The link has been silent for longer than it may be (carry/repair.py)."""
+
+    link: LinkNumber
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """A link reported silent is heard again."""
+
+    link: LinkNumber
+
+
+@dataclass(frozen=True, slots=True)
+class Pulls:
+    count: int
+    of: int
+
+
+@dataclass(frozen=True, slots=True)
+class FirstPacket:
+    link: LinkNumber
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True)
+class Released:
+    link: LinkNumber
+
+
+@dataclass(frozen=True, slots=True)
+class VoiceStats:
+    """Counts since the voice began, in frames of 20 ms, and its present delay in the buffer."""
+
+    ssrc: Ssrc
+    played: int
+    recovered: int  # from in-band FEC
+    concealed: int  # holes in seq filled by PLC
+    late: int
+    grown: int
+    dropped: int
+    buffered_us: int
+    jitter_us: int
+
+
+@dataclass(frozen=True, slots=True)
+class LinkStats:
+    link: LinkNumber
+    sent: int
+    received: int
+    refused: int  # packets of an SSRC that this link may not bring
+    malformed: int
+    rtt_us: int  # 0 if not measured yet
+    loss_permille: int
+    jitter_us: int
+
+
+@dataclass(frozen=True, slots=True)
+class Stats:
+    """1 Hz. Ages are of the first sample of the running input or output, at sending; -1 if none.
+
+    A frame's first sample is spoken 20 ms before its tick and heard at the tick that plays it.
+    """
+
+    captured_age_us: int
+    played_age_us: int
+    skipped_ticks: int
+    voices: Annotated[tuple[VoiceStats, ...], Count(0, 64)]
+    links: Annotated[tuple[LinkStats, ...], Count(0, 4096)]
+
+
+Up = (
+    Started
+    | LocalDescription
+    | LinkState
+    | VoiceKey
+    | Levels
+    | VoiceState
+    | Silent
+    | Heard
+    | Pulls
+    | FirstPacket
+    | Released
+    | Stats
+)
+
+_DOWN: Final = dict(enumerate(Down.__args__))
+_UP: Final = dict(enumerate(Up.__args__))
+_KINDS: Final = {cls: kind for table in (_DOWN, _UP) for kind, cls in table.items()}
+
+
+def encode(message: Down | Up) -> bytes:
+    """The message as one frame, length included."""
+    body = cbor.encode([_KINDS[type(message)], *pack(message)])
+    return _LENGTH.pack(len(body)) + body
+
+
+class FrameReader:
+    """Cuts a byte stream into messages; keeps at most one frame that is not whole."""
+
+    def __init__(self, direction: str) -> None:
+        """direction: "down" in the media process, "up" in control."""
+        self._classes = _DOWN if direction == "down" else _UP
+        self._pending = bytearray()
+
+    def feed(self, data: bytes) -> list[Down | Up]:
+        """All messages that `data` completes. Raises ChannelBroken."""
+        self._pending += data
+        messages: list[Down | Up] = []
+        while len(self._pending) >= _LENGTH.size:
+            (length,) = _LENGTH.unpack_from(self._pending)
+            if length > FRAME_BYTES_MAX:
+                raise ChannelBroken(reason=f"a frame of {length} bytes")
+            end = _LENGTH.size + length
+            if len(self._pending) < end:
+                break
+            messages.append(self._decode(bytes(self._pending[_LENGTH.size : end])))
+            del self._pending[:end]
+        return messages
+
+    def _decode(self, body: bytes) -> Down | Up:
+        try:
+            value = cbor.decode(body, size_max=FRAME_BYTES_MAX, items_max=ITEMS_MAX)
+        except P2PHouseError as error:
+            raise ChannelBroken(reason=str(error)) from error
+        match value:
+            case [int(kind), *fields] if kind in self._classes:
+                try:
+                    message: Down | Up = unpack(self._classes[kind], fields)
+                except P2PHouseError as error:
+                    raise ChannelBroken(reason=str(error)) from error
+                return message
+        raise ChannelBroken(reason="a message of no known kind")
