@@ -1,0 +1,64 @@
+"""Join links: `p2ph:ROOM?d=PEER&a=ADDRESS…`, all that a node needs to reach a room by itself.
+
+ROOM is the room's id in lower-case base32, PEER the PeerId of a member, each ADDRESS a multiaddr
+of that member. A link proves nothing: the handshake proves the member, the genesis the room.
+"""
+
+import base64
+import binascii
+from dataclasses import dataclass
+from urllib.parse import parse_qs, quote
+
+from multiaddr import Multiaddr
+
+from p2phouse.errors import UserError
+from p2phouse.identity.keys import device_of_peer_id, peer_id
+from p2phouse.record import limits
+from p2phouse.vocabulary import DeviceKey, RoomId
+
+SCHEME = "p2ph:"
+LINK_CHARS_MAX = 1_024
+
+
+class LinkUnreadable(UserError):
+    """That is not a whole join link ({reason}). Copy it again, from p2ph: to its end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Invitation:
+    room: RoomId
+    dev: DeviceKey
+    addrs: tuple[bytes, ...]
+
+
+def write(invitation: Invitation) -> str:
+    room = base64.b32encode(invitation.room).decode().rstrip("=").lower()
+    addrs = "".join(f"&a={quote(str(Multiaddr(addr)), safe='/')}" for addr in invitation.addrs)
+    return f"{SCHEME}{room}?d={peer_id(invitation.dev)}{addrs}"
+
+
+def read(text: str) -> Invitation:
+    """Raises LinkUnreadable."""
+    text = text.strip()
+    if len(text) > LINK_CHARS_MAX:
+        raise LinkUnreadable(reason=f"longer than {LINK_CHARS_MAX} characters")
+    room_text, _, query = text.removeprefix(SCHEME).partition("?")
+    fields = parse_qs(query)
+    try:
+        room = base64.b32decode(room_text.upper() + "=" * (-len(room_text) % 8))
+    except binascii.Error as error:
+        raise LinkUnreadable(reason="the room's id is damaged") from error
+    if len(room) != 32:
+        raise LinkUnreadable(reason="the room's id has the wrong length")
+    try:
+        (peer_text,) = fields["d"]
+        dev = device_of_peer_id(peer_text)
+    except (KeyError, ValueError, UserError) as error:
+        raise LinkUnreadable(reason="the member's PeerId is damaged") from error
+    try:
+        addrs = tuple(bytes(Multiaddr(addr).to_bytes()) for addr in fields.get("a", []))
+    except Exception as error:
+        raise LinkUnreadable(reason="an address is damaged") from error
+    if not addrs or len(addrs) > limits.ADDRS_MAX:
+        raise LinkUnreadable(reason="it has no address, or too many")
+    return Invitation(RoomId(room), dev, addrs)
