@@ -1,0 +1,158 @@
+"""What members say over their room links: `[kind, …]` arrays, read into types once, here.
+
+The first frame each way is the greeting; net/room_links.py has already checked that its join
+belongs to the peer at the other end. docs/protocol.md §4 is normative.
+"""
+
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Final
+
+from p2phouse.errors import PeerError
+from p2phouse.record import envelope, limits
+from p2phouse.record.cbor import Value
+from p2phouse.record.envelope import Signed
+from p2phouse.record.types import Genesis, Identity, Join, Soft, Speak
+from p2phouse.vocabulary import DeviceKey, RoomId
+
+MEMBERS_TOLD_MAX: Final = 8
+SPEAKS_TOLD_MAX: Final = 2  # of one device: the running voice and the one it replaces
+
+
+class FrameKind(IntEnum):
+    GREETING = 0
+    SPEAK = 1
+    ENTRY = 2
+    SOFT = 3
+    BEAT = 4
+    BYE = 5
+
+
+class ByeReason(IntEnum):
+    LEAVING = 0
+    FULL = 1
+    NOT_HERE = 2
+    LOCAL_ONLY = 3
+
+
+BYE_TEXTS: Final = {
+    ByeReason.LEAVING: "that member is leaving",
+    ByeReason.FULL: f"the room is full ({limits.MESH_MEMBERS_MAX} people)",
+    ByeReason.NOT_HERE: "that node is not in the room any more",
+    ByeReason.LOCAL_ONLY: "the room is for people on its own network",
+}
+
+
+class FrameRefused(PeerError):
+    """A room link carried a frame that breaks the protocol: {reason}."""
+
+
+@dataclass(frozen=True, slots=True)
+class Greeting:
+    """Who is there: the sender's proof of being in the room and whom else it knows."""
+
+    join: Signed[Join]
+    identity: Signed[Identity]
+    addrs: tuple[bytes, ...]
+    members: tuple[tuple[DeviceKey, tuple[bytes, ...]], ...]
+    genesis: Signed[Genesis] | None  # None from somebody who joins by link and has it not yet
+    speaks: tuple[Signed[Speak], ...]
+
+
+def read_greeting(
+    frame: list[Value], *, sender: DeviceKey, room: RoomId, joining: bool
+) -> Greeting:
+    """Raises PeerError. Every record in it is checked and belongs to the sender.
+
+    joining: the sender opened the link, so it may come by a join link and lack the genesis.
+    """
+    if len(frame) != 7:
+        raise FrameRefused(reason=f"a greeting of {len(frame)} fields")
+    _, join_data, identity_data, addrs, members, entries, speaks = frame
+    join = envelope.read(_bytes(join_data), Join)
+    identity = envelope.read(_bytes(identity_data), Identity)
+    # Security: all of it must speak for the peer that the handshake proved, or a member could
+    # bring in others who never came.
+    if join.record.dev != sender or join.record.room != room:
+        raise FrameRefused(reason="a join of somebody else or for another room")
+    if identity.id != join.record.idrec or not lists_device(identity.record, sender):
+        raise FrameRefused(reason="an identity that does not list the sender's device")
+    history = _list(entries, most=limits.ENTRIES_PER_ROOM_MAX)
+    if not history and not joining:
+        raise FrameRefused(reason="a greeting without the room's genesis")
+    genesis = envelope.read(_bytes(history[0]), Genesis) if history else None
+    if genesis is not None and RoomId(genesis.id) != room:
+        raise FrameRefused(reason="the genesis of another room")
+    told = tuple(
+        read_speak(_bytes(item), sender=sender, room=room)
+        for item in _list(speaks, most=SPEAKS_TOLD_MAX)
+    )
+    return Greeting(
+        join=join,
+        identity=identity,
+        addrs=_addresses(addrs),
+        members=tuple(_member(item) for item in _list(members, most=MEMBERS_TOLD_MAX)),
+        genesis=genesis,
+        speaks=told,
+    )
+
+
+def lists_device(identity: Identity, dev: DeviceKey) -> bool:
+    return any(device.dev == dev for device in identity.devices)
+
+
+def read_speak(data: Value, *, sender: DeviceKey, room: RoomId) -> Signed[Speak]:
+    """Raises PeerError if it is not the sender's own voice in this room."""
+    speak = envelope.read(_bytes(data), Speak)
+    if speak.record.dev != sender or speak.record.room != room:
+        raise FrameRefused(reason="a speak record of somebody else or for another room")
+    return speak
+
+
+def read_soft(data: Value, *, sender: DeviceKey, room: RoomId) -> Signed[Soft]:
+    soft = envelope.read(_bytes(data), Soft)
+    if soft.record.dev != sender or soft.record.room != room:
+        raise FrameRefused(reason="soft state of somebody else or for another room")
+    return soft
+
+
+def bye(reason: ByeReason) -> list[Value]:
+    return [int(FrameKind.BYE), int(reason)]
+
+
+def read_bye(frame: list[Value]) -> str:
+    """The reason as a person reads it. An unknown reason is a leaving."""
+    try:
+        return BYE_TEXTS[ByeReason(frame[1])]  # type: ignore[arg-type]  # any value may stand there
+    except (ValueError, IndexError, TypeError):
+        return BYE_TEXTS[ByeReason.LEAVING]
+
+
+def is_leaving(frame: list[Value]) -> bool:
+    return len(frame) < 2 or frame[1] == ByeReason.LEAVING
+
+
+def _member(item: Value) -> tuple[DeviceKey, tuple[bytes, ...]]:
+    pair = _list(item, most=2)
+    if len(pair) != 2 or len(_bytes(pair[0])) != 32:
+        raise FrameRefused(reason="a member that is not a device and its addresses")
+    return DeviceKey(_bytes(pair[0])), _addresses(pair[1])
+
+
+def _addresses(item: Value) -> tuple[bytes, ...]:
+    addrs = tuple(_bytes(addr) for addr in _list(item, most=limits.ADDRS_MAX))
+    if any(len(addr) > limits.ADDR_BYTES_MAX for addr in addrs):
+        raise FrameRefused(reason="an address that is too long")
+    return addrs
+
+
+def _bytes(item: Value) -> bytes:
+    if not isinstance(item, bytes):
+        raise FrameRefused(reason="something else where bytes belong")
+    return item
+
+
+def _list(item: Value, *, most: int) -> list[Value]:
+    if not isinstance(item, list) or len(item) > most:
+        raise FrameRefused(reason="something else where a short list belongs")
+    return item

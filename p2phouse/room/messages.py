@@ -1,0 +1,265 @@
+"""What goes into the core of rooms and what comes out of it. No behaviour here.
+
+Inputs come from the network (through node.py), from the media process (channel.Up as it is) and
+from the person (a Verb with a ticket that its Answer carries back).
+"""
+
+from dataclasses import dataclass, field
+from enum import IntEnum
+
+from p2phouse import channel
+from p2phouse.errors import P2PHouseError
+from p2phouse.record.cbor import Value
+from p2phouse.vocabulary import DeviceKey, RoomId
+
+# ── inputs from the network; the sender is the peer that the noise handshake proved ──────────
+
+
+@dataclass(frozen=True, slots=True)
+class CardHeard:
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class OwnAddresses:
+    """Where others may dial us now: binary multiaddrs, at most four."""
+
+    addrs: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RoomLinkUp:
+    """A room stream to the sender is open. outbound: we opened it."""
+
+    room: RoomId
+    outbound: bool
+
+
+@dataclass(frozen=True, slots=True)
+class RoomFrame:
+    room: RoomId
+    frame: list[Value]
+
+
+@dataclass(frozen=True, slots=True)
+class RoomLinkDown:
+    """The room stream ended or could not be opened."""
+
+    room: RoomId
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class OfferHeard:
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class OfferAnswered:
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class OfferFailed:
+    """`offer`: the offer's nonce. The peer did not answer it."""
+
+    offer: bytes
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class MediaGone:
+    """The media process died; a new one is starting. Every link and voice in it is gone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Resume:
+    """What Remember kept before this node was killed."""
+
+    state: list[Value]
+
+
+# ── inputs from the person ───────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True, slots=True)
+class Open:
+    title: str
+    lan: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Join:
+    """Join a room whose card is known, or one named by a link.
+
+    text: the room's id or the start of it, its title, or a `p2ph:` link.
+    """
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class JoinAt:
+    """Join the room that the device at a typed address has open."""
+
+    dev: DeviceKey
+
+
+@dataclass(frozen=True, slots=True)
+class Leave:
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class SetMuted:
+    muted: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Say:
+    """Speak this input to its end, then be muted again if we were; `spec` as in SetInput."""
+
+    spec: str
+
+
+@dataclass(frozen=True, slots=True)
+class StopSaying:
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class SetEar:
+    """Where what is heard goes; `spec` as in SetOutput."""
+
+    spec: str
+
+
+VerbAction = Open | Join | JoinAt | Leave | SetMuted | Say | StopSaying | SetEar
+
+
+@dataclass(frozen=True, slots=True)
+class Verb:
+    ticket: int
+    action: VerbAction
+
+
+Input = (
+    CardHeard
+    | OwnAddresses
+    | Resume
+    | RoomLinkUp
+    | RoomFrame
+    | RoomLinkDown
+    | OfferHeard
+    | OfferAnswered
+    | OfferFailed
+    | MediaGone
+    | channel.Up
+    | Verb
+)
+
+# ── outputs ──────────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True, slots=True)
+class OpenRoomLink:
+    dev: DeviceKey
+    room: RoomId
+    addrs: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class CloseRoomLink:
+    dev: DeviceKey
+    room: RoomId
+
+
+@dataclass(frozen=True, slots=True)
+class SendRoomFrame:
+    dev: DeviceKey
+    room: RoomId
+    frame: list[Value]
+
+
+@dataclass(frozen=True, slots=True)
+class SendOffer:
+    dev: DeviceKey
+    offer: bytes  # nonce of the offer, to name it when it fails
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class SendAnswer:
+    dev: DeviceKey
+    offer: bytes  # nonce of the offer it answers
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class PublishCard:
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class ToMedia:
+    message: channel.Down
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What became of a verb: facts for the person, or the error that explains."""
+
+    ticket: int
+    facts: dict[str, object] = field(default_factory=dict)
+    error: P2PHouseError | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Remember:
+    """The room to come back to after a crash, or None once we left it; node keeps it in a file."""
+
+    state: list[Value] | None
+
+
+class EventKind(IntEnum):
+    ROOM_SEEN = 0
+    ROOM_GONE = 1
+    JOINED = 2
+    LEFT = 3
+    MEMBER_JOINED = 4
+    MEMBER_LEFT = 5
+    MEMBER_LOST = 6
+    MEMBER_SILENT = 7
+    MEMBER_HEARD = 8
+    MEMBER_MUTED = 9
+    MEMBER_UNMUTED = 10
+    LINK_CONNECTED = 11
+    LINK_FAILED = 12
+    VOICE_READY = 13
+    INPUT_ENDED = 14
+    SOUND_TROUBLE = 15
+    MEDIA_RESTARTED = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """A change of state, as the log, the page, the CLI and the tests read it."""
+
+    kind: EventKind
+    room: RoomId | None = None
+    dev: DeviceKey | None = None
+    text: str = ""
+
+
+Output = (
+    OpenRoomLink
+    | CloseRoomLink
+    | SendRoomFrame
+    | SendOffer
+    | SendAnswer
+    | PublishCard
+    | ToMedia
+    | Answer
+    | Remember
+    | Event
+)

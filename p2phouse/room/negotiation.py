@@ -1,0 +1,176 @@
+"""How two members get from a room link to a media link: offer, answer, connect, try again.
+
+Who opened the room link offers; if both did, the offer of the lower device id counts. A link
+that fails is offered anew by the one who offered, with a growing pause.
+"""
+
+import math
+import random
+from collections.abc import Iterator
+
+from p2phouse.channel import (
+    CloseLink,
+    ConnectLink,
+    LinkRole,
+    LinkState,
+    LinkStatus,
+    LocalDescription,
+    OpenLink,
+)
+from p2phouse.identity.keys import Me
+from p2phouse.record import envelope
+from p2phouse.record.types import Access, Offer
+from p2phouse.room.frames import FrameRefused
+from p2phouse.room.messages import Event, EventKind, Output, SendAnswer, SendOffer, ToMedia
+from p2phouse.room.state import Member, Membership
+from p2phouse.vocabulary import DeviceKey, Entropy, LinkNumber, Now, RoomId
+
+NONCE_BYTES = 16
+RETRY_FIRST_S = 0.5
+RETRY_MAX_S = 8.0  # doubling from 0.5 s: five tries in 16 s, then one each 8 s
+
+
+class Negotiation:
+    """Offers and answers of the room we are in. It owns the numbers of links."""
+
+    def __init__(self, me: Me, *, rng: random.Random, entropy: Entropy) -> None:
+        self._me = me
+        self._rng = rng
+        self._entropy = entropy
+        self._last_link = 0
+
+    def offer(self, membership: Membership, member: Member) -> Iterator[Output]:
+        """Begins a new link to the member as its offerer; an older one is closed."""
+        yield from self.close(member)
+        link = self._number(member)
+        member.offer = self._entropy(NONCE_BYTES)
+        member.retry_at = math.inf
+        yield ToMedia(OpenLink(link, LinkRole.OFFERER, _is_local(membership)))
+
+    def heard_offer(
+        self, now: Now, membership: Membership, sender: DeviceKey, data: bytes
+    ) -> Iterator[Output]:
+        offer = self._read(now, membership, sender, data)
+        member = membership.members.get(sender)
+        if member is None:
+            raise FrameRefused(reason="an offer from somebody who has not greeted us")
+        if offer.answer is not None:
+            raise FrameRefused(reason="an answer where an offer belongs")
+        if member.offer is not None and self._me.dev < sender:
+            return  # both offered: ours counts, theirs is left without an answer
+        yield from self.close(member)
+        link = self._number(member)
+        member.offer = None
+        member.answering = offer.n
+        member.remote = (offer.ufrag, offer.pwd, offer.fp, offer.cands)
+        member.retry_at = math.inf
+        yield ToMedia(OpenLink(link, LinkRole.ANSWERER, _is_local(membership)))
+
+    def described(
+        self, now: Now, membership: Membership, local: LocalDescription
+    ) -> Iterator[Output]:
+        """Media has gathered: sign what it says and send it, as an offer or as an answer."""
+        member = membership.by_link(local.link)
+        if member is None:
+            return  # closed while it gathered
+        if member.offer is not None:
+            data = self._sign(now, membership.room, member, local, member.offer, None)
+            yield SendOffer(member.dev, member.offer, data)
+        elif member.answering is not None and member.remote is not None:
+            nonce = self._entropy(NONCE_BYTES)
+            data = self._sign(now, membership.room, member, local, nonce, member.answering)
+            yield SendAnswer(member.dev, member.answering, data)
+            yield ToMedia(ConnectLink(local.link, *member.remote))
+            member.answering = member.remote = None
+
+    def answered(
+        self, now: Now, membership: Membership, sender: DeviceKey, data: bytes
+    ) -> Iterator[Output]:
+        answer = self._read(now, membership, sender, data)
+        member = membership.members.get(sender)
+        # Security: the answer must name our very offer, or an old one could be played again.
+        if member is None or member.link is None or answer.answer != member.offer:
+            return
+        member.offer = None
+        yield ToMedia(ConnectLink(member.link, answer.ufrag, answer.pwd, answer.fp, answer.cands))
+
+    def offer_failed(self, now: Now, member: Member, offer: bytes) -> Iterator[Output]:
+        if member.offer == offer:
+            yield from self.close(member)
+            self._retry_later(now, member)
+
+    def link_state(self, now: Now, membership: Membership, state: LinkState) -> Iterator[Output]:
+        member = membership.by_link(state.link)
+        if member is None:
+            return
+        if state.status is LinkStatus.CONNECTED:
+            member.link_up, member.silent, member.retries = True, False, 0
+            yield Event(EventKind.LINK_CONNECTED, membership.room, member.dev)
+            return
+        yield Event(EventKind.LINK_FAILED, membership.room, member.dev, state.reason)
+        yield from self.close(member)
+        self._retry_later(now, member)
+
+    def tick(self, now: Now, membership: Membership) -> Iterator[Output]:
+        for member in list(membership.members.values()):
+            if member.retry_at <= now.mono and member.room_link:
+                yield from self.offer(membership, member)
+
+    def deadline(self, membership: Membership) -> float:
+        waiting = (m.retry_at for m in membership.members.values() if m.room_link)
+        return min(waiting, default=math.inf)
+
+    def close(self, member: Member) -> Iterator[Output]:
+        """Forgets the member's link, if any. The table must already do without it, or soon will:
+        a forwarder skips a sink it does not know."""
+        if member.link is not None:
+            yield ToMedia(CloseLink(member.link))
+        member.link = None
+        member.link_up = member.silent = False
+        member.offer = member.answering = member.remote = None
+
+    def _retry_later(self, now: Now, member: Member) -> None:
+        # Only the opener offers; the other waits longer, in case the opener never learnt of it.
+        pause = min(RETRY_MAX_S, RETRY_FIRST_S * 2**member.retries) * self._rng.uniform(0.8, 1.2)
+        member.retries += 1
+        member.retry_at = now.mono + (pause if member.outbound else pause + RETRY_MAX_S)
+
+    def _number(self, member: Member) -> LinkNumber:
+        self._last_link += 1
+        member.link = LinkNumber(self._last_link)
+        return member.link
+
+    def _sign(
+        self,
+        now: Now,
+        room: RoomId,
+        member: Member,
+        local: LocalDescription,
+        nonce: bytes,
+        answer: bytes | None,
+    ) -> bytes:
+        offer = Offer(
+            room=room,
+            dev=self._me.dev,
+            to=member.dev,
+            n=nonce,
+            answer=answer,
+            ufrag=local.ufrag,
+            pwd=local.pwd,
+            fp=local.fp,
+            cands=local.cands,
+            ts=int(now.unix),
+        )
+        return envelope.sign(offer, self._me.device_key).data
+
+    def _read(self, now: Now, membership: Membership, sender: DeviceKey, data: bytes) -> Offer:
+        offer = envelope.read(data, Offer).record
+        # Security: the fingerprint inside binds DTLS to this device, this room and this pair.
+        if offer.dev != sender or offer.to != self._me.dev or offer.room != membership.room:
+            raise FrameRefused(reason="an offer between other people or for another room")
+        envelope.check_time(offer, now.unix)
+        return offer
+
+
+def _is_local(membership: Membership) -> bool:
+    return membership.genesis is not None and membership.genesis.record.access == Access.LAN

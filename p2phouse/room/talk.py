@@ -1,0 +1,251 @@
+"""Our own mouth and ear in the room: the voice we sign, mute, what is said and where it is heard.
+
+No microphone opens by itself: only a person's `unmute` names the input to media.
+"""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from p2phouse.channel import (
+    EndVoice,
+    NewVoice,
+    SetInput,
+    SetOutput,
+    Stats,
+    VoiceCondition,
+    VoiceState,
+)
+from p2phouse.errors import P2PHouseError, UserError
+from p2phouse.identity.keys import Me
+from p2phouse.record import envelope, limits
+from p2phouse.record.cbor import Value
+from p2phouse.record.envelope import Signed
+from p2phouse.record.types import Soft, SoftKind, Speak
+from p2phouse.room.frames import FrameKind
+from p2phouse.room.messages import Answer, Event, EventKind, Output, SendRoomFrame, ToMedia
+from p2phouse.room.state import Member, Membership, OwnVoice, ssrc_of
+from p2phouse.room.wiring import Wiring
+from p2phouse.vocabulary import Entropy, Now, VoiceId
+
+SID_BYTES = 16
+
+
+class StillSpeaking(UserError):
+    """A file is being spoken already. Wait for its end, or stop it with Ctrl-C there."""
+
+
+class SoundFailed(UserError):
+    """{text}"""
+
+
+class SoundRestarted(UserError):
+    """The sound process ended and was started anew, muted. Say it again."""
+
+
+@dataclass(slots=True)
+class _Saying:
+    ticket: int
+    was_muted: bool
+    began_mono: float = math.inf  # when the input's first sample was captured, on our clock
+
+
+class Talk:
+    """One for the node; the room it talks in is given with each call."""
+
+    def __init__(self, me: Me, wiring: Wiring, *, entropy: Entropy, ear: str, mouth: str) -> None:
+        self._me = me
+        self._wiring = wiring
+        self._entropy = entropy
+        self._ear = ear
+        self._mouth = mouth
+        self._mouth_open = False
+        self._saying: _Saying | None = None
+        self._heard_from = math.inf
+        self._last_seq = 0
+        self.stats: Stats | None = None
+
+    @property
+    def heard_from_mono(self) -> float | None:
+        """When the first sample of the running output was played, on our monotonic clock."""
+        return self._heard_from if math.isfinite(self._heard_from) else None
+
+    # ── the voice ────────────────────────────────────────────────────────────────────────────
+
+    def new_voice(self) -> OwnVoice:
+        return OwnVoice(VoiceId(self._entropy(SID_BYTES)))
+
+    def begin(self, membership: Membership) -> Iterator[Output]:
+        """In a room: a voice, and an ear. The mouth waits for an unmute."""
+        yield ToMedia(NewVoice(membership.voice.sid))
+        yield ToMedia(SetOutput(self._ear))
+
+    def end(self, now: Now, membership: Membership, error: P2PHouseError) -> Iterator[Output]:
+        """Out of the room: mouth and ear are closed."""
+        yield from self.said(now, membership, error)
+        yield ToMedia(EndVoice(membership.voice.sid))
+        yield ToMedia(SetInput("none"))
+        yield ToMedia(SetOutput("none"))
+        self._mouth_open = False
+
+    def keyed(self, now: Now, membership: Membership, akey: bytes) -> Iterator[Output]:
+        """Media made the voice."""
+        membership.voice.akey = akey
+        if membership.joined:
+            yield from self.sign_voice(now, membership)
+
+    def sign_voice(self, now: Now, membership: Membership) -> Iterator[Output]:
+        """Signs our voice into the room, once we know somebody there and media has made it.
+
+        The record's id gives the SSRC, so no packet can come before it.
+        """
+        akey = membership.voice.akey
+        if akey is None:
+            return
+        taken = membership.slots_taken()
+        free = [slot for slot in range(limits.SPEAKERS_MAX) if slot not in taken]
+        # Any free one: people who join at once would all take the lowest.
+        slot = free[int.from_bytes(self._entropy(2), "big") % len(free)]
+        speak = envelope.sign(
+            Speak(
+                room=membership.room,
+                dev=self._me.dev,
+                sid=membership.voice.sid,
+                slot=slot,
+                created=int(now.unix),
+                akey=akey,
+            ),
+            self._me.device_key,
+        )
+        membership.voice.speak = speak
+        yield from self._wiring.tell_voice(membership)
+        yield from self._wiring.rewire(membership)
+        yield Event(EventKind.VOICE_READY, membership.room, self._me.dev)
+        yield from _broadcast(membership, [int(FrameKind.SPEAK), speak.data])
+
+    def heard_speak(
+        self, membership: Membership, member: Member, speak: Signed[Speak]
+    ) -> Iterator[Output]:
+        """A member has a voice. Of two with one slot or one SSRC the lower id stays."""
+        if member.speak is not None and member.speak.id == speak.id:
+            return
+        member.speak = speak  # the latest counts: a room link keeps its order
+        own = membership.voice.speak
+        if own is not None and speak.id < own.id and _clash(own, speak):
+            yield ToMedia(EndVoice(membership.voice.sid))
+            membership.voice = self.new_voice()
+            yield ToMedia(NewVoice(membership.voice.sid))
+        yield from self._wiring.rewire(membership)
+
+    # ── mute ─────────────────────────────────────────────────────────────────────────────────
+
+    def set_muted(self, now: Now, membership: Membership, muted: bool) -> Iterator[Output]:
+        if not muted and not self._mouth_open and self._saying is None:
+            # Security: the microphone opens here, at a person's unmute, and nowhere else.
+            self._mouth_open = True
+            yield ToMedia(SetInput(self._mouth))
+        if membership.muted == muted:
+            return
+        membership.muted = muted
+        yield from self._wiring.tell_voice(membership)
+        yield from _broadcast(membership, self.own_soft(now, membership))
+        kind = EventKind.MEMBER_MUTED if muted else EventKind.MEMBER_UNMUTED
+        yield Event(kind, membership.room, self._me.dev)
+
+    def own_soft(self, now: Now, membership: Membership) -> list[Value]:
+        """The frame that tells a member whether we are muted."""
+        self._last_seq = max(self._last_seq + 1, int(now.unix * 1_000))
+        soft = Soft(
+            room=membership.room,
+            dev=self._me.dev,
+            seq=self._last_seq,
+            kind=SoftKind.OWN_MUTE,
+            val=membership.muted,
+            ts=int(now.unix),
+        )
+        return [int(FrameKind.SOFT), envelope.sign(soft, self._me.device_key).data]
+
+    def heard_soft(
+        self, membership: Membership, member: Member, soft: Signed[Soft]
+    ) -> Iterator[Output]:
+        record = soft.record
+        if record.seq <= member.soft_seq:
+            return
+        member.soft_seq = record.seq
+        if record.kind != SoftKind.OWN_MUTE or not isinstance(record.val, bool):
+            return
+        if record.val != member.muted:
+            member.muted = record.val
+            kind = EventKind.MEMBER_MUTED if member.muted else EventKind.MEMBER_UNMUTED
+            yield Event(kind, membership.room, member.dev, member.name)
+
+    # ── saying and hearing ───────────────────────────────────────────────────────────────────
+
+    def say(self, now: Now, membership: Membership, ticket: int, spec: str) -> Iterator[Output]:
+        """Speaks an input to its end; raises StillSpeaking."""
+        if self._saying is not None:
+            raise StillSpeaking
+        self._saying = _Saying(ticket, membership.muted)
+        yield ToMedia(SetInput(spec))
+        yield from self.set_muted(now, membership, muted=False)
+
+    def said(
+        self, now: Now, membership: Membership, error: P2PHouseError | None
+    ) -> Iterator[Output]:
+        """Ends a `say`: back to the input and the mute that were there before."""
+        saying, self._saying = self._saying, None
+        if saying is None:
+            return
+        if saying.was_muted:
+            yield from self.set_muted(now, membership, muted=True)
+        yield ToMedia(SetInput(self._mouth if self._mouth_open else "none"))
+        facts: dict[str, object] = {}
+        if math.isfinite(saying.began_mono):
+            facts["began_mono_s"] = saying.began_mono
+        yield Answer(saying.ticket, facts, error)
+        yield Event(EventKind.INPUT_ENDED, membership.room, self._me.dev)
+
+    def hear_to(self, spec: str) -> Iterator[Output]:
+        self._ear = spec
+        self._heard_from = math.inf
+        yield ToMedia(SetOutput(spec))
+
+    def voice_state(self, now: Now, membership: Membership, state: VoiceState) -> Iterator[Output]:
+        match state.condition:
+            case VoiceCondition.INPUT_ENDED if self._saying is not None:
+                yield from self.said(now, membership, None)
+            case VoiceCondition.INPUT_FAILED if self._saying is not None:
+                yield from self.said(now, membership, SoundFailed(text=state.text))
+            case VoiceCondition.INPUT_FAILED | VoiceCondition.OUTPUT_FAILED:
+                yield Event(EventKind.SOUND_TROUBLE, membership.room, self._me.dev, state.text)
+
+    def keep_stats(self, now: Now, stats: Stats) -> None:
+        """Ages become times of our clock; a message is never early, so the earliest is right."""
+        self.stats = stats
+        if self._saying is not None and stats.captured_age_us >= 0:
+            began = now.mono - stats.captured_age_us / 1e6
+            self._saying.began_mono = min(self._saying.began_mono, began)
+        if stats.played_age_us >= 0:
+            self._heard_from = min(self._heard_from, now.mono - stats.played_age_us / 1e6)
+
+    def media_gone(self, now: Now, membership: Membership | None) -> Iterator[Output]:
+        """Media died: muted, with a new voice, in the process that starts now."""
+        if membership is not None:
+            yield from self.said(now, membership, SoundRestarted())
+        self._mouth_open = False
+        self.stats = None
+        self._heard_from = math.inf
+        if membership is not None:
+            yield from self.set_muted(now, membership, muted=True)
+            membership.voice = self.new_voice()
+            yield from self.begin(membership)
+
+
+def _clash(own: Signed[Speak], other: Signed[Speak]) -> bool:
+    return own.record.slot == other.record.slot or ssrc_of(own) == ssrc_of(other)
+
+
+def _broadcast(membership: Membership, frame: list[Value]) -> Iterator[Output]:
+    for member in membership.members.values():
+        if member.room_link:
+            yield SendRoomFrame(member.dev, membership.room, frame)
