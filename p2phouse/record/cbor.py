@@ -23,11 +23,11 @@ class Malformed(PeerError):
 
 
 def encode(value: Value) -> bytes:
-    """The value's one encoding. Raises ValueError for what the profile does not allow."""
-    return bytes(cbor2.dumps(_ordered(value)))
+    """The value's one encoding. Raises ValueError for what `decode` would not give back."""
+    return bytes(cbor2.dumps(_ordered(value, 0)))
 
 
-def _ordered(value: Value) -> Value:
+def _ordered(value: Value, depth: int) -> Value:
     match value:
         case None | bool() | bytes() | str():
             return value
@@ -35,14 +35,24 @@ def _ordered(value: Value) -> Value:
             if not -(2**64) <= value < 2**64:
                 raise ValueError("an integer past 64 bits")
             return value
+        case list() | dict() if depth == DEPTH_MAX:
+            raise ValueError("nested too deeply")
         case list():
-            return [_ordered(item) for item in value]
+            return [_ordered(item, depth + 1) for item in value]
         case dict():
+            if not all(_is_key(key) for key in value):
+                raise ValueError("a map key that is no unsigned integer or text")
             # RFC 8949 §4.2.1: bytewise order of the encoded keys; cbor2's canonical mode sorts
             # by length first (RFC 7049).
             keys = sorted(value, key=cbor2.dumps)
-            return {key: _ordered(value[key]) for key in keys}
+            return {key: _ordered(value[key], depth + 1) for key in keys}
     raise ValueError(f"{type(value).__name__} is not in the profile")
+
+
+def _is_key(key: object) -> bool:
+    if isinstance(key, int):
+        return 0 <= key < 2**64 and not isinstance(key, bool)
+    return isinstance(key, str)
 
 
 def decode(data: bytes, *, size_max: int, items_max: int = ITEMS_MAX) -> Value:
@@ -81,18 +91,19 @@ class _Reader:
                 return self.take(number).decode()
             except UnicodeDecodeError as error:
                 raise Malformed(reason="text that is not UTF-8") from error
-        if depth == DEPTH_MAX:
-            raise Malformed(reason="nested too deeply")
-        if major == 4:
-            # A long array must have its bytes: refuses a length that lies before looping on it.
-            if number > len(self.data) - self.at:
-                raise Malformed(reason="an array longer than its bytes")
-            return [self.value(depth + 1) for _ in range(number)]
-        if major == 5:
-            return self.map(number, depth)
         if major == 7 and self.at == start + 1 and number in (20, 21, 22):
             return (False, True, None)[number - 20]
-        raise Malformed(reason="a tag, float or other type outside the profile")
+        if major > 5:
+            raise Malformed(reason="a tag, float or other type outside the profile")
+        if depth == DEPTH_MAX:
+            raise Malformed(reason="nested too deeply")
+        return self.array(number, depth) if major == 4 else self.map(number, depth)
+
+    def array(self, count: int, depth: int) -> Value:
+        # A long array must have its bytes: refuses a length that lies before looping on it.
+        if count > len(self.data) - self.at:
+            raise Malformed(reason="an array longer than its bytes")
+        return [self.value(depth + 1) for _ in range(count)]
 
     def map(self, count: int, depth: int) -> Value:
         if 2 * count > len(self.data) - self.at:
@@ -103,11 +114,7 @@ class _Reader:
             start = self.at
             key = self.value(depth + 1)
             encoded = self.data[start : self.at]
-            if (
-                isinstance(key, bool)
-                or not isinstance(key, int | str)
-                or (isinstance(key, int) and key < 0)
-            ):
+            if not (isinstance(key, int | str) and _is_key(key)):
                 raise Malformed(reason="a map key that is no unsigned integer or text")
             if encoded <= previous:
                 raise Malformed(reason="map keys out of order")

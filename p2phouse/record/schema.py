@@ -1,18 +1,28 @@
 """From dataclasses to the arrays that stand for them on the wire, and back with every check.
 
 A field's annotation is its schema: `Annotated[bytes, Size(32)]`, `Annotated[str, Text(80)]`,
-`Annotated[int, Range(0, 15)]`, `Annotated[tuple[X, ...], Count(0, 8)]`, `X | None`, an IntEnum, or
-another dataclass. A plain `int` is any of 64 bits. Checks are compiled once for each class.
+`Annotated[int, Range(0, 15)]`, `Annotated[tuple[X, ...], Count(0, 8)]`, `Literal["a", "b"]`,
+`X | None`, an IntEnum, or another dataclass. A plain `int` is any of 64 bits. Checks are compiled
+once for each class.
 """
 
 import types
 import typing
 import unicodedata
-from collections.abc import Callable, Hashable
-from dataclasses import dataclass, fields, is_dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, fields
 from enum import IntEnum
-from functools import cache
-from typing import Annotated, Any, Final, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import (
+    Annotated,
+    Any,
+    Final,
+    Literal,
+    TypeVar,
+    Union,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
 
 from p2phouse.record.cbor import Malformed, Value
 
@@ -37,6 +47,13 @@ class Size:
 @dataclass(frozen=True, slots=True)
 class Text:
     """At most so many code points, NFC, without control or bidirectional characters."""
+
+    most: int
+
+
+@dataclass(frozen=True, slots=True)
+class Verbatim:
+    """At most so many code points of any kind: paths and messages that stay on this machine."""
 
     most: int
 
@@ -76,12 +93,16 @@ def unpack(cls: type[T], values: list[Value]) -> T:
     return cls(*[codec.from_value(value) for (_, codec), value in zip(codecs, values, strict=True)])
 
 
-@cache
-def _codecs(cls: Hashable) -> tuple[tuple[str, _Codec], ...]:
-    assert isinstance(cls, type)
-    assert is_dataclass(cls)
-    hints = get_type_hints(cls, include_extras=True)
-    return tuple((field.name, _codec(hints[field.name])) for field in fields(cls))
+_COMPILED: Final[dict[type[Any], tuple[tuple[str, _Codec], ...]]] = {}
+
+
+def _codecs(cls: type[Any]) -> tuple[tuple[str, _Codec], ...]:
+    codecs = _COMPILED.get(cls)
+    if codecs is None:
+        hints = get_type_hints(cls, include_extras=True)
+        codecs = tuple((field.name, _codec(hints[field.name])) for field in fields(cls))
+        _COMPILED[cls] = codecs
+    return codecs
 
 
 def _codec(hint: Any) -> _Codec:  # noqa: ANN401 - an annotation
@@ -99,6 +120,8 @@ def _codec_of(hint: Any, rule: Any) -> _Codec:  # noqa: ANN401 - an annotation a
         return _union(hint, rule)
     if origin is tuple:
         return _tuple(hint, rule)
+    if origin is Literal:
+        return _Codec(_same, _literal_check(get_args(hint)))
     if hint is bytes:
         return _Codec(_same, _bytes_check(rule))
     if hint is str:
@@ -185,14 +208,23 @@ def _bytes_check(rule: Size | None) -> Callable[[Value], bytes]:
     return check
 
 
-def _text_check(rule: Text | None) -> Callable[[Value], str]:
+def _text_check(rule: Text | Verbatim | None) -> Callable[[Value], str]:
     most = rule.most if rule else 2**32
 
     def check(value: Value) -> str:
         if not isinstance(value, str) or len(value) > most:
             raise Malformed(reason="something else where a text belongs, or too long a text")
-        if not is_plain_text(value):
+        if not isinstance(rule, Verbatim) and not is_plain_text(value):
             raise Malformed(reason="a text with control characters, or not in NFC")
+        return value
+
+    return check
+
+
+def _literal_check(texts: tuple[str, ...]) -> Callable[[Value], str]:
+    def check(value: Value) -> str:
+        if not isinstance(value, str) or value not in texts:
+            raise Malformed(reason="something else where one of a few words belongs")
         return value
 
     return check
@@ -205,6 +237,11 @@ def is_plain_text(text: str) -> bool:
     if _FORBIDDEN.intersection(text) or any(unicodedata.category(char) == "Cc" for char in text):
         return False
     return unicodedata.is_normalized("NFC", text)
+
+
+def one_line(text: str) -> str:
+    """What a person typed, in the form that records carry: NFC, single spaces, none at the ends."""
+    return unicodedata.normalize("NFC", " ".join(text.split()))
 
 
 def _bool(value: Value) -> bool:

@@ -6,7 +6,7 @@ field that holds the signing key. docs/protocol.md §2 is the normative text.
 
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Annotated, ClassVar, Final
+from typing import Annotated, ClassVar, Final, Literal
 
 from p2phouse.record import limits
 from p2phouse.record.schema import Count, Range, Size, Text
@@ -111,7 +111,7 @@ class Genesis(Record):
     exp: Time
     relay: Annotated[tuple[Address, ...], Count(0, 3)]
     maxspk: Annotated[int, Range(1, limits.SPEAKERS_MAX)]
-    exposure: Annotated[str, Text(6)]  # "direct" or "relay"
+    exposure: Literal["direct", "relay"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,113 @@
+"""True records of every type from fixed seeds, for tests, mutants and vectors."""
+
+from hashlib import sha256
+
+from nacl.signing import SigningKey
+
+from p2phouse.record import envelope
+from p2phouse.record.envelope import Signed
+from p2phouse.record.types import (
+    Access,
+    Card,
+    Genesis,
+    Hello,
+    Identity,
+    IdentityDevice,
+    Join,
+    Offer,
+    Record,
+    Soft,
+    SoftKind,
+    Speak,
+)
+
+UNIX = 1_800_000_000  # when all of it was made
+LAN_ADDRESS = bytes.fromhex("04c0a80107064440")  # /ip4/192.168.1.7/tcp/17472
+IP6_ADDRESS = bytes.fromhex("29fd000000000000000000000000000007064440")
+
+
+def seed(name: str) -> bytes:
+    """32 bytes that anybody can make again: the SHA-256 of a name."""
+    return sha256(name.encode()).digest()
+
+
+ROOT_KEY = SigningKey(seed("root"))
+DEVICE_KEY = SigningKey(seed("device"))
+OTHER_KEY = SigningKey(seed("other device"))
+DEV = bytes(DEVICE_KEY.verify_key)
+OTHER = bytes(OTHER_KEY.verify_key)
+
+IDENTITY = Identity(
+    uid=bytes(ROOT_KEY.verify_key),
+    seq=3,
+    name="Zoë",
+    devices=(
+        IdentityDevice(
+            dev=DEV,
+            xpk=seed("x25519"),
+            olm=seed("olm"),
+            added=UNIX - 86_400,
+            exp=UNIX + 89 * 86_400,
+        ),
+    ),
+    created=UNIX - 86_400,
+    exp=UNIX + 89 * 86_400,
+    relays=(),
+)
+IDENTITY_ID = envelope.sign(IDENTITY, ROOT_KEY).id
+GENESIS = Genesis(
+    uid=IDENTITY.uid,
+    dev=DEV,
+    idrec=IDENTITY_ID,
+    nonce=seed("nonce")[:16],
+    title="Café at nine",
+    access=Access.OPEN,
+    langs=("fr", "en-GB"),
+    created=UNIX - 60,
+    exp=UNIX - 60 + 43_200,
+    relay=(),
+    maxspk=16,
+    exposure="direct",
+)
+SIGNED_GENESIS = envelope.sign(GENESIS, DEVICE_KEY)
+ROOM = SIGNED_GENESIS.id
+CARD = Card(
+    genesis=SIGNED_GENESIS.data,
+    grant=b"",
+    dev=DEV,
+    seq=1_800_000_000_000,
+    created=UNIX,
+    ttl=600,
+    nspk=2,
+    nlis=0,
+    at=(LAN_ADDRESS, IP6_ADDRESS),
+)
+JOIN = Join(room=ROOM, dev=DEV, idrec=IDENTITY_ID, beat=None, ts=UNIX)
+OFFER = Offer(
+    room=ROOM,
+    dev=DEV,
+    to=OTHER,
+    n=seed("offer")[:16],
+    answer=None,
+    ufrag="8hhY",
+    pwd="asd88fgpdd777uzjYhagZg",
+    fp=seed("certificate"),
+    cands=("1 1 udp 2130706431 192.168.1.7 49203 typ host",),
+    ts=UNIX,
+)
+SPEAK = Speak(
+    room=ROOM, dev=DEV, sid=seed("voice")[:16], slot=5, created=UNIX, akey=seed("audit key")
+)
+SOFT = Soft(room=ROOM, dev=DEV, seq=7, kind=SoftKind.OWN_MUTE, val=True, ts=UNIX)
+HELLO = Hello(nonce=seed("a") + seed("b"), versions=(1, 1), dev=DEV, addrs=(LAN_ADDRESS,))
+
+RECORDS: tuple[Record, ...] = (IDENTITY, GENESIS, CARD, JOIN, OFFER, SPEAK, SOFT, HELLO)
+
+
+def key_of(record: Record) -> SigningKey:
+    """The key that signs the sample."""
+    return ROOT_KEY if isinstance(record, Identity) else DEVICE_KEY
+
+
+def signed(record: Record) -> Signed[Record]:
+    return envelope.sign(record, key_of(record))
