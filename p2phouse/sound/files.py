@@ -1,0 +1,174 @@
+"""Sound files in: whatever FFmpeg reads, as mono at 48 kHz, whole and before the first tick.
+
+Decoding goes on in PyAV, which aiortc has loaded already. A file is kept as 16-bit samples, so an
+hour, the longest that is taken, holds 346 MB. What cannot be decoded in the middle of a file is
+left out: a recording cut short by a full disk or a bad download is spoken as far as it goes.
+"""
+
+import os
+import stat
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, BinaryIO, Final
+
+import av
+import numpy as np
+import soxr
+from numpy.typing import NDArray
+
+from p2phouse.errors import UserError
+from p2phouse.sound.plain import plain
+from p2phouse.vocabulary import FRAME_SAMPLES, SAMPLE_RATE_HZ, Frame
+
+FILE_S_MAX: Final = 3_600
+SAMPLES_MAX: Final = FILE_S_MAX * SAMPLE_RATE_HZ
+RATE_HZ_MIN: Final = 1_000  # below, one block of a file could grow to gigabytes at 48 kHz
+RATE_HZ_MAX: Final = 768_000
+
+# Security: FFmpeg also reads play lists (HLS, concat, DASH) that name other files and addresses;
+# a "sound file" must not read or fetch anything but itself. Test: test_files.py::test_a_play_list_
+FORMATS: Final = "wav,w64,aiff,au,caf,mp3,aac,ogg,flac,mov,matroska"
+
+Samples = NDArray[np.int16]
+"""Mono sound at 48 kHz, any length."""
+
+
+class SoundUnreadable(UserError):
+    """The sound file {path} could not be read ({reason}). Check its path and its permissions."""
+
+
+class NotSound(UserError):
+    """The file {path} holds no sound that can be read. Use a WAV, MP3, Ogg, FLAC or M4A file."""
+
+
+class SoundTooLong(UserError):
+    """The sound file {path} is longer than {minutes} minutes. Cut it into shorter ones."""
+
+
+class FileSource:
+    """A file's sound, frame by frame; the last is filled up with silence."""
+
+    def __init__(self, samples: Samples) -> None:
+        self._samples = samples
+        self._at = 0
+
+    def next_frame(self) -> Frame | None:
+        """None after the last."""
+        if self._at >= len(self._samples):
+            return None
+        taken = self._samples[self._at : self._at + FRAME_SAMPLES]
+        self._at += FRAME_SAMPLES
+        frame: Frame = np.zeros(FRAME_SAMPLES, np.float32)
+        frame[: len(taken)] = to_float(taken)
+        return frame
+
+    def skip(self, ticks: int) -> None:
+        self._at += ticks * FRAME_SAMPLES
+
+    def close(self) -> None:
+        self._samples = self._samples[:0]
+
+
+def to_float(samples: Samples) -> NDArray[np.float32]:
+    """The same sound between -1.0 and 1.0."""
+    return samples.astype(np.float32) / np.float32(32_768)
+
+
+def to_samples(sound: NDArray[np.float32]) -> Samples:
+    """The same sound in 16 bits: what is too loud is clipped, what is no number is silence."""
+    scaled = np.rint(np.nan_to_num(sound, nan=0.0, posinf=1.0, neginf=-1.0) * 32_768)
+    return np.asarray(np.clip(scaled, -32_768, 32_767), np.int16)
+
+
+def load(
+    path: str,
+    is_wanted: Callable[[], bool] = lambda: True,
+    *,
+    samples_max: int = SAMPLES_MAX,
+) -> Samples:
+    """The sound of a file, its channels averaged. Blocks: call it in a thread.
+
+    is_wanted: asked now and then; after a False the rest is not read.
+    Raises SoundUnreadable, NotSound, SoundTooLong.
+    """
+    shown = plain(path)
+    kept = bytearray()  # grows in place; joining parts would hold an hour twice
+    try:
+        with _open(path) as file:
+            for sound in _resampled(_decoded(file)):
+                kept += to_samples(sound).tobytes()
+                if len(kept) > 2 * samples_max:
+                    raise SoundTooLong(path=shown, minutes=samples_max // SAMPLE_RATE_HZ // 60)
+                if not is_wanted():
+                    break
+    except av.FFmpegError as error:  # before OSError, which some of FFmpeg's errors are as well
+        raise NotSound(path=shown) from error
+    except OSError as error:
+        raise SoundUnreadable(path=shown, reason=error.strerror) from error
+    if not kept:
+        raise NotSound(path=shown)
+    return np.frombuffer(kept, np.int16)
+
+
+def _open(path: str) -> BinaryIO:
+    """The file at `path`, if it is one. Raises SoundUnreadable or OSError."""
+    if "\0" in path:
+        raise SoundUnreadable(path=plain(path), reason="a path has no NUL in it")
+    # Not to wait for ever for the other end of a pipe.
+    file = os.fdopen(os.open(Path(path), os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb")
+    mode = os.fstat(file.fileno()).st_mode
+    if not stat.S_ISREG(mode):
+        file.close()
+        reason = "it is a folder" if stat.S_ISDIR(mode) else "it is no ordinary file"
+        raise SoundUnreadable(path=plain(path), reason=reason)
+    return file
+
+
+def _decoded(file: BinaryIO) -> Iterator[tuple[int, NDArray[np.float32]]]:
+    """The sound in pieces, each with its rate in Hz. Raises av.FFmpegError."""
+    with av.open(file, options={"format_whitelist": FORMATS}) as container:
+        tracks = container.streams.audio[:1]
+        for packet in container.demux(*tracks) if tracks else ():
+            try:
+                blocks = packet.decode()
+            except av.FFmpegError:
+                continue  # a damaged piece; what comes after it may be whole
+            for block in blocks:
+                if RATE_HZ_MIN <= block.sample_rate <= RATE_HZ_MAX:
+                    yield block.sample_rate, _mono(block)
+
+
+def _mono(block: Any) -> NDArray[np.float32]:  # noqa: ANN401  # av.AudioFrame, which has no types
+    """The mean of the channels, between -1.0 and 1.0 for whole numbers of any width."""
+    values = block.to_ndarray()
+    if not block.format.is_planar:
+        values = values.reshape(-1, block.layout.nb_channels).T
+    mean = values.mean(axis=0, dtype=np.float64)
+    if values.dtype == np.uint8:
+        mean = (mean - 128) / 128
+    elif values.dtype.kind == "i":
+        mean /= -float(np.iinfo(values.dtype).min)
+    return np.asarray(mean, np.float32)
+
+
+def _resampled(
+    pieces: Iterator[tuple[int, NDArray[np.float32]]],
+) -> Iterator[NDArray[np.float32]]:
+    """The pieces at 48 kHz; a file may change its rate on the way (a chained Ogg does)."""
+    resampler, rate_now = None, 0
+    nothing = np.zeros(0, np.float32)
+    for rate, sound in pieces:
+        if rate != rate_now:
+            if resampler is not None:
+                yield resampler.resample_chunk(nothing, last=True)
+            rate_now = rate
+            resampler = (
+                None
+                if rate == SAMPLE_RATE_HZ
+                else soxr.ResampleStream(rate, SAMPLE_RATE_HZ, 1, dtype="float32", quality="HQ")
+            )
+        # A NaN would stay in the resampler's memory and silence all that follows.
+        sound = np.nan_to_num(sound, nan=0.0, posinf=1.0, neginf=-1.0)
+        yield sound if resampler is None else resampler.resample_chunk(sound)
+    if resampler is not None:
+        yield resampler.resample_chunk(nothing, last=True)
