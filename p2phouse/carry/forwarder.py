@@ -1,0 +1,182 @@
+"""Packets to the next hop: one table, whoever wrote its rows.
+
+A packet leaves with the very bytes it came with; SSRC, seq and timestamp mean the same in every
+shape. This is the plain forwarder: one call of a link per sink, in the tick the packet came in.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from p2phouse.carry.table import Table, Way
+from p2phouse.carry.window import SeqWindow
+from p2phouse.vocabulary import HERE, LinkNumber, Ssrc
+from p2phouse.voice.packet import NotAPacket, parse
+
+# Kept windows of about 250 B: 4 MB. A room of 8 whose members all begin a new voice each minute
+# reaches it after 34 hours on one link.
+VOICES_MAX: Final = 16_384
+
+
+@dataclass(frozen=True, slots=True)
+class LinkCounts:
+    """In packets of voices, since the link was added."""
+
+    sent: int
+    received: int  # all that came; the three below are part of it
+    refused: int  # of a voice that this link may not bring
+    malformed: int
+    duplicates: int
+
+
+class _End:
+    """What is known of one link."""
+
+    __slots__ = ("duplicates", "first_epoch", "malformed", "received", "refused", "send", "sent")
+
+    def __init__(self, send: Callable[[bytes], None] | None) -> None:
+        self.send = send  # None: HERE
+        self.sent = self.received = self.refused = self.malformed = self.duplicates = 0
+        self.first_epoch: int | None = None  # of the table under which a packet last was a first
+
+
+class _Voice:
+    """One voice: what was seen of it, and the sinks of its present row."""
+
+    __slots__ = ("hears", "hops", "link_max", "sinks", "way", "window")
+
+    def __init__(self) -> None:
+        self.window = SeqWindow()
+        self.way = Way(())
+        self.sinks: tuple[tuple[_End, Callable[[bytes], None]], ...] = ()
+        self.hears = False
+        self.hops: tuple[LinkNumber, ...] = ()
+        self.link_max = HERE  # the highest number of a link that it went to
+
+
+class Forwarder:
+    """Give it the table and the links; it gives each packet to the sinks of its row."""
+
+    def __init__(self, deliver: Callable[[Ssrc, bytes], None]) -> None:
+        """deliver: our own ear. It is given duplicates too: it opens a packet before it believes
+        the seq, so a forged one cannot keep out the true one there. Must not raise."""
+        self._deliver = deliver
+        self._table = Table.empty()
+        self._ends = {HERE: _End(None)}
+        self._voices: dict[Ssrc, _Voice] = {}
+        self._routes: dict[tuple[LinkNumber, Ssrc], _Voice] = {}
+        self._first: list[tuple[LinkNumber, int]] = []
+
+    def add(self, link: LinkNumber, send: Callable[[bytes], None]) -> None:
+        """A link is up. send: puts one packet on it or drops it; must not raise."""
+        assert link not in self._ends, "links are never reused"
+        self._ends[link] = _End(send)
+        self._rebind(link)
+
+    def remove(self, link: LinkNumber) -> None:
+        """A link is gone, if it ever was here."""
+        if link != HERE and self._ends.pop(link, None) is not None:
+            self._rebind(link)
+            self._forget()
+
+    def set_table(self, table: Table) -> bool:
+        """Replace all rows at once; False if the table is not newer than the one in use."""
+        if table.epoch <= self._table.epoch:
+            return False
+        self._table = table
+        self._routes = {}
+        self._first.clear()
+        self._forget()
+        for (ingress, ssrc), way in table.ways.items():
+            voice = self._voices.get(ssrc)
+            if voice is None:
+                if len(self._voices) >= VOICES_MAX:
+                    continue  # its packets are refused and counted
+                voice = self._voices[ssrc] = _Voice()
+            voice.way = way
+            self._routes[ingress, ssrc] = voice
+            self._bind(voice)
+        return True
+
+    def next_hops(self, ingress: LinkNumber, ssrc: Ssrc) -> tuple[LinkNumber, ...]:
+        """The sinks that a new packet would go to now."""
+        voice = self._routes.get((ingress, ssrc)) if ingress in self._ends else None
+        return () if voice is None else voice.hops
+
+    def receive(self, ingress: LinkNumber, packet: bytes) -> bool:
+        """Carry one packet on. True if this link may bring it, a duplicate as well. Raises nothing.
+
+        The hot path: per sink one step along a tuple, one call, one count.
+        """
+        end = self._ends.get(ingress)
+        if end is None:
+            return False
+        end.received += 1
+        try:
+            parsed = parse(packet)
+        except NotAPacket:
+            end.malformed += 1
+            return False
+        # Security: nobody speaks in another's name. A link may bring only the voices whose row
+        # names it. Test: test_forwarder.py::test_a_link_cannot_bring_the_voice_of_another
+        voice = self._routes.get((ingress, parsed.ssrc))
+        if voice is None:
+            end.refused += 1
+            return False
+        if end.first_epoch != self._table.epoch:
+            end.first_epoch = self._table.epoch
+            if ingress != HERE:
+                self._first.append((ingress, self._table.epoch))
+        # Security: dedupe before any link protects it. Two packets of one seq under one SRTP key
+        # repeat a nonce of AES-GCM, which gives away the key that authenticates the link.
+        # Test: test_forwarder.py::test_no_sink_is_sent_one_seq_twice
+        if voice.window.admit(parsed.seq):
+            for sink, send in voice.sinks:
+                send(packet)
+                sink.sent += 1
+        else:
+            end.duplicates += 1
+        if voice.hears:
+            self._ends[HERE].sent += 1
+            self._deliver(parsed.ssrc, packet)
+        return True
+
+    def counts(self, link: LinkNumber) -> LinkCounts:
+        """All zero for a link that is not here. HERE received our own voice and sent to our ear."""
+        end = self._ends.get(link) or _End(None)
+        return LinkCounts(end.sent, end.received, end.refused, end.malformed, end.duplicates)
+
+    def first_packets(self) -> list[tuple[LinkNumber, int]]:
+        """The links that brought a voice for the first time under the present table, with its
+        epoch; each is told once. A duplicate counts: the old way may still be feeding too."""
+        first, self._first = self._first, []
+        return first
+
+    def _rebind(self, link: LinkNumber) -> None:
+        """A link came or went: the voices that go to it are bound anew."""
+        for voice in self._routes.values():
+            if link in voice.way.sinks:
+                self._bind(voice)
+
+    def _bind(self, voice: _Voice) -> None:
+        """Look the sinks up once, not per packet. A sink that is not here is passed over."""
+        known = [(link, end) for link in voice.way.sinks if (end := self._ends.get(link))]
+        voice.hops = tuple(link for link, _ in known)
+        voice.sinks = tuple((end, end.send) for _, end in known if end.send is not None)
+        voice.hears = HERE in voice.hops
+        voice.link_max = max(voice.link_max, *voice.hops, HERE)
+
+    def _forget(self) -> None:
+        """Let go of voices without a row.
+
+        Security: not while a link is left that one may have gone to: should its row return, its
+        old packets must still be known, or their nonces would repeat. Link numbers only rise.
+        Test: test_forwarder.py::test_a_voice_is_remembered_while_its_row_is_away
+        """
+        link_min = min((link for link in self._ends if link != HERE), default=None)
+        rows = {ssrc for _, ssrc in self._table.ways}
+        self._voices = {
+            ssrc: voice
+            for ssrc, voice in self._voices.items()
+            if ssrc in rows or (link_min is not None and voice.link_max >= link_min)
+        }

@@ -1,0 +1,78 @@
+"""Which links each voice goes to, and which links may bring it: one immutable value per epoch.
+
+Mesh, hub, relay and tree differ only in the rows. A table that two links could write one voice
+through does not come into being, so nothing after this has to ask.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Final
+
+from p2phouse.channel import TableRow
+from p2phouse.errors import P2PHouseError
+from p2phouse.vocabulary import HERE, LinkNumber, Ssrc
+
+NO_EPOCH: Final = -1  # of the empty table: whatever control sends first is newer
+
+
+class TableRefused(P2PHouseError):
+    """A forwarding table contradicts itself: {reason}."""
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """Where one voice goes from here, HERE being our own ear."""
+
+    sinks: tuple[LinkNumber, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Made by compile_table alone, so its rows hold what is checked there."""
+
+    epoch: int
+    rows: tuple[TableRow, ...]
+    ways: Mapping[tuple[LinkNumber, Ssrc], Way]
+
+    @staticmethod
+    def empty() -> "Table":
+        return Table(NO_EPOCH, (), MappingProxyType({}))
+
+    def way(self, ingress: LinkNumber, ssrc: Ssrc) -> Way | None:
+        """Where a packet goes; None: this link may not bring this voice."""
+        return self.ways.get((ingress, ssrc))
+
+
+def compile_table(epoch: int, rows: Sequence[TableRow]) -> Table:
+    """The table of these rows. Raises TableRefused."""
+    ways: dict[tuple[LinkNumber, Ssrc], Way] = {}
+    voices: set[Ssrc] = set()
+    for row in rows:
+        _check(row)
+        # Security: one voice, one row. With two, two links could speak in one name.
+        # Test: test_table.py::test_a_table_with_two_rows_for_one_voice_is_refused
+        if row.ssrc in voices:
+            raise TableRefused(reason=f"two rows for voice {row.ssrc:08x}")
+        voices.add(row.ssrc)
+        way = Way(row.sinks)
+        # Security: its ingress and its standby may bring a voice, and no other link.
+        # Test: test_table.py::test_ingress_and_standby_may_bring_a_voice_and_nobody_else
+        ways[row.ingress, row.ssrc] = way
+        if row.standby is not None:
+            ways[row.standby, row.ssrc] = way
+    return Table(epoch, tuple(rows), MappingProxyType(ways))
+
+
+def _check(row: TableRow) -> None:
+    """What one row must not say."""
+    sources = {row.ingress, row.standby}
+    if row.ingress == row.standby:
+        raise TableRefused(reason=f"link {row.ingress} is its own standby")
+    # Security: our own voice comes from here; no link may bring it instead of us.
+    if row.standby is not None and HERE in sources:
+        raise TableRefused(reason=f"our own voice {row.ssrc:08x} has a standby")
+    if len(set(row.sinks)) < len(row.sinks):
+        raise TableRefused(reason=f"voice {row.ssrc:08x} goes twice to one link")
+    if not sources.isdisjoint(row.sinks):
+        raise TableRefused(reason=f"voice {row.ssrc:08x} goes back to where it comes from")

@@ -1,0 +1,355 @@
+"""Rules of repair in virtual time: the clock is whatever number the test gives."""
+
+from collections.abc import Iterable
+from math import inf
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from p2phouse.carry.repair import (
+    LOOK_S,
+    PULL_S,
+    QUIET_SILENCE_S,
+    SILENCE_S,
+    TALKING_SILENCE_S,
+    Pull,
+    Release,
+    Repair,
+    RepairOutput,
+)
+from p2phouse.carry.table import compile_table
+from p2phouse.channel import Heard, Silent, TableRow
+from p2phouse.vocabulary import FRAME_S, HERE, LinkNumber
+from tests.carry.packets import ANA, BEN, CEM, FOUR, ONE, THREE, TWO
+
+Told = list[tuple[float, RepairOutput]]
+
+
+class Here:
+    """A Repair whose tick is called at each deadline, and what came out of it, with the time."""
+
+    def __init__(self, *links: LinkNumber) -> None:
+        self.repair = Repair()
+        self.now = 0.0
+        self.told: Told = []
+        for link in links:
+            self.repair.add(0.0, link)
+
+    def set_rows(self, *rows: TableRow) -> None:
+        self.repair.set_table(compile_table(1, rows))
+
+    def run(self, until_s: float) -> Told:
+        """Lets time go by; returns what was told in it."""
+        told = len(self.told)
+        while self.repair.deadline <= until_s:
+            self.now = max(self.now, self.repair.deadline)
+            self._tell(self.repair.tick(self.now))
+            assert self.repair.deadline > self.now
+        self.now = until_s
+        return self.told[told:]
+
+    def hear(self, link: LinkNumber, *, talking: bool | None = None) -> list[RepairOutput]:
+        outputs = self.repair.heard(self.now, link, talking)
+        self._tell(outputs)
+        return list(outputs)
+
+    def stall(self, until_s: float) -> list[RepairOutput]:
+        """Nothing runs until then, and the tick runs before anything is read."""
+        self.now = until_s
+        outputs = self.repair.tick(until_s)
+        self._tell(outputs)
+        assert self.repair.deadline > until_s
+        return outputs
+
+    def _tell(self, outputs: Iterable[RepairOutput]) -> None:
+        self.told += [(round(self.now, 6), output) for output in outputs]
+
+
+# ── a link without standby ───────────────────────────────────────────────────────────────────
+
+
+def test_a_link_on_which_nothing_comes_is_told_silent_once_in_less_than_600_ms():
+    here = Here(ONE)
+    here.run(0.1)
+    here.hear(ONE)
+    assert here.run(5.0) == [(0.1 + SILENCE_S, Silent(ONE))]
+    assert SILENCE_S + FRAME_S < 0.6
+
+
+def test_a_link_that_never_brings_anything_counts_from_when_it_came_up():
+    here = Here()
+    assert here.repair.deadline == inf
+    here.repair.add(100.0, ONE)
+    assert here.run(101.0) == [(100.0 + SILENCE_S, Silent(ONE))]
+
+
+def test_keepalives_each_200_ms_keep_a_link_alive_though_one_is_lost():
+    here = Here(ONE)
+    for n in range(1, 21):
+        here.run(0.2 * n)
+        if n % 2:
+            here.hear(ONE, talking=False)
+    assert here.told == []
+
+
+def test_the_limit_counts_the_link_and_not_a_voice_that_pauses():
+    here = Here(ONE, TWO)
+    here.set_rows(TableRow(ONE, ANA, None, (HERE,)))
+    here.hear(ONE, talking=True)
+    for n in range(1, 10):
+        here.run(0.5 * n)
+        here.hear(ONE)
+        here.hear(TWO)
+    assert here.told == []
+
+
+def test_a_silent_link_that_brings_something_again_is_told_heard_at_once():
+    here = Here(ONE, TWO)
+    here.run(1.0)
+    assert here.hear(ONE, talking=True) == [Heard(ONE)]
+    assert here.hear(ONE, talking=True) == []
+    assert [output for _, output in here.run(3.0)] == [Silent(ONE)]
+
+
+def test_a_removed_link_is_not_told_of():
+    here = Here(ONE, TWO)
+    here.repair.remove(ONE)
+    here.repair.remove(FOUR)
+    assert here.hear(ONE) == []
+    assert [output for _, output in here.run(1.0)] == [Silent(TWO)]
+    here.repair.remove(TWO)
+    assert here.repair.deadline == inf
+
+
+# ── a link with a standby ────────────────────────────────────────────────────────────────────
+
+
+def with_standby(*, talking: bool | None) -> Here:
+    """ONE brings Ana, TWO stands by for her, THREE has nothing to do with it; all are heard."""
+    here = Here(ONE, TWO, THREE)
+    here.set_rows(TableRow(ONE, ANA, TWO, (HERE,)), TableRow(THREE, BEN, None, (HERE,)))
+    here.hear(ONE, talking=talking)
+    return here
+
+
+def keep_hearing(here: Here, until_s: float, *links: LinkNumber) -> None:
+    while here.now < until_s:
+        here.run(min(here.now + 0.02, until_s))
+        for link in links:
+            here.hear(link)
+
+
+def test_after_60_ms_of_a_silent_link_while_someone_talks_the_standby_is_pulled_then_told():
+    here = with_standby(talking=True)
+    assert here.run(0.1) == [(TALKING_SILENCE_S, Pull(TWO)), (TALKING_SILENCE_S, Silent(ONE))]
+
+
+def test_while_it_is_quiet_the_standby_is_pulled_after_600_ms():
+    here = with_standby(talking=True)
+    here.run(0.05)
+    here.hear(ONE, talking=False)
+    keep_hearing(here, 1.0, TWO, THREE)
+    due = round(0.05 + QUIET_SILENCE_S, 6)
+    assert here.told[:2] == [(due, Pull(TWO)), (due, Silent(ONE))]
+
+
+def test_a_report_says_nothing_of_who_talks():
+    here = with_standby(talking=True)
+    here.run(0.05)
+    here.hear(ONE, talking=None)
+    assert here.run(0.2)[:1] == [(0.11, Pull(TWO))]
+
+
+def test_a_link_is_taken_for_quiet_until_somebody_talks():
+    here = with_standby(talking=None)
+    keep_hearing(here, 0.5, TWO, THREE)
+    assert here.told == []
+
+
+def test_only_rows_with_a_standby_have_the_short_limit():
+    here = with_standby(talking=True)
+    here.hear(THREE, talking=True)
+    keep_hearing(here, 0.5, ONE, TWO)
+    assert here.told == []
+
+
+def test_a_pull_is_said_again_and_again_because_it_may_be_lost():
+    here = with_standby(talking=True)
+    keep_hearing(here, 0.7, TWO, THREE)
+    times = [time for time, output in here.told if output == Pull(TWO)]
+    assert times == [round(TALKING_SILENCE_S + n * PULL_S, 6) for n in range(4)]
+
+
+def test_when_the_link_is_back_the_standby_is_released():
+    here = with_standby(talking=True)
+    keep_hearing(here, 0.2, TWO, THREE)
+    assert here.hear(ONE, talking=True) == [Release(TWO), Heard(ONE)]
+    here.told.clear()
+    keep_hearing(here, 1.0, ONE, TWO, THREE)
+    assert here.told == []
+
+
+def test_each_standby_of_a_link_is_pulled_and_one_that_is_not_here_is_not():
+    here = Here(ONE, TWO, THREE)
+    rows = [TableRow(ONE, ssrc, by, ()) for ssrc, by in [(ANA, THREE), (BEN, TWO), (CEM, FOUR)]]
+    here.set_rows(*rows)
+    here.hear(ONE, talking=True)
+    assert [output for _, output in here.run(0.1)] == [Pull(TWO), Pull(THREE), Silent(ONE)]
+
+
+def test_a_standby_wanted_by_two_links_is_released_when_both_are_back():
+    here = Here(ONE, TWO, THREE)
+    here.set_rows(TableRow(ONE, ANA, THREE, ()), TableRow(TWO, BEN, THREE, ()))
+    here.hear(ONE, talking=True)
+    here.hear(TWO, talking=True)
+    assert [output for _, output in here.run(0.1)] == [Pull(THREE), Silent(ONE), Silent(TWO)]
+    assert here.hear(ONE, talking=True) == [Heard(ONE)]
+    assert here.hear(TWO, talking=True) == [Release(THREE), Heard(TWO)]
+
+
+def test_a_new_table_releases_a_standby_it_does_not_need_and_pulls_the_one_it_names():
+    here = with_standby(talking=True)
+    keep_hearing(here, 0.2, TWO, THREE)
+    here.told.clear()
+    here.set_rows(TableRow(ONE, ANA, THREE, (HERE,)))
+    keep_hearing(here, 0.32, TWO, THREE)
+    assert [output for _, output in here.told] == [Pull(THREE), Release(TWO)]
+
+
+def test_the_standby_of_a_link_that_was_removed_steps_in_until_the_next_table():
+    here = with_standby(talking=False)
+    here.repair.remove(ONE)
+    keep_hearing(here, 0.15, TWO, THREE)
+    assert [output for _, output in here.told] == [Pull(TWO)]
+    here.told.clear()
+    here.set_rows(TableRow(TWO, ANA, None, (HERE,)))
+    keep_hearing(here, 0.5, TWO, THREE)
+    assert [output for _, output in here.told] == [Release(TWO)]
+
+
+def test_a_table_may_name_a_link_that_is_not_up_yet():
+    here = Here(TWO)
+    here.set_rows(TableRow(ONE, ANA, TWO, (HERE,)))
+    keep_hearing(here, 1.0, TWO)
+    assert here.told == []
+
+
+def test_a_removed_standby_is_neither_pulled_nor_released():
+    here = with_standby(talking=True)
+    keep_hearing(here, 0.1, TWO, THREE)
+    here.repair.remove(TWO)
+    here.told.clear()
+    keep_hearing(here, 0.5, THREE)
+    here.hear(ONE)
+    assert [output for _, output in here.told] == [Heard(ONE)]
+
+
+# ── our own stalls ───────────────────────────────────────────────────────────────────────────
+
+
+def test_the_time_of_our_own_stall_counts_for_nobody():
+    here = Here(ONE)
+    here.run(0.3)
+    assert here.stall(2.0) == []
+    here.run(2.05)  # the keepalives that lay in the socket
+    here.hear(ONE)
+    assert here.run(2.4) == []
+
+
+def test_a_link_that_died_in_a_stall_is_told_soon_after_it():
+    here = Here(ONE)
+    here.run(0.3)
+    here.stall(2.0)
+    ((time, output),) = here.run(3.0)
+    assert output == Silent(ONE)
+    assert 2.0 + 0.1 < time < 2.0 + SILENCE_S
+
+
+def test_a_stall_just_before_the_limit_leaves_time_to_read():
+    here = Here(ONE)
+    here.run(SILENCE_S - 0.01)
+    assert here.stall(SILENCE_S + 0.15) == []
+    here.now += 0.02
+    assert here.hear(ONE) == []
+    assert here.run(SILENCE_S + 0.3) == []
+
+
+def test_stall_upon_stall_does_not_keep_a_dead_link_alive():
+    here = Here(ONE)
+    while Silent(ONE) not in [output for _, output in here.told]:
+        here.stall(here.now + 0.22)
+        here.run(here.now + 0.2)
+        assert here.now < 4.0
+
+
+def test_a_tick_up_to_100_ms_late_is_no_stall():
+    here = Here(ONE)
+    here.run(SILENCE_S - 0.01)
+    assert here.stall(SILENCE_S + 0.09) == [Silent(ONE)]
+
+
+def test_a_stall_leaves_an_ingress_with_standby_time_to_read():
+    here = with_standby(talking=True)
+    here.run(0.05)
+    assert here.stall(0.3) == []
+    here.run(0.34)
+    here.hear(ONE, talking=True)
+    here.hear(TWO)
+    here.hear(THREE)
+    assert here.run(0.39) == []
+    assert here.run(0.42) == [(0.4, Pull(TWO)), (0.4, Silent(ONE))]
+
+
+def test_the_first_link_after_idle_hours_finds_no_stall():
+    here = Here(ONE)
+    here.repair.remove(ONE)
+    here.repair.add(9_000.0, TWO)
+    here.now = 9_000.0
+    assert here.run(9_001.0) == [(9_000.0 + SILENCE_S, Silent(TWO))]
+
+
+def test_a_look_is_due_each_100_ms_so_that_a_stall_is_known_for_one():
+    here = Here(ONE)
+    here.repair.tick(0.0)
+    assert here.repair.deadline == LOOK_S
+
+
+# ── always ───────────────────────────────────────────────────────────────────────────────────
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.floats(0.0, 0.7),
+            st.sampled_from([ONE, TWO, THREE]),
+            st.sampled_from(["heard", "talks", "quiet", "stall"]),
+        ),
+        max_size=60,
+    )
+)
+def test_silent_and_heard_take_turns_and_so_do_pull_and_release(steps):
+    """Whatever comes when; and a standby is pulled exactly while a link it stands by for is
+    silent."""
+    here = Here(ONE, TWO, THREE)
+    here.set_rows(TableRow(ONE, ANA, TWO, (HERE,)), TableRow(THREE, BEN, TWO, (HERE,)))
+    for wait_s, link, what in steps:
+        if what == "stall":
+            here.stall(here.now + wait_s)
+            continue
+        here.run(here.now + wait_s)
+        here.hear(link, talking={"talks": True, "quiet": False}.get(what))
+    silent: set[LinkNumber] = set()
+    pulled: set[LinkNumber] = set()
+    for _, output in here.told:
+        match output:
+            case Silent(link):
+                assert link not in silent
+                assert link == TWO or pulled == {TWO}  # repaired first, then told
+                silent.add(link)
+            case Heard(link):
+                silent.remove(link)
+                assert bool(pulled) == bool(silent - {TWO})
+            case Pull(link):
+                pulled.add(link)
+            case Release(link):
+                pulled.remove(link)

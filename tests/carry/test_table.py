@@ -1,0 +1,89 @@
+import dataclasses
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from p2phouse.carry.table import Table, TableRefused, Way, compile_table
+from p2phouse.channel import TableRow
+from p2phouse.vocabulary import HERE, LinkNumber, Ssrc
+from tests.carry.packets import ANA, BEN, FOUR, ONE, THREE, TWO
+
+LINKS = st.integers(0, 5).map(LinkNumber)
+ROWS = st.builds(
+    TableRow,
+    ingress=LINKS,
+    ssrc=st.integers(0, 7).map(Ssrc),
+    standby=st.none() | LINKS,
+    sinks=st.lists(LINKS, max_size=4).map(tuple),
+)
+
+
+def test_an_empty_table_lets_nothing_through():
+    assert Table.empty().way(ONE, ANA) is None
+    assert Table.empty().epoch < 0
+
+
+def test_ingress_and_standby_may_bring_a_voice_and_nobody_else():
+    table = compile_table(7, [TableRow(ONE, ANA, TWO, (HERE, THREE))])
+    assert table.epoch == 7
+    assert table.way(ONE, ANA) == table.way(TWO, ANA) == Way((HERE, THREE))
+    for link in (HERE, THREE, FOUR):
+        assert table.way(link, ANA) is None
+    assert table.way(ONE, BEN) is None
+
+
+def test_one_link_may_bring_many_voices_and_a_voice_may_go_nowhere():
+    table = compile_table(0, [TableRow(ONE, ANA, None, (HERE,)), TableRow(ONE, BEN, None, ())])
+    assert table.way(ONE, ANA) == Way((HERE,))
+    assert table.way(ONE, BEN) == Way(())
+
+
+def test_a_table_with_two_rows_for_one_voice_is_refused():
+    with pytest.raises(TableRefused, match="two rows for voice a0a0a0a0"):
+        compile_table(1, [TableRow(ONE, ANA, None, (HERE,)), TableRow(TWO, ANA, None, (THREE,))])
+
+
+@pytest.mark.parametrize(
+    ("row", "why"),
+    [
+        (TableRow(ONE, ANA, None, (TWO, ONE)), "goes back to where it comes from"),
+        (TableRow(ONE, ANA, TWO, (HERE, TWO)), "goes back to where it comes from"),
+        (TableRow(HERE, ANA, None, (HERE,)), "goes back to where it comes from"),
+        (TableRow(ONE, ANA, None, (TWO, HERE, TWO)), "goes twice to one link"),
+        (TableRow(ONE, ANA, ONE, (TWO,)), "link 1 is its own standby"),
+        (TableRow(HERE, ANA, ONE, (TWO,)), "our own voice a0a0a0a0 has a standby"),
+        (TableRow(ONE, ANA, HERE, (TWO,)), "our own voice a0a0a0a0 has a standby"),
+    ],
+)
+def test_a_row_that_contradicts_itself_is_refused(row: TableRow, why: str):
+    with pytest.raises(TableRefused, match=why):
+        compile_table(1, [row])
+
+
+def test_a_table_cannot_be_changed():
+    table = compile_table(1, [TableRow(ONE, ANA, None, (TWO,))])
+    with pytest.raises(TypeError):
+        table.ways[TWO, ANA] = Way((ONE,))  # type: ignore[index]  # that is the point
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        table.epoch = 2  # type: ignore[misc]  # that is the point
+
+
+@given(st.lists(ROWS, max_size=6))
+def test_whatever_compiles_names_at_most_two_sources_a_voice_and_no_sink_among_them(
+    rows: list[TableRow],
+):
+    try:
+        table = compile_table(1, rows)
+    except TableRefused:
+        return
+    for ssrc in range(8):
+        sources = [link for link in range(6) if table.way(LinkNumber(link), Ssrc(ssrc))]
+        named = [(row.ingress, row.standby) for row in rows if row.ssrc == ssrc]
+        assert len(named) <= 1
+        assert set(sources) == {link for links in named for link in links if link is not None}
+        for link in sources:
+            way = table.way(LinkNumber(link), Ssrc(ssrc))
+            assert way is not None
+            assert not set(way.sinks) & set(sources)
+            assert len(set(way.sinks)) == len(way.sinks)
