@@ -1,0 +1,242 @@
+"""ICE of one link (RFC 8445), and the only module that knows aioice.
+
+aioice gathers, checks and keeps consent; what it would queue without bound goes straight on here,
+since a datagram is either voice (handed over at once) or part of a handshake (few are kept).
+"""
+
+import asyncio
+import ipaddress
+import logging
+import random
+import socket
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import Any, Final
+
+import ifaddr
+from aioice import Candidate, Connection
+from aioice.stun import TransactionError
+
+from p2phouse.errors import LinkError
+
+log = logging.getLogger(__name__)
+
+CONNECT_S_MAX: Final = 10.0  # two lost checks back off to 0.5 + 1 + 2 s; aioice itself takes 64 s
+HANDSHAKE_DATAGRAMS_MAX: Final = 32  # a flight of DTLS has at most six; a full queue drops new ones
+CANDIDATES_MAX: Final = 8
+CANDIDATE_CHARS_MAX: Final = 160
+UNSENT_BYTES_MAX: Final = 64 * 1024  # the system's buffer is full as well: a second of eight voices
+EXPEDITED: Final = 0xB8  # DSCP EF (RFC 8837 §5): Wi-Fi puts it into its voice queue
+
+CONSENT_EACH_S: Final = 1.0
+CONSENT_S_MAX: Final = 3.4  # three questions, each sent twice: a loss of 20 % breaks no link
+
+
+class NoPath(LinkError):
+    """No path to the other node was found: {reason}."""
+
+
+class NoCandidates(LinkError):
+    """This machine has no network address that a link could use."""
+
+
+class Datagrams(Connection):  # type: ignore[misc]  # aioice has no types we follow
+    """One aioice connection that hands voice over at once and bounds the rest."""
+
+    def __init__(
+        self,
+        *,
+        controlling: bool,
+        addresses: Sequence[str],
+        hops_max: int | None,
+        on_voice: Callable[[bytes], None],
+    ) -> None:
+        """addresses: to gather on. hops_max: TTL of what is sent, None for the system's."""
+        super().__init__(ice_controlling=controlling)
+        self._addresses = addresses
+        self._hops_max = hops_max
+        self._on_voice = on_voice
+        self._handshake: asyncio.Queue[bytes | None] = asyncio.Queue()
+        self._consent_s = 0.0  # when the last answered question was asked
+        self.expired = False  # the other end's consent ran out
+        self.dropped = 0
+
+    # ── what aioice calls ────────────────────────────────────────────────────────────────────
+
+    async def get_component_candidates(
+        self, component: int, addresses: list[str], timeout: int = 5
+    ) -> list[Candidate]:
+        """Gathers on our addresses, not on aioice's: those leave out loopback always."""
+        candidates: list[Candidate] = await super().get_component_candidates(
+            component, list(self._addresses), timeout
+        )
+        for protocol in self._protocols:
+            self._mark(protocol.transport.get_extra_info("socket"))
+        return candidates
+
+    def data_received(self, data: bytes, component: int) -> None:
+        """A datagram that is no STUN. Told apart by its first byte (RFC 7983 §7)."""
+        if data and 127 < data[0] < 192:
+            self._on_voice(data)
+        elif data and 19 < data[0] < 64 and self._handshake.qsize() < HANDSHAKE_DATAGRAMS_MAX:
+            self._handshake.put_nowait(data)
+        else:
+            self.dropped += 1
+
+    def protocol_lost(self, protocol: Any) -> None:  # noqa: ANN401 - aioice's StunProtocol
+        if any(pair.protocol is protocol for pair in self._nominated.values()):
+            self._handshake.put_nowait(None)
+
+    async def query_consent(self) -> None:
+        """Asks for consent to send (RFC 7675) and closes once it has run out.
+
+        aioice's own takes half a minute to find a peer gone, and would take any two lost
+        datagrams for that if it were merely sped up.
+        """
+        loop = asyncio.get_running_loop()
+        self._consent_s = loop.time()
+        questions: set[asyncio.Task[None]] = set()
+        try:
+            while loop.time() - self._consent_s < CONSENT_S_MAX:
+                question = asyncio.create_task(self._ask_consent())
+                questions.add(question)
+                question.add_done_callback(questions.discard)
+                left_s = self._consent_s + CONSENT_S_MAX - loop.time()
+                await asyncio.sleep(min(CONSENT_EACH_S * random.uniform(0.8, 1.2), left_s))
+        finally:
+            for question in questions:
+                question.cancel()
+        self.expired = True
+        self._query_consent_task = None
+        await self.close()
+
+    async def _ask_consent(self) -> None:
+        asked_s = asyncio.get_running_loop().time()
+        pair = self._nominated.get(1)
+        if pair is None or pair.protocol.transport.is_closing():
+            return
+        assert self.remote_password is not None
+        request = self.build_request(pair, nominate=False)
+        with suppress(TransactionError):  # unanswered: what counts is the last that was answered
+            await pair.protocol.request(
+                request,
+                pair.remote_addr,
+                integrity_key=self.remote_password.encode(),
+                retransmissions=1,
+            )
+            self._consent_s = max(self._consent_s, asked_s)
+
+    async def close(self) -> None:
+        await super().close()
+        self._handshake.put_nowait(None)
+
+    def _mark(self, sock: socket.socket) -> None:
+        six = sock.family == socket.AF_INET6
+        with suppress(OSError):  # not every system lets us; the voice goes all the same
+            if six:
+                sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_TCLASS, EXPEDITED)
+            else:
+                sock.setsockopt(socket.IPPROTO_IP, socket.IP_TOS, EXPEDITED)
+        if self._hops_max is not None:
+            # Security: a room for one network stays in it; no router passes a TTL of 1 on.
+            if six:
+                sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_UNICAST_HOPS, self._hops_max)
+            else:
+                sock.setsockopt(socket.IPPROTO_IP, socket.IP_TTL, self._hops_max)
+
+    # ── what DTLS and the link use ───────────────────────────────────────────────────────────
+
+    async def receive_handshake(self) -> bytes:
+        """The next DTLS datagram. Raises ConnectionError once the connection is closed."""
+        data = await self._handshake.get()
+        if data is None:
+            self._handshake.put_nowait(None)
+            raise ConnectionError("closed")
+        return data
+
+    def send_now(self, data: bytes) -> bool:
+        """Sends on the nominated pair; False if there is none or the system takes no more."""
+        pair = self._nominated.get(1)
+        if pair is None:
+            return False
+        transport = pair.protocol.transport
+        if transport.is_closing() or transport.get_write_buffer_size() > UNSENT_BYTES_MAX:
+            self.dropped += 1  # late sound is worth less than the next
+            return False
+        transport.sendto(data, pair.remote_addr)
+        return True
+
+    async def gather(self) -> tuple[str, ...]:
+        """Binds its sockets and names them. Raises NoCandidates."""
+        await self.gather_candidates()
+        candidates = sorted(self.local_candidates, key=lambda each: -each.priority)
+        if not candidates:
+            raise NoCandidates
+        return tuple(candidate.to_sdp() for candidate in candidates[:CANDIDATES_MAX])
+
+    async def find_path(self, ufrag: str, pwd: str, candidates: Sequence[Candidate]) -> None:
+        """Checks until a pair works. Raises NoPath."""
+        self.remote_username, self.remote_password = ufrag, pwd
+        try:
+            async with asyncio.timeout(CONNECT_S_MAX):
+                for candidate in candidates:
+                    await self.add_remote_candidate(candidate)
+                await self.add_remote_candidate(None)
+                await self.connect()
+        except TimeoutError:
+            raise NoPath(reason=f"no answer within {CONNECT_S_MAX:.0f} s") from None
+        except (ConnectionError, ValueError) as error:
+            raise NoPath(reason=str(error) or "the checks failed") from error
+
+
+def read_candidates(
+    texts: Sequence[str],
+    *,
+    may_use: Callable[[ipaddress.IPv4Address | ipaddress.IPv6Address], bool],
+) -> list[Candidate]:
+    """The candidates that we will send checks to; whatever else a peer wrote is passed over.
+
+    Security: a name would make us look it up, over multicast for .local, so only addresses count;
+    may_use refuses those that this link has no business with.
+    """
+    found = []
+    for text in texts[:CANDIDATES_MAX]:
+        with suppress(ValueError):
+            if len(text) > CANDIDATE_CHARS_MAX:
+                continue
+            candidate = Candidate.from_sdp(text)
+            ip = ipaddress.ip_address(candidate.host)
+            usable = not (ip.is_multicast or ip.is_unspecified) and may_use(ip)
+            is_udp = candidate.transport.lower() == "udp" and candidate.component == 1
+            if usable and is_udp and 0 < candidate.port < 65_536:
+                found.append(candidate)
+    return found
+
+
+def local_addresses(*, loopback_only: bool, attached_only: bool) -> list[str]:
+    """Where a link gathers: every address but loopback, and loopback if there is nothing else.
+
+    attached_only: a lan room; global IPv6 addresses are left out, their networks have no end.
+    """
+    four: list[str] = []
+    six: list[str] = []
+    for adapter in ifaddr.get_adapters():
+        for ip in adapter.ips:
+            if isinstance(ip.ip, str):
+                if not ipaddress.ip_address(ip.ip).is_loopback:
+                    four.append(ip.ip)
+            elif ipaddress.ip_address(ip.ip[0]).is_global and not attached_only:
+                six.append(ip.ip[0])
+    if loopback_only or not four + six:
+        return ["127.0.0.1"]
+    return [*dict.fromkeys(four), *dict.fromkeys(six)][:CANDIDATES_MAX]
+
+
+def attached_networks() -> list[ipaddress.IPv4Network]:
+    """The IPv4 networks this machine stands in, loopback included."""
+    return [
+        ipaddress.IPv4Interface(f"{ip.ip}/{ip.network_prefix}").network
+        for adapter in ifaddr.get_adapters()
+        for ip in adapter.ips
+        if isinstance(ip.ip, str)
+    ]
