@@ -9,24 +9,24 @@ demo: setup       ## three nodes on this machine talk; Ctrl-C ends it
 	@.venv/bin/p2phouse demo $(ARGS)
 
 test: setup       ## every tier that this machine can run
-	@scripts/test
+	@scripts/test $(ARGS)
 
 check:            ## format, lint, types, import rules
 	@scripts/check
 
 quick:            ## the tests that take seconds
-	@$(PY) -m pytest -q -m "not e2e and not slow"
+	@$(PY) -m pytest -q -m "not e2e and not slow" $(ARGS)
 
-sim:              ## worlds of many nodes, seeded
-	@$(PY) -m pytest -q tests/sim
+sim:              ## worlds of many nodes; P2PHOUSE_SEEDS=300 tries more of them
+	@$(PY) -m pytest -q tests/sim $(ARGS)
 
 e2e:              ## real processes, sockets, namespaces
-	@$(PY) -m pytest -q -m e2e
+	@$(PY) -m pytest -q -m e2e $(ARGS)
 
 bench:            ## measure, write bench/results
-	@$(PY) -m bench
+	@$(PY) -m bench $(ARGS)
 
-docs:             ## regenerate what the documents take from the code
+docs:             ## are all verbs, options, records and limits in docs/?
 	@$(PY) -m pytest -q tests/test_docs.py
 
 run:              ## a node for you

@@ -1,0 +1,312 @@
+"""A node: joins identity, network, the core of rooms, the media process and the API.
+
+It decides nothing. What the network hears becomes an input of the core, what the core returns is
+handed to the network, the media process or whoever asked.
+"""
+
+import fcntl
+import itertools
+import logging
+import os
+import random
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import trio
+
+from p2phouse import channel, verbs
+from p2phouse.api import listening, serve
+from p2phouse.config import Config, HomeUnusable, RuntimeUnsafe, api_socket, make_private
+from p2phouse.drive import clock, drive
+from p2phouse.errors import P2PHouseError, PeerError, UserError
+from p2phouse.hall.card import is_provably_bad
+from p2phouse.identity.keys import Me, load_or_create
+from p2phouse.media import MediaProcess
+from p2phouse.memory import Memory
+from p2phouse.net import events as net
+from p2phouse.net.network import Network
+from p2phouse.room import messages
+from p2phouse.room.messages import Answer, Event, Input, Output, VerbAction
+from p2phouse.room.room import Rooms
+from p2phouse.vocabulary import DeviceKey, key_short
+
+log = logging.getLogger(__name__)
+
+INBOX_MESSAGES = 1_024  # full pushes back on the network, whose own queues then drop links
+ADDRESS_CHECK_S = 5.0
+STOP_S_MAX = 4.0  # a card's turn in gossip and the last words on room links
+
+
+class HomeInUse(UserError):
+    """Another node runs with the home {path}. Stop it, or choose another with --home DIR."""
+
+
+class Node:
+    """`run` is the node; the rest is what its verbs read."""
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        arguments: tuple[str, ...] = (
+            "--log",
+            logging.getLevelName(logging.getLogger().getEffectiveLevel()),
+        )
+        if config.lan == "loopback":
+            arguments += ("--loopback",)
+        self.media = MediaProcess(self._from_media, self._media_gone, arguments=arguments)
+        self.reports = 0  # Stats heard: who wants fresh figures waits for the next
+        self.levels: dict[int, int] = {}
+        self.me: Me
+        self.rooms: Rooms
+        self.network: Network
+        self._memory: Memory
+        self._to_core, self._inbox = trio.open_memory_channel[tuple[DeviceKey, Input]](
+            INBOX_MESSAGES
+        )
+        self._tickets = itertools.count(1)
+        self._waiting: dict[int, trio.MemorySendChannel[Answer]] = {}
+        self._replies: dict[DeviceKey, Callable[[bytes], None]] = {}
+        self._listeners: set[trio.MemorySendChannel[Event]] = set()
+        self._nursery: trio.Nursery
+        self._stop = trio.Event()
+        self._over = trio.Event()
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Until cancelled. Raises UserError for what the person can mend."""
+        make_private(self.config.home, HomeUnusable)
+        make_private(self.config.runtime, RuntimeUnsafe)
+        with _locked(self.config.home):
+            now = clock()
+            self.me = load_or_create(
+                self.config.home, now=now, entropy=os.urandom, name=self.config.name
+            )
+            self._memory = Memory(self.config.home)
+            self.rooms = Rooms(
+                self.me,
+                rng=random.Random(),
+                entropy=os.urandom,
+                ear=self.config.ear,
+                mouth=self.config.mouth,
+            )
+            async with trio.open_nursery() as nursery:
+                self._nursery = nursery
+                nursery.start_soon(self.media.run)  # first: it starts while libp2p is imported
+                try:
+                    await self._run_control(nursery, task_status)
+                finally:
+                    self._over.set()
+
+    async def _run_control(self, nursery: trio.Nursery, task_status: trio.TaskStatus[None]) -> None:
+        await trio.lowlevel.checkpoint()
+        self.network = Network(
+            device_key=self.me.device_key,
+            port=self.config.port,
+            lan=self.config.lan,
+            runtime_dir=self.config.runtime,
+            rng=random.Random(),
+            entropy=os.urandom,
+            clock=clock,
+            cards=lambda: self.rooms.live_cards(clock()),
+            check_card=lambda data: not is_provably_bad(data),
+        )
+        await nursery.start(self.network.run)
+        nursery.start_soon(self._from_network)
+        nursery.start_soon(drive, self.rooms, self._inbox, self._perform, self._drop)
+        nursery.start_soon(self._watch_addresses)
+        nursery.start_soon(self._memory.run)
+        await self.media.started.wait()
+        for dev, addrs in self._memory.peers:
+            self.network.dial(dev, addrs)
+        if self._memory.room is not None:
+            await self._tell_core(self.me.dev, messages.Resume(self._memory.room))
+        async with listening(api_socket(self.config.home, self.config.runtime)) as listener:
+            log.info("ready dev=%s port=%d", key_short(self.me.dev), self.network.port)
+            task_status.started()
+            async with trio.open_nursery() as serving:
+                serving.start_soon(serve, listener, verbs.table(self))
+                await self._stop.wait()
+                serving.cancel_scope.cancel()
+        await self._say_goodbye()
+        nursery.cancel_scope.cancel()
+
+    async def stop(self) -> None:
+        """A clean end leaves the room, so that others need not find out by silence."""
+        self._stop.set()
+        with trio.move_on_after(STOP_S_MAX):
+            await self._over.wait()
+
+    async def _say_goodbye(self) -> None:
+        for output in self.rooms.receive(clock(), self.me.dev, messages.Verb(0, messages.Leave())):
+            if isinstance(output, messages.PublishCard):
+                await self.network.publish_card(output.data)  # not in a task: those end with us
+            else:
+                await self._perform(output)
+        await self.network.flush()
+
+    # ── what the verbs use ───────────────────────────────────────────────────────────────────
+
+    async def act(self, action: VerbAction) -> dict[str, object]:
+        """Gives the core a verb and waits for its answer. Raises what it answered."""
+        ticket = next(self._tickets)
+        send, receive = trio.open_memory_channel[Answer](1)
+        self._waiting[ticket] = send
+        try:
+            await self._tell_core(self.me.dev, messages.Verb(ticket, action))
+            result = await receive.receive()
+        finally:
+            self._waiting.pop(ticket, None)
+        if result.error is not None:
+            raise result.error
+        return result.facts
+
+    @asynccontextmanager
+    async def events(self, most: int) -> AsyncIterator[trio.MemoryReceiveChannel[Event]]:
+        """Every event from now on; of more than `most` unread ones the newest are lost."""
+        send, receive = trio.open_memory_channel[Event](most)
+        self._listeners.add(send)
+        try:
+            yield receive
+        finally:
+            self._listeners.discard(send)
+
+    # ── inwards ──────────────────────────────────────────────────────────────────────────────
+
+    async def _tell_core(self, sender: DeviceKey, message: Input) -> None:
+        await self._to_core.send((sender, message))
+
+    async def _from_media(self, message: channel.Up) -> None:
+        if isinstance(message, channel.Levels):
+            self.levels = {level.ssrc: level.dbov for level in message.levels}
+            return
+        await self._tell_core(self.me.dev, message)
+        if isinstance(message, channel.Stats):
+            self.reports += 1
+
+    async def _media_gone(self) -> None:
+        await self._tell_core(self.me.dev, messages.MediaGone())
+
+    async def _from_network(self) -> None:
+        async for event in self.network.events:
+            match event:
+                case net.PeerUp(dev, addrs):
+                    self._memory.met(dev, addrs)
+                case net.CardHeard(data, dev):
+                    await self._tell_core(dev, messages.CardHeard(data))
+                case net.RoomOpen(dev, room, outbound):
+                    await self._tell_core(dev, messages.RoomLinkUp(room, outbound))
+                case net.RoomFrame(dev, room, frame):
+                    await self._tell_core(dev, messages.RoomFrame(room, frame))
+                case net.RoomClosed(dev, room, reason):
+                    await self._tell_core(dev, messages.RoomLinkDown(room, reason))
+                case net.OfferHeard(dev, data, reply):
+                    self._replies[dev] = reply
+                    await self._tell_core(dev, messages.OfferHeard(data))
+                case net.Trouble(text):
+                    log.warning("trouble text=%r", text)
+
+    async def _watch_addresses(self) -> None:
+        """Networks come and go under a node: cards and greetings name the present ones."""
+        known: tuple[bytes, ...] | None = None
+        while True:
+            addrs = tuple(self.network.addrs)
+            if addrs != known:
+                known = addrs
+                await self._tell_core(self.me.dev, messages.OwnAddresses(addrs))
+            await trio.sleep(ADDRESS_CHECK_S)
+
+    # ── outwards ─────────────────────────────────────────────────────────────────────────────
+
+    async def _perform(self, output: Output) -> None:
+        match output:
+            case messages.ToMedia(message):
+                await self.media.send(message)
+            case messages.OpenRoomLink(dev, room, addrs):
+                self.network.open_room(dev, room, addrs)
+            case messages.CloseRoomLink(dev, room):
+                self.network.close_room(dev, room)
+            case messages.SendRoomFrame(dev, room, frame):
+                self.network.send_room(dev, room, frame)
+            case messages.SendOffer(dev, offer, data):
+                self._nursery.start_soon(self._signal, dev, offer, data)
+            case messages.SendAnswer(dev, _, data):
+                reply = self._replies.pop(dev, None)
+                if reply is not None:
+                    reply(data)
+            case messages.PublishCard(data):
+                self._nursery.start_soon(self.network.publish_card, data)
+            case messages.Remember(state):
+                self._memory.remember_room(state)
+            case Answer(ticket):
+                waiting = self._waiting.get(ticket)
+                if waiting is not None:
+                    waiting.send_nowait(output)
+            case Event():
+                self._announce(output)
+
+    def _announce(self, event: Event) -> None:
+        log.info(
+            "%s room=%s dev=%s %s",
+            event.kind.name.lower(),
+            key_short(event.room) if event.room else "-",
+            key_short(event.dev) if event.dev else "-",
+            # Titles and names are people's words: the API tells them, the log does not.
+            f"reason={event.text!r}" if event.kind in _TECHNICAL else "",
+        )
+        for listener in self._listeners:
+            try:
+                listener.send_nowait(event)
+            except trio.WouldBlock:
+                log.warning("event_listener_slow")
+
+    async def _signal(self, dev: DeviceKey, offer: bytes, data: bytes) -> None:
+        try:
+            answer = await self.network.signal(dev, data)
+        except P2PHouseError as error:
+            await self._tell_core(dev, messages.OfferFailed(offer, str(error)))
+        else:
+            await self._tell_core(dev, messages.OfferAnswered(answer))
+
+    async def _drop(self, dev: DeviceKey, error: PeerError) -> None:
+        """A peer broke the protocol: its room link ends, the room goes on."""
+        room = self.rooms.room
+        if room is not None and dev != self.me.dev:
+            self.network.close_room(dev, room)
+
+
+_TECHNICAL = (
+    messages.EventKind.LINK_FAILED,
+    messages.EventKind.SOUND_TROUBLE,
+    messages.EventKind.LEFT,
+)
+
+
+@asynccontextmanager
+async def running(config: Config) -> AsyncIterator[Node]:
+    """A node for as long as the block runs."""
+    node = Node(config)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(node.run)
+        yield node
+        await node.stop()
+        nursery.cancel_scope.cancel()
+
+
+class _locked:
+    """Holds the home for this process; the system frees it however the process ends."""
+
+    def __init__(self, home: Path) -> None:
+        self._home = home
+
+    def __enter__(self) -> None:
+        try:
+            self._file = os.open(self._home / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise HomeUnusable(path=self._home, reason=error.strerror) from error
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            os.close(self._file)
+            raise HomeInUse(path=self._home) from error
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self._file)

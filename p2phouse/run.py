@@ -1,0 +1,125 @@
+"""`p2phouse up`: one node in the foreground, its log, its signals, its first words."""
+
+import json as jsonlib
+import logging
+import os
+import signal
+import sys
+import time
+from dataclasses import dataclass
+
+import trio
+
+from p2phouse.config import Config, LanMode, home_of, runtime_of
+from p2phouse.errors import P2PHouseError, UserError
+
+
+class BadAudio(UserError):
+    """--audio {given} is not understood. Use device, device:NAME, file:PATH, tone,
+    silence or none."""
+
+
+class BadLogLevel(UserError):
+    """--log {given} is not understood. Use debug, info, warning or error."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What the command line was given, before any of it is understood."""
+
+    home: str | None
+    port: int | None
+    audio: str
+    name: str
+    lan: LanMode
+    log: str
+    json: bool
+    tied: bool
+
+
+def run_node(settings: Settings) -> None:
+    """Until Ctrl-C or SIGTERM. Raises P2PHouseError."""
+    began = time.monotonic()
+    _start_log(settings.log)
+    mouth, ear = _audio(settings.audio)
+    config = Config(
+        home=home_of(settings.home),
+        runtime=runtime_of(),
+        port=settings.port,
+        lan=settings.lan,
+        mouth=mouth,
+        ear=ear,
+        name=settings.name,
+    )
+    try:
+        trio.run(_run, config, settings, began)
+    except* P2PHouseError as group:
+        raise _first(group) from None
+
+
+def _first(group: BaseExceptionGroup[P2PHouseError]) -> P2PHouseError:
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    assert isinstance(error, P2PHouseError)
+    return error
+
+
+def _audio(given: str) -> tuple[str, str]:
+    """mouth, ear. Only a device is an ear too: a file or tone speaks, it does not listen."""
+    kind, _, rest = given.partition(":")
+    if kind == "device":
+        return given, given
+    if given in ("tone", "silence", "none") or (kind == "file" and rest):
+        return given, "null"
+    raise BadAudio(given=given)
+
+
+def _start_log(level: str) -> None:
+    number = logging.getLevelNamesMapping().get(level.upper())
+    if number is None or level.lower() not in ("debug", "info", "warning", "error"):
+        raise BadLogLevel(given=level)
+    logging.basicConfig(
+        level=number, stream=sys.stderr, format="%(asctime)s %(levelname).1s %(name)s %(message)s"
+    )
+
+
+async def _run(config: Config, settings: Settings, began: float) -> None:
+    from p2phouse.identity.keys import key_tag
+    from p2phouse.node import running
+
+    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        async with running(config) as node, trio.open_nursery() as nursery:
+            if settings.tied:
+                nursery.start_soon(_end_with_input, nursery.cancel_scope)
+            seconds = time.monotonic() - began
+            facts = {
+                "ready_s": round(seconds, 3),
+                "home": str(config.home),
+                "key_tag": key_tag(node.me.uid),
+                "port": node.network.port,
+                "media_pid": node.media.pid,
+            }
+            if settings.json:
+                print(jsonlib.dumps(facts), flush=True)
+            else:
+                _say_ready(facts, config)
+            async for _ in signals:
+                break
+            nursery.cancel_scope.cancel()
+
+
+async def _end_with_input(scope: trio.CancelScope) -> None:
+    """Ends the node with whoever holds our standard input, however that one ended."""
+    async with trio.lowlevel.FdStream(os.dup(sys.stdin.fileno())) as standard_input:
+        while await standard_input.receive_some():
+            pass
+    scope.cancel()
+
+
+def _say_ready(facts: dict[str, object], config: Config) -> None:
+    print(f"ready in {facts['ready_s']} s · you are {facts['key_tag']} · port {facts['port']}")
+    if config.lan == "on":
+        print("Nodes on this network can see that one is here (--no-lan turns that off).")
+    print("In another terminal: p2phouse rooms · p2phouse open TITLE · p2phouse join ROOM")
+    print("Stop: Ctrl-C", flush=True)

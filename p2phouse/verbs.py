@@ -1,0 +1,264 @@
+"""What a running node can be asked: each verb reads its arguments, acts, and returns facts.
+
+The command line, and whatever else speaks to the API, sees exactly these. docs/api.md lists them.
+"""
+
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any
+
+import trio
+from multiaddr import Multiaddr
+
+from p2phouse import __version__
+from p2phouse.api import EVENTS_QUEUED_MAX, Call, Facts, Verb, argument
+from p2phouse.drive import clock
+from p2phouse.hall.card import RoomCard
+from p2phouse.identity.keys import key_tag, peer_id
+from p2phouse.room import messages
+from p2phouse.room.messages import Event
+from p2phouse.room.state import Member
+from p2phouse.vocabulary import DeviceKey
+
+if TYPE_CHECKING:
+    from p2phouse.node import Node
+
+CARDS_WAIT_S = 3.0  # after a typed address answered: hall exchange takes two round trips
+
+
+def table(node: "Node") -> dict[str, Verb]:
+    """Every verb by its name."""
+
+    def bind(verb: "Callable[[Node, Call, Facts], Awaitable[Facts]]") -> Verb:
+        return lambda call, request: verb(node, call, request)
+
+    return {name: bind(verb) for name, verb in VERBS.items()}
+
+
+async def status(node: "Node", call: Call, request: Facts) -> Facts:
+    """version, identity, pids, port, media restarts, and the room we are in."""
+    return {
+        "version": __version__,
+        **identity(node),
+        "media_pid": node.media.pid,
+        "media_restarts": node.media.restarts,
+        "counters": dict(node.network.counters),
+        **node.rooms.facts(),
+    }
+
+
+def identity(node: "Node") -> Facts:
+    return {
+        "key_tag": key_tag(node.me.uid),
+        "peer_id": peer_id(node.me.dev),
+        "addrs": [str(Multiaddr(addr)) for addr in node.network.addrs],
+        "port": node.network.port,
+    }
+
+
+async def show_id(node: "Node", call: Call, request: Facts) -> Facts:
+    return identity(node)
+
+
+async def rooms(node: "Node", call: Call, request: Facts) -> Facts:
+    """rooms: those this node can see now, newest card first."""
+    now = clock()
+    return {"rooms": [_room(card, now.unix) for card in node.rooms.directory.live(now)]}
+
+
+def _room(card: RoomCard, now_unix: float) -> Facts:
+    genesis = card.genesis.record
+    return {
+        "room": card.room.hex(),
+        "title": genesis.title,
+        "host": key_tag(genesis.uid),
+        "access": genesis.access.name.lower(),
+        "people": card.card.record.nspk + card.card.record.nlis,
+        "age_s": max(0, int(now_unix - genesis.created)),
+    }
+
+
+async def open_room(node: "Node", call: Call, request: Facts) -> Facts:
+    """title; lan: only for this network."""
+    lan = argument(request, "lan", bool, default=False)
+    return await node.act(messages.Open(argument(request, "title", str), lan))
+
+
+async def join(node: "Node", call: Call, request: Facts) -> Facts:
+    """room: id, its beginning, title, p2ph: link or HOST:PORT."""
+    text = argument(request, "room", str)
+    host, _, port = text.rpartition(":")
+    if host and port.isdigit() and not text.startswith("p2ph:"):
+        return await _join_at(node, call, host, int(port))
+    return await node.act(messages.Join(text))
+
+
+async def _join_at(node: "Node", call: Call, host: str, port: int) -> Facts:
+    await call.tell({"event": "calling", "text": f"asking {host}:{port} who it is"})
+    found = await node.network.hello(host, port)
+    dev = DeviceKey(found.dev)
+    node.network.dial(dev, found.addrs)
+    async with node.events(EVENTS_QUEUED_MAX) as events:
+        with trio.move_on_after(CARDS_WAIT_S):
+            while not node.rooms.directory.of(dev, clock()):
+                await events.receive()
+    return await node.act(messages.JoinAt(dev))
+
+
+async def leave(node: "Node", call: Call, request: Facts) -> Facts:
+    return await node.act(messages.Leave())
+
+
+async def mute(node: "Node", call: Call, request: Facts) -> Facts:
+    return await node.act(messages.SetMuted(muted=True))
+
+
+async def unmute(node: "Node", call: Call, request: Facts) -> Facts:
+    return await node.act(messages.SetMuted(muted=False))
+
+
+async def say(node: "Node", call: Call, request: Facts) -> Facts:
+    """path: the file to speak; ends with it, or when the asker stops."""
+    action = messages.Say("file:" + argument(request, "path", str))
+    async with trio.open_nursery() as nursery:
+
+        async def stop() -> None:
+            await call.stopped.wait()
+            await node.act(messages.StopSaying())
+
+        nursery.start_soon(stop)
+        facts = await node.act(action)
+        nursery.cancel_scope.cancel()
+    return facts
+
+
+async def listen(node: "Node", call: Call, request: Facts) -> Facts:
+    """out: the file that what is heard goes to, until the asker stops or we leave the room."""
+    path = argument(request, "out", str)
+    before = node.config.ear
+    async with node.events(EVENTS_QUEUED_MAX) as events:
+        await node.act(messages.SetEar("file:" + path))
+        await call.tell({"event": "listening", "out": path})
+        trouble = ""
+        try:
+            async with trio.open_nursery() as nursery:
+
+                async def until_stopped() -> None:
+                    await call.stopped.wait()
+                    nursery.cancel_scope.cancel()
+
+                nursery.start_soon(until_stopped)
+                trouble = await _until_over(events)
+                nursery.cancel_scope.cancel()
+        finally:
+            heard_from = node.rooms.talk.heard_from_mono
+            with trio.CancelScope(shield=True):
+                if node.rooms.room is not None:
+                    await node.act(messages.SetEar(before))
+    facts: Facts = {"out": path, "trouble": trouble}
+    if heard_from is not None:
+        facts["began_mono_s"] = heard_from
+    return facts
+
+
+async def _until_over(events: trio.MemoryReceiveChannel[Event]) -> str:
+    """Until the room is left or the ear fails; why it failed."""
+    async for event in events:
+        if event.kind is messages.EventKind.LEFT:
+            return ""
+        if event.kind is messages.EventKind.SOUND_TROUBLE:
+            return event.text
+    return ""
+
+
+async def members(node: "Node", call: Call, request: Facts) -> Facts:
+    """members: ourselves first, then everybody else in the room; report: counts media's reports."""
+    membership = node.rooms.membership
+    if membership is None:
+        return {"room": None, "report": node.reports, "members": []}
+    ours: Facts = {
+        "name": node.me.name,
+        "key_tag": key_tag(node.me.uid),
+        "peer_id": peer_id(node.me.dev),
+        "you": True,
+        "muted": membership.muted,
+        "link": "here",
+        "level_dbov": _level(node, membership.voice.ssrc),
+    }
+    others = [_member(node, member) for member in membership.members.values()]
+    return {**node.rooms.facts(), "report": node.reports, "members": [ours, *others]}
+
+
+def _level(node: "Node", ssrc: int | None) -> int:
+    return -node.levels.get(ssrc, 127) if ssrc is not None else -127
+
+
+def _member(node: "Node", member: Member) -> Facts:
+    up = "silent" if member.silent else "connected"
+    facts: Facts = {
+        "name": member.name,
+        "key_tag": key_tag(member.identity.record.uid),
+        "peer_id": peer_id(member.dev),
+        "you": False,
+        "muted": member.muted,
+        "link": up if member.link_up else "connecting",
+        "level_dbov": _level(node, member.ssrc),
+    }
+    stats = node.rooms.talk.stats
+    if stats is not None:
+        facts |= next((_heard(v) for v in stats.voices if v.ssrc == member.ssrc), {})
+        facts |= next((_path(path) for path in stats.links if path.link == member.link), {})
+    return facts
+
+
+def _heard(voice: Any) -> Facts:  # noqa: ANN401 - channel.VoiceStats, by its fields
+    return {
+        "played": voice.played,
+        "concealed": voice.concealed,
+        "recovered": voice.recovered,
+        "buffered_ms": voice.buffered_us // 1_000,
+    }
+
+
+def _path(link: Any) -> Facts:  # noqa: ANN401 - channel.LinkStats, by its fields
+    return {
+        "rtt_ms": link.rtt_us / 1_000,
+        "loss_pct": link.loss_permille / 10,
+        "jitter_ms": link.jitter_us / 1_000,
+    }
+
+
+async def events(node: "Node", call: Call, request: Facts) -> Facts:
+    """Every change of state as it happens, until the asker stops."""
+    async with node.events(EVENTS_QUEUED_MAX) as happening, trio.open_nursery() as nursery:
+
+        async def until_stopped() -> None:
+            await call.stopped.wait()
+            nursery.cancel_scope.cancel()
+
+        nursery.start_soon(until_stopped)
+        async for event in happening:
+            await call.tell(
+                {
+                    "event": event.kind.name.lower(),
+                    "room": event.room.hex() if event.room else None,
+                    "peer_id": peer_id(event.dev) if event.dev else None,
+                    "text": event.text,
+                }
+            )
+    return {}
+
+
+VERBS = {
+    "status": status,
+    "id": show_id,
+    "rooms": rooms,
+    "open": open_room,
+    "join": join,
+    "leave": leave,
+    "mute": mute,
+    "unmute": unmute,
+    "say": say,
+    "listen": listen,
+    "members": members,
+    "events": events,
+}

@@ -1,0 +1,102 @@
+"""A bridge with a network namespace for each node: a LAN that nobody else is on."""
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.nodes import ProcessNode, write_clip
+from tests.voice.speech import librivox
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if Path(__file__).parent in Path(item.fspath).parents:
+            item.add_marker(pytest.mark.e2e)
+
+
+def ip(*arguments: str) -> None:
+    subprocess.run(["ip", *arguments], check=True, capture_output=True)
+
+
+class Lan:
+    """One bridge; `host(n)` is a namespace with the address 10.77.0.n and nothing else."""
+
+    def __init__(self, name: str):
+        self.name = name
+        self.namespaces: list[str] = []
+        # The bridge has a namespace of its own: this machine's own network never sees it.
+        self._switch = f"{name}-switch"
+        ip("netns", "add", self._switch)
+        ip("-n", self._switch, "link", "add", "bridge", "type", "bridge")
+        ip("-n", self._switch, "link", "set", "bridge", "up")
+
+    def host(self, number: int) -> str:
+        namespace = f"{self.name}-{number}"
+        ip("netns", "add", namespace)
+        self.namespaces.append(namespace)
+        ip("-n", namespace, "link", "set", "lo", "up")
+        port = f"port{number}"
+        ip(
+            "-n",
+            namespace,
+            "link",
+            "add",
+            "eth0",
+            "type",
+            "veth",
+            "peer",
+            port,
+            "netns",
+            self._switch,
+        )
+        ip("-n", self._switch, "link", "set", port, "master", "bridge", "up")
+        ip("-n", namespace, "addr", "add", f"10.77.0.{number}/24", "dev", "eth0")
+        ip("-n", namespace, "link", "set", "eth0", "up")
+        ip("-n", namespace, "route", "add", "default", "dev", "eth0")
+        return namespace
+
+    def unplug(self, number: int) -> None:
+        ip("-n", self._switch, "link", "set", f"port{number}", "down")
+
+    def plug(self, number: int) -> None:
+        ip("-n", self._switch, "link", "set", f"port{number}", "up")
+
+    def remove(self) -> None:
+        for namespace in [*self.namespaces, self._switch]:
+            subprocess.run(["ip", "netns", "del", namespace], check=False, capture_output=True)
+
+
+@pytest.fixture
+def lan():
+    made = Lan(f"p2ph{os.getpid()}")
+    yield made
+    made.remove()
+
+
+@pytest.fixture
+def make_node(tmp_path):
+    """Starts nodes: make_node("ana", namespace=lan.host(1)). All are ended after the test."""
+    made: list[ProcessNode] = []
+
+    def make(name: str, *options: str, namespace: str | None = None, start: bool = True):
+        runtime = tmp_path / "run" / (namespace or "here")
+        node = ProcessNode(tmp_path / name, runtime, "--name", name, *options, namespace=namespace)
+        made.append(node)
+        if start:
+            node.start()
+        return node
+
+    yield make
+    for node in made:
+        if hasattr(node, "process"):
+            node.stop()
+
+
+@pytest.fixture(scope="session")
+def clips(tmp_path_factory):
+    """Human speech, a file for each speaker."""
+    folder = tmp_path_factory.mktemp("clips")
+    numbers = ("0930", "0880", "0890")
+    return [write_clip(folder / f"{n}.wav", librivox(n)[: 48_000 * 6]) for n in numbers]

@@ -1,0 +1,172 @@
+"""Real nodes for the e2e tests: `p2phouse up` as a process, asked over its socket like anybody's.
+
+A node may live in a network namespace of its own; its unix socket is reached all the same.
+"""
+
+import contextlib
+import itertools
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import soxr
+
+from p2phouse.ask import ask
+from p2phouse.config import api_socket
+from p2phouse.hearing import measure
+from p2phouse.sound.files import load, to_float
+from p2phouse.vocabulary import SAMPLE_RATE_HZ
+
+READY_S_MAX = 60.0
+HAPPENS_S_MAX = 30.0
+_names = itertools.count()
+
+
+class ProcessNode:
+    """One `p2phouse up`. `asked` is what a person would type."""
+
+    def __init__(self, home: Path, runtime: Path, *options: str, namespace: str | None = None):
+        self.home = home
+        self.runtime = runtime
+        self.options = options
+        self.namespace = namespace
+        self.log_path = home.parent / f"{home.name}.log"
+        runtime.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+    def start(self) -> dict:
+        """Starts it and waits until it is ready; what it printed then."""
+        command = [sys.executable, "-m", "p2phouse", "up", "--json", "--tied", "--no-page"]
+        command += ["--log", "info", "--home", str(self.home), *self.options]
+        if self.namespace is not None:
+            command = ["ip", "netns", "exec", self.namespace, *command]
+        with self.log_path.open("ab") as log:
+            self.process = subprocess.Popen(
+                command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                env=os.environ | {"P2PHOUSE_RUNTIME_DIR": str(self.runtime)},
+            )
+        watchdog = threading.Timer(READY_S_MAX, self.process.kill)
+        watchdog.start()
+        line = self.process.stdout.readline()
+        watchdog.cancel()
+        assert line, f"the node did not start; its log ends: {self.log[-2000:]}"
+        self.facts = json.loads(line)
+        return self.facts
+
+    @property
+    def log(self) -> str:
+        return self.log_path.read_text(errors="replace")
+
+    def begin(self, verb, **arguments):
+        return ask(api_socket(self.home, self.runtime), self.home, verb, **arguments)
+
+    def asked(self, verb, **arguments) -> dict:
+        asking = self.begin(verb, **arguments)
+        for _ in asking:
+            pass
+        return asking.result
+
+    def stop(self) -> int:
+        """Ctrl-C, and what it exited with."""
+        if self.process.poll() is None:
+            self.process.terminate()
+        try:
+            return self.process.wait(10)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+            raise
+        finally:
+            for pipe in (self.process.stdin, self.process.stdout):
+                with contextlib.suppress(OSError):
+                    pipe.close()
+
+    # ── what tests wait for ──────────────────────────────────────────────────────────────────
+
+    def sees(self, room: str) -> bool:
+        return room in [each["room"] for each in self.asked("rooms")["rooms"]]
+
+    def others(self) -> dict[str, dict]:
+        """The other members by PeerId."""
+        return {m["peer_id"]: m for m in self.asked("members")["members"] if not m["you"]}
+
+    def me(self) -> dict:
+        return next(m for m in self.asked("members")["members"] if m["you"])
+
+    def is_connected_to(self, count: int) -> bool:
+        others = self.others().values()
+        return len(others) == count and all(other["link"] == "connected" for other in others)
+
+
+def until(holds, what: str, within_s: float = HAPPENS_S_MAX) -> float:
+    """Waits for a condition that another process brings about; how long it took."""
+    began = time.monotonic()
+    while not holds():
+        assert time.monotonic() - began < within_s, f"not within {within_s} s: {what}"
+        time.sleep(0.02)  # no event comes from another process's state
+    return time.monotonic() - began
+
+
+def gather(nodes, title="Tea") -> str:
+    """The first opens a room, the others find it and join; the room's id."""
+    host, *others = nodes
+    room = host.asked("open", title=title)["room"]
+    for node in others:
+        until(lambda node=node: node.sees(room), "seeing the room")
+        node.asked("join", room=room)
+    for node in nodes:
+        until(lambda node=node: node.is_connected_to(len(nodes) - 1), "a link to everybody")
+    return room
+
+
+class Ear:
+    """A `listen` that runs while the test goes on."""
+
+    def __init__(self, node: ProcessNode, path: Path):
+        self.path = path
+        self._asking = node.begin("listen", out=str(path))
+        self._events = iter(self._asking)
+        assert next(self._events)["event"] == "listening"
+
+    def stop(self):
+        """The sound, float32 at 48 kHz, and when its first sample was played."""
+        self._asking.stop()
+        for _ in self._events:
+            pass
+        return read_sound(self.path), self._asking.result["began_mono_s"]
+
+
+def heard(speaker: ProcessNode, listener: ProcessNode, clip: Path, out: Path):
+    """The speaker says the clip while the listener listens; how it was heard."""
+    ear = Ear(listener, out)
+    said = speaker.asked("say", path=str(clip))
+    before = listener.asked("members")["report"]
+    until(lambda: listener.asked("members")["report"] > before, "the end being played")
+    sound, from_s = ear.stop()
+    return measure(
+        sent=read_sound(clip), spoken_s=said["began_mono_s"], heard=sound, played_s=from_s
+    )
+
+
+def read_sound(path: Path) -> np.ndarray:
+    return to_float(load(str(path)))
+
+
+def write_clip(path: Path, sound: np.ndarray, rate: int = 16_000) -> Path:
+    """A clip as a 16-bit WAV, from float32 at 48 kHz."""
+    import wave
+
+    samples = (soxr.resample(sound, SAMPLE_RATE_HZ, rate) * 32_767).astype("<i2")
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(rate)
+        file.writeframes(samples.tobytes())
+    return path
