@@ -17,6 +17,7 @@ from p2phouse.errors import P2PHouseError, PeerError, UserError
 from p2phouse.identity.keyfile import read_private, write_atomically
 from p2phouse.record import cbor, envelope, limits
 from p2phouse.record.envelope import Signed
+from p2phouse.record.schema import is_plain_text, one_line
 from p2phouse.record.types import Identity, IdentityDevice
 from p2phouse.vocabulary import DeviceKey, Entropy, Now, UserKey
 
@@ -32,6 +33,11 @@ BASE58: Final = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
 class IdentityDamaged(UserError):
     """Your identity in {path} is damaged ({reason}) and was left as it is.
     Restore it from a backup, or move it away to begin as somebody new."""
+
+
+class NameUnusable(UserError):
+    """A name has {limit} characters at most, and neither control characters nor ones that turn
+    the direction of text. Choose another with --name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,16 +64,23 @@ class Me:
 
 
 def make_identity(*, now: Now, entropy: Entropy, name: str = "") -> Me:
-    """Somebody new."""
+    """Somebody new. Raises NameUnusable."""
     return _sign(
         SigningKey(entropy(SEED_BYTES)),
         SigningKey(entropy(SEED_BYTES)),
         PrivateKey(entropy(SEED_BYTES)),
         PrivateKey(entropy(SEED_BYTES)),
         now=now,
-        name=name,
+        name=_usable(name),
         seq=0,
     )
+
+
+def _usable(name: str) -> str:
+    name = one_line(name)
+    if len(name) > limits.NAME_CODE_POINTS_MAX or not is_plain_text(name):
+        raise NameUnusable(limit=limits.NAME_CODE_POINTS_MAX)
+    return name
 
 
 def load_or_create(home: Path, *, now: Now, entropy: Entropy, name: str = "") -> Me:
@@ -75,7 +88,7 @@ def load_or_create(home: Path, *, now: Now, entropy: Entropy, name: str = "") ->
 
     name: taken on if given. Renews the record in its last 30 days. Raises UserError.
     """
-    path = home / FILE_NAME
+    path, name = home / FILE_NAME, _usable(name)
     try:
         data = read_private(path)
     except FileNotFoundError:
@@ -85,7 +98,9 @@ def load_or_create(home: Path, *, now: Now, entropy: Entropy, name: str = "") ->
     me = _decode(path, data)
     record = me.record.record
     renamed = bool(name) and name != record.name
-    if renamed or record.exp - now.unix < limits.IDENTITY_RENEW_S:
+    # A record from the future was made under a wrong clock: others refuse it until then.
+    early = record.created > now.unix + limits.CLOCK_SKEW_S_MAX
+    if renamed or early or record.exp - now.unix < limits.IDENTITY_RENEW_S:
         me = _sign(
             me.root_key,
             me.device_key,
@@ -165,8 +180,10 @@ def _decode(path: Path, data: bytes) -> Me:
         )
     except (P2PHouseError, ValueError, TypeError) as error:
         raise IdentityDamaged(path=path, reason="a key in it is damaged") from error
-    if me.record.record.uid != me.uid:
-        raise IdentityDamaged(path=path, reason="its record belongs to somebody else")
+    device = (me.dev, bytes(me.seal_key.public_key), bytes(me.olm_key.public_key))
+    listed = [(each.dev, each.xpk, each.olm) for each in me.record.record.devices]
+    if me.record.record.uid != me.uid or device not in listed:
+        raise IdentityDamaged(path=path, reason="its keys and its record do not belong together")
     return me
 
 
@@ -195,6 +212,8 @@ def device_of_peer_id(text: str) -> DeviceKey:
         number = number * 58 + BASE58.index(digit)
     raw = number.to_bytes(48, "big").lstrip(b"\0")
     prefix = PEER_ID_PREFIX.lstrip(b"\0")
-    if not raw.startswith(prefix) or len(raw) != len(prefix) + SEED_BYTES:
+    dev = DeviceKey(raw[len(prefix) :])
+    # One key, one text: zeros at the front are lost above, and a length or prefix may be wrong.
+    if len(dev) != SEED_BYTES or peer_id(dev) != text:
         raise ValueError("not the PeerId of an Ed25519 key")
-    return DeviceKey(raw[len(prefix) :])
+    return dev

@@ -1,0 +1,191 @@
+"""Every limit of record/limits.py holds at its value and breaks one past it."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from p2phouse.errors import P2PHouseError
+from p2phouse.hall.card import make_genesis
+from p2phouse.identity.keys import make_identity
+from p2phouse.net import hello, room_links
+from p2phouse.net.wire import FrameTooLong, Wire
+from p2phouse.record import envelope, limits
+from p2phouse.record.cbor import Value
+from p2phouse.record.types import Access, Genesis, Identity, IdentityDevice, Record
+from p2phouse.room import frames
+from p2phouse.vocabulary import DeviceKey, Now, RoomId
+from tests.record import samples
+from tests.record.forgery import enclose, message_of
+from tests.record.samples import CARD, GENESIS, HELLO, IDENTITY, OFFER, SPEAK, UNIX, key_of, signed
+
+NOW = Now(0.0, UNIX)
+ROOT = Path(__file__).parents[2]
+
+
+def read(record: Record) -> None:
+    """Takes the record as from a stranger, who signs whatever he likes."""
+    data = enclose(record, key_of(record).sign(message_of(record)).signature)
+    assert envelope.read(data, type(record)).record == record
+
+
+def in_time(record: Record) -> None:
+    envelope.check_time(record, UNIX)
+
+
+def open_room(title: str) -> None:
+    me = make_identity(now=NOW, entropy=bytes)
+    make_genesis(me, title=title, access=Access.OPEN, now=NOW, entropy=bytes)
+
+
+def greet(entries: int) -> None:
+    """A greeting whose log has so many entries."""
+    history: list[Value] = [samples.SIGNED_GENESIS.data, *[b""] * (entries - 1)]
+    join, identity = signed(samples.JOIN).data, signed(IDENTITY).data
+    frames.read_greeting(
+        [0, join, identity, [], [], history, []],
+        sender=DeviceKey(samples.DEV),
+        room=RoomId(samples.ROOM),
+    )
+
+
+def devices(count: int) -> tuple[IdentityDevice, ...]:
+    (first,) = IDENTITY.devices
+    return tuple(replace(first, dev=bytes([n]) * 32) for n in range(count))
+
+
+def living(record: Identity | Genesis, life_s: int) -> Record:
+    return replace(record, created=UNIX, exp=UNIX + life_s)
+
+
+Case = tuple[str, Callable[[int], object], int]
+CASES: list[Case] = [
+    ("CLOCK_SKEW_S_MAX", lambda s: in_time(replace(OFFER, ts=UNIX + s)), 120),
+    ("CLOCK_SKEW_S_MAX", lambda s: in_time(replace(OFFER, ts=UNIX - s)), 120),
+    ("ROOM_LIFE_S_MAX", lambda s: in_time(living(GENESIS, s)), 43_200),
+    ("IDENTITY_LIFE_S", lambda s: in_time(living(IDENTITY, s)), 90 * 86_400),
+    ("CARD_TTL_S_MAX", lambda s: read(replace(CARD, ttl=s)), 600),
+    ("CARD_TTL_S_MAX", lambda s: in_time(replace(CARD, ttl=s)), 600),
+    ("TITLE_CODE_POINTS_MAX", lambda n: read(replace(GENESIS, title="é" * n)), 80),
+    ("TITLE_BYTES_MAX", lambda n: open_room("é" * (n // 2) + "e" * (n % 2)), 80),
+    ("NAME_CODE_POINTS_MAX", lambda n: read(replace(IDENTITY, name="中" * n)), 40),
+    ("NAME_CODE_POINTS_MAX", lambda n: make_identity(now=NOW, entropy=bytes, name="中" * n), 40),
+    ("DEVICES_MAX", lambda n: read(replace(IDENTITY, devices=devices(n))), 8),
+    ("SPEAKERS_MAX", lambda n: read(replace(GENESIS, maxspk=n)), 16),
+    ("SPEAKERS_MAX", lambda n: read(replace(SPEAK, slot=n - 1)), 16),
+    ("ADDRS_MAX", lambda n: read(replace(HELLO, addrs=(samples.LAN_ADDRESS,) * n)), 4),
+    ("ADDR_BYTES_MAX", lambda n: read(replace(CARD, at=(bytes(n),))), 64),
+    ("CARD_ADDRS_MAX", lambda n: read(replace(CARD, at=(samples.LAN_ADDRESS,) * n)), 4),
+    ("ENTRIES_PER_ROOM_MAX", greet, 2_048),
+    ("CANDIDATES_MAX", lambda n: read(replace(OFFER, cands=("candidate",) * n)), 8),
+    ("CANDIDATE_CHARS_MAX", lambda n: read(replace(OFFER, cands=("x" * n,))), 160),
+]
+
+ELSEWHERE = {
+    "IDENTITY_RENEW_S": "tests/identity/test_keys.py::test_a_record_is_renewed_in_its_last_30_days",
+    "MESH_MEMBERS_MAX": "tests/sim/test_mesh.py::test_a_ninth_is_told_that_the_room_is_full",
+    "ROOMS_CACHED_MAX": "tests/hall/test_directory.py::test_2000_rooms_are_kept_and_no_more",
+    "HELLO_BYTES": "tests/record/test_limits.py::test_a_hello_request_has_512_bytes_and_none_else",
+    "ROOM_FRAME_BYTES_MAX": "tests/record/test_limits.py::test_a_room_frame_has_16_kib_at_most",
+}
+
+
+@pytest.mark.parametrize(("name", "take", "limit"), CASES, ids=[case[0] for case in CASES])
+def test_a_limit_holds_at_its_value_and_breaks_one_past_it(name, take, limit):
+    assert getattr(limits, name) == limit
+    take(limit)
+    with pytest.raises(P2PHouseError):
+        take(limit + 1)
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        replace(GENESIS, maxspk=0),
+        replace(GENESIS, title="two\nlines"),
+        replace(GENESIS, title="ab\u202ecd"),
+        replace(GENESIS, title="Cafe\u0301"),
+        replace(GENESIS, exposure="both"),  # type: ignore[arg-type]  # as a stranger may
+        replace(GENESIS, langs=("x" * 36,)),
+        replace(GENESIS, langs=("x",) * 5),
+        replace(GENESIS, relay=(b"a",) * 4),
+        replace(GENESIS, nonce=bytes(15)),
+        replace(GENESIS, idrec=bytes(31)),
+        replace(GENESIS, created=2**40 + 1),
+        replace(IDENTITY, devices=()),
+        replace(IDENTITY, name="Zoe\u0308"),
+        replace(IDENTITY, seq=2**53 + 1),
+        replace(IDENTITY, relays=(b"a",) * 5),
+        replace(CARD, genesis=b""),
+        replace(CARD, grant=bytes(1_025)),
+        replace(CARD, at=(b"",)),
+        replace(CARD, nspk=10_000_001),
+        replace(OFFER, ufrag="x" * 65),
+        replace(OFFER, pwd="x" * 129),
+        replace(OFFER, fp=bytes(33)),
+        replace(OFFER, answer=bytes(17)),
+        replace(SPEAK, sid=bytes(17)),
+        replace(samples.SOFT, kind=256),
+        replace(samples.SOFT, val="x" * 65),
+        replace(HELLO, nonce=bytes(63)),
+        replace(HELLO, versions=(0, 65_536)),
+        replace(samples.JOIN, beat=bytes(31)),
+    ],
+)
+def test_a_field_past_what_its_type_says_is_refused(record):
+    with pytest.raises(P2PHouseError):
+        read(record)
+
+
+@pytest.mark.parametrize("wrong", [511, 513, 0])
+def test_a_hello_request_has_512_bytes_and_none_else(wrong):
+    nonce, request = hello.request(bytes)
+    assert len(request) == limits.HELLO_BYTES == 512
+    answer = hello.reply(request, samples.DEVICE_KEY, DeviceKey(samples.DEV), ())
+    assert answer is not None
+    assert hello.check(answer, nonce).dev == samples.DEV
+    assert (
+        hello.reply(bytes(wrong), samples.DEVICE_KEY, DeviceKey(samples.DEV), (bytes(64),) * 4)
+        is None
+    )
+    longest = hello.reply(request, samples.DEVICE_KEY, DeviceKey(samples.DEV), (bytes(64),) * 5)
+    assert longest is not None
+    assert len(longest) <= limits.HELLO_BYTES
+
+
+class MemoryStream:
+    """As much of a stream as a Wire reads: what was written, a few bytes at a time."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+
+    async def read(self, count: int) -> bytes:
+        taken, self._data = self._data[: min(count, 999)], self._data[min(count, 999) :]
+        return taken
+
+
+async def test_a_room_frame_has_16_kib_at_most():
+    size_max = room_links.FRAME_BYTES_MAX
+    assert size_max == limits.ROOM_FRAME_BYTES_MAX == 16_384
+    for size in (size_max, size_max + 1):
+        stream = MemoryStream(size.to_bytes(4, "big") + bytes(size))
+        wire = Wire(stream, DeviceKey(samples.DEV), near=True)
+        if size > size_max:
+            with pytest.raises(FrameTooLong):
+                await wire.receive(size_max=size_max)
+        else:
+            assert await wire.receive(size_max=size_max) == bytes(size)
+
+
+def test_a_limit_that_stands_twice_is_the_same_twice():
+    assert hello.ADDRS_MAX == limits.ADDRS_MAX
+    assert hello.REQUEST_BYTES == hello.REPLY_BYTES_MAX == limits.HELLO_BYTES
+
+
+def test_every_limit_is_tested_somewhere():
+    names = {name for name in vars(limits) if name.isupper()}
+    assert {name for name, _, _ in CASES} | set(ELSEWHERE) == names
+    for place in ELSEWHERE.values():
+        path, _, test = place.partition("::")
+        assert f"def {test}(" in (ROOT / path).read_text(), place
