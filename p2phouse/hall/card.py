@@ -12,6 +12,7 @@ from p2phouse.errors import PeerError, UserError
 from p2phouse.identity.keys import Me
 from p2phouse.record import envelope, limits
 from p2phouse.record.envelope import Signed
+from p2phouse.record.schema import is_plain_text, one_line
 from p2phouse.record.types import Access, Card, Genesis
 from p2phouse.vocabulary import DeviceKey, Entropy, Now, RoomId
 
@@ -24,7 +25,13 @@ class CardRefused(PeerError):
 
 
 class TitleTooLong(UserError):
-    """A title has at most {limit} characters; this one has {length}. Choose a shorter one."""
+    """A title has {limit} bytes at most; this one takes {length}. English letters take one each,
+    most others two to four. Choose a shorter one."""
+
+
+class TitleNotPlain(UserError):
+    """A title holds neither control characters nor ones that turn the direction of text.
+    Leave them out."""
 
 
 class TitleEmpty(UserError):
@@ -60,12 +67,14 @@ class RoomCard:
 def make_genesis(
     me: Me, *, title: str, access: Access, now: Now, entropy: Entropy
 ) -> Signed[Genesis]:
-    """A new room, signed. Raises TitleTooLong or TitleEmpty."""
-    title = " ".join(title.split())
+    """A new room, signed. Raises TitleEmpty, TitleTooLong or TitleNotPlain."""
+    title = one_line(title)
     if not title:
         raise TitleEmpty
-    if len(title) > limits.TITLE_CODE_POINTS_MAX or len(title.encode()) > limits.TITLE_BYTES_MAX:
-        raise TitleTooLong(limit=limits.TITLE_CODE_POINTS_MAX, length=len(title))
+    if not is_plain_text(title):
+        raise TitleNotPlain
+    if (length := len(title.encode())) > limits.TITLE_BYTES_MAX:
+        raise TitleTooLong(limit=limits.TITLE_BYTES_MAX, length=length)
     created = int(now.unix)
     genesis = Genesis(
         uid=me.uid,
@@ -138,8 +147,7 @@ def is_provably_bad(data: bytes) -> bool:
 def read_card(data: bytes, now: Now) -> RoomCard:
     """The card, checked whole. Raises PeerError, of which Expired is nobody's fault."""
     card = _read_signed(data)
-    if not card.is_tombstone:
-        envelope.check_time(card.card.record, now.unix)
+    envelope.check_time(card.card.record, now.unix)
     envelope.check_time(card.genesis.record, now.unix)
     return card
 

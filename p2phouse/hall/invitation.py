@@ -5,7 +5,6 @@ of that member. A link proves nothing: the handshake proves the member, the gene
 """
 
 import base64
-import binascii
 from dataclasses import dataclass
 from urllib.parse import parse_qs, quote
 
@@ -46,19 +45,22 @@ def read(text: str) -> Invitation:
     fields = parse_qs(query)
     try:
         room = base64.b32decode(room_text.upper() + "=" * (-len(room_text) % 8))
-    except binascii.Error as error:
+    except ValueError as error:  # binascii.Error among them
         raise LinkUnreadable(reason="the room's id is damaged") from error
     if len(room) != 32:
         raise LinkUnreadable(reason="the room's id has the wrong length")
     try:
         (peer_text,) = fields["d"]
         dev = device_of_peer_id(peer_text)
-    except (KeyError, ValueError, UserError) as error:
+    except (KeyError, ValueError) as error:
         raise LinkUnreadable(reason="the member's PeerId is damaged") from error
     try:
         addrs = tuple(bytes(Multiaddr(addr).to_bytes()) for addr in fields.get("a", []))
     except Exception as error:
+        # Broad: what multiaddr raises depends on the protocol whose value it could not read.
         raise LinkUnreadable(reason="an address is damaged") from error
     if not addrs or len(addrs) > limits.ADDRS_MAX:
         raise LinkUnreadable(reason="it has no address, or too many")
+    if any(len(addr) > limits.ADDR_BYTES_MAX for addr in addrs):
+        raise LinkUnreadable(reason="an address in it is too long")
     return Invitation(RoomId(room), dev, addrs)

@@ -180,9 +180,9 @@ def _decode(path: Path, data: bytes) -> Me:
         )
     except (P2PHouseError, ValueError, TypeError) as error:
         raise IdentityDamaged(path=path, reason="a key in it is damaged") from error
-    device = (me.dev, bytes(me.seal_key.public_key), bytes(me.olm_key.public_key))
+    ours = (me.dev, bytes(me.seal_key.public_key), bytes(me.olm_key.public_key))
     listed = [(each.dev, each.xpk, each.olm) for each in me.record.record.devices]
-    if me.record.record.uid != me.uid or device not in listed:
+    if me.record.record.uid != me.uid or ours not in listed:
         raise IdentityDamaged(path=path, reason="its keys and its record do not belong together")
     return me
 

@@ -1,0 +1,109 @@
+import base64
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from multiaddr import Multiaddr
+
+from p2phouse.hall import invitation
+from p2phouse.hall.invitation import LINK_CHARS_MAX, Invitation, LinkUnreadable
+from p2phouse.identity.keys import peer_id
+from p2phouse.vocabulary import DeviceKey, RoomId
+
+ROOM = RoomId(bytes(range(32)))
+DEV = DeviceKey(bytes(range(32, 64)))
+ADDRESS = "/ip4/192.168.1.7/tcp/17472"
+LINK = (
+    "p2ph:aaaqeayeaudaocajbifqydiob4ibceqtcqkrmfyydenbwha5dypq"
+    "?d=12D3KooWBynX2HaNg73xSLq9TJDQjQKozxCh7MgVqKgGGXWXYzQn"
+    "&a=/ip4/192.168.1.7/tcp/17472"
+)
+
+KEYS = st.binary(min_size=32, max_size=32)
+PORTS = st.integers(0, 65_535)
+ADDRESSES = st.one_of(
+    st.builds("/ip4/{}/tcp/{}".format, st.ip_addresses(v=4), PORTS),
+    st.builds("/ip6/{}/tcp/{}".format, st.ip_addresses(v=6), PORTS),
+).map(lambda text: bytes(Multiaddr(text).to_bytes()))
+
+
+@given(
+    st.builds(
+        Invitation,
+        room=KEYS.map(RoomId),
+        dev=KEYS.map(DeviceKey),
+        addrs=st.lists(ADDRESSES, min_size=1, max_size=4).map(tuple),
+    )
+)
+def test_a_link_brings_back_what_was_put_into_it(sent):
+    link = invitation.write(sent)
+    assert invitation.read(link) == sent
+    assert len(link) <= LINK_CHARS_MAX
+    assert set(link) <= set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789:?=&/.%")
+
+
+def test_a_link_reads_as_the_protocol_says():
+    sent = Invitation(ROOM, DEV, (bytes(Multiaddr(ADDRESS).to_bytes()),))
+    assert invitation.write(sent) == LINK
+    assert base64.b32decode(LINK[5:57].upper() + "====") == ROOM
+    assert peer_id(DEV) in LINK
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"  {LINK}\n",
+        LINK.removeprefix("p2ph:"),
+        LINK.replace(LINK[5:57], LINK[5:57].upper()),
+        LINK.replace("/", "%2F"),
+        LINK + "&later=something",
+    ],
+)
+def test_what_a_messenger_does_to_a_link_does_no_harm(text):
+    assert invitation.read(text) == invitation.read(LINK)
+
+
+DAMAGED = {
+    "nothing": "",
+    "the scheme alone": "p2ph:",
+    "another scheme": LINK.replace("p2ph:", "https:"),
+    "a room cut short": LINK.replace("dypq?", "dyp?"),
+    "a room too long": LINK.replace("dypq?", "dypqaa?"),
+    "no room": LINK.replace(LINK[5:57], ""),
+    "a digit that base32 lacks": LINK.replace("p2ph:a", "p2ph:1"),
+    "an accent in the room": LINK.replace("p2ph:a", "p2ph:á"),
+    "no query": LINK[:57],
+    "no PeerId": LINK.replace("d=12D3", "e=12D3"),
+    "two PeerIds": LINK + "&d=12D3KooWBynX2HaNg73xSLq9TJDQjQKozxCh7MgVqKgGGXWXYzQn",
+    "a PeerId cut short": LINK.replace("YzQn&", "YzQ&"),
+    "a PeerId with a zero": LINK.replace("12D3", "10D3"),
+    "an accent in the PeerId": LINK.replace("12D3", "12é3"),
+    "no address": LINK[: LINK.index("&")],
+    "an empty address": LINK[: LINK.index("&")] + "&a=",
+    "five addresses": LINK + f"&a={ADDRESS}" * 4,
+    "an address that is none": LINK.replace(ADDRESS, "192.168.1.7:17472"),
+    "an address past its range": LINK.replace("192.168.1.7", "192.168.1.777"),
+    "a port past its range": LINK.replace("17472", "70000"),
+    "an address with half a byte": LINK.replace(ADDRESS, "/ip4/192.168.1.7/tcp/%"),
+    "an address of 65 bytes": LINK.replace(ADDRESS, "/dns4/" + "x" * 60 + "/tcp/1"),
+    "a thousand characters too many": LINK + "&x=" + "y" * 1_000,
+}
+
+
+@pytest.mark.parametrize("what", DAMAGED)
+def test_a_damaged_link_is_told_in_one_sentence(what):
+    with pytest.raises(LinkUnreadable, match="Copy it again, from p2ph: to its end"):
+        invitation.read(DAMAGED[what])
+
+
+def test_a_link_is_cut_at_1024_characters():
+    padding = LINK_CHARS_MAX - len(LINK) - 3
+    assert invitation.read(LINK + "&x=" + "y" * padding) == invitation.read(LINK)
+    with pytest.raises(LinkUnreadable, match="longer than 1024"):
+        invitation.read(LINK + "&x=" + "y" * (padding + 1))
+
+
+def test_an_address_may_have_64_bytes():
+    long = LINK.replace(ADDRESS, "/dns4/" + "x" * 59 + "/tcp/1")
+    (addr,) = invitation.read(long).addrs
+    assert len(addr) == 64
