@@ -20,7 +20,6 @@ from p2phouse.api import listening, serve
 from p2phouse.config import Config, HomeUnusable, RuntimeUnsafe, api_socket, make_private
 from p2phouse.drive import clock, drive
 from p2phouse.errors import P2PHouseError, PeerError, UserError
-from p2phouse.hall.card import is_provably_bad
 from p2phouse.identity.keys import Me, load_or_create
 from p2phouse.media import MediaProcess
 from p2phouse.memory import Memory
@@ -107,7 +106,6 @@ class Node:
             entropy=os.urandom,
             clock=clock,
             cards=lambda: self.rooms.live_cards(clock()),
-            check_card=lambda data: not is_provably_bad(data),
         )
         await nursery.start(self.network.run)
         nursery.start_soon(self._from_network)
@@ -115,8 +113,7 @@ class Node:
         nursery.start_soon(self._watch_addresses)
         nursery.start_soon(self._memory.run)
         await self.media.started.wait()
-        for dev, addrs in self._memory.peers:
-            self.network.dial(dev, addrs)
+        self.network.meet_again(self._memory.peers)
         if self._memory.room is not None:
             await self._tell_core(self.me.dev, messages.Resume(self._memory.room))
         async with listening(api_socket(self.config.home, self.config.runtime)) as listener:

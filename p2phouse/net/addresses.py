@@ -17,7 +17,6 @@ IPNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 ADDR_BYTES_MAX: Final = 64
 _IP4, _TCP, _IP6 = b"\x04", b"\x06", b"\x29"
-_LOOPBACK: Final = ipaddress.ip_network("127.0.0.0/8")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +36,11 @@ class Interface:
 
     ip: ipaddress.IPv4Address
     network: ipaddress.IPv4Network
+
+    @classmethod
+    def of(cls, ip: str, prefix: int) -> "Interface":
+        whole = ipaddress.IPv4Interface(f"{ip}/{prefix}")
+        return cls(whole.ip, whole.network)
 
     @property
     def is_private(self) -> bool:
@@ -72,17 +76,12 @@ def interfaces() -> list[Interface]:
     IPv6 addresses are dialled when told but not listened on: nothing here was measured on them.
     """
     found = {
-        ipaddress.IPv4Interface(f"{ip.ip}/{ip.network_prefix}")
+        Interface.of(ip.ip, ip.network_prefix)
         for adapter in ifaddr.get_adapters()
         for ip in adapter.ips
         if isinstance(ip.ip, str)
     }
-    ordered = sorted(found, key=lambda interface: (not interface.ip.is_loopback, interface.ip))
-    return [Interface(interface.ip, interface.network) for interface in ordered]
-
-
-def attached_networks() -> list[IPNetwork]:
-    return [interface.network for interface in interfaces()]
+    return sorted(found, key=lambda interface: (not interface.ip.is_loopback, interface.ip))
 
 
 def is_attached(ip: IPAddress, networks: Iterable[IPNetwork]) -> bool:

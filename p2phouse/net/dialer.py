@@ -14,7 +14,7 @@ from typing import Final
 import trio
 
 from p2phouse.errors import LinkError
-from p2phouse.net.addresses import Address, IPNetwork, attached_networks, rank
+from p2phouse.net.addresses import Address, IPNetwork, rank
 from p2phouse.vocabulary import DeviceKey, key_short
 
 log = logging.getLogger(__name__)
@@ -72,7 +72,7 @@ class Dialer:
         connected: Callable[[DeviceKey], bool],
         failed: Callable[[DeviceKey, str], Awaitable[None]],
         rng: random.Random,
-        networks: Callable[[], Sequence[IPNetwork]] = attached_networks,
+        networks: Callable[[], Sequence[IPNetwork]],
     ) -> None:
         """connect: raises LinkError. failed: told of each round in which no address answered."""
         self._connect = connect

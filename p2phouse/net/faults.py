@@ -5,9 +5,12 @@ at each power of ten; the counts are for tests, `stats` and the curious.
 """
 
 import logging
+import os
+import traceback
 from collections import Counter, OrderedDict
 from typing import Final
 
+from p2phouse.errors import LinkError, PeerError
 from p2phouse.vocabulary import DeviceKey, key_short
 
 log = logging.getLogger(__name__)
@@ -15,11 +18,39 @@ log = logging.getLogger(__name__)
 BAD_A_MINUTE_MAX: Final = 100  # an honest peer with a fault of ours sends a handful
 BAN_S: Final = 600.0
 OFFENDERS_MAX: Final = 1_024  # remembered; the longest silent is forgotten first
+DETAIL_CHARS_MAX: Final = 120
 
 
 def is_worth_a_line(count: int) -> bool:
     """Whether the count-th of a kind is logged: the first, and each power of ten."""
     return count in (1, 10, 100, 1_000) or count % 10_000 == 0
+
+
+def cause(error: BaseException) -> str:
+    """What lies at the bottom of an error, in a few words without addresses, keys or PeerIds.
+
+    libp2p's and zeroconf's own texts hold all three, and a stranger chooses when they appear.
+    """
+    error = _innermost(error)
+    if isinstance(error, LinkError | PeerError):
+        return str(error)
+    if isinstance(error, OSError) and error.errno is not None:
+        return os.strerror(error.errno).lower()
+    return type(error).__name__
+
+
+def place(error: BaseException) -> str:
+    """Where in the source an unexpected error was raised, for whoever must mend it."""
+    frames = traceback.extract_tb(_innermost(error).__traceback__)
+    return f"{os.path.basename(frames[-1].filename)}:{frames[-1].lineno}" if frames else "-"
+
+
+def _innermost(error: BaseException) -> BaseException:
+    inner: BaseException | None = error
+    while inner is not None:
+        error = inner
+        inner = error.exceptions[0] if isinstance(error, BaseExceptionGroup) else error.__cause__
+    return error
 
 
 class Faults:
@@ -30,14 +61,21 @@ class Faults:
         self._bad: OrderedDict[DeviceKey, tuple[float, int]] = OrderedDict()
         self._banned_until: OrderedDict[DeviceKey, float] = OrderedDict()
 
-    def count(self, name: str, detail: object = "", *, dev: DeviceKey | None = None) -> None:
+    def count(
+        self, name: str, detail: str | BaseException = "", *, dev: DeviceKey | None = None
+    ) -> None:
         """One bad thing called `name`. detail: for the log; never an address, a key or content."""
         self.counters[name] += 1
         seen = self.counters[name]
         if is_worth_a_line(seen):
             peer = key_short(dev) if dev else "-"
+            text = cause(detail) if isinstance(detail, BaseException) else detail
             log.warning(
-                "bad_input kind=%s count=%d peer=%s detail=%r", name, seen, peer, str(detail)[:120]
+                "bad_input kind=%s count=%d peer=%s detail=%r",
+                name,
+                seen,
+                peer,
+                text[:DETAIL_CHARS_MAX],
             )
 
     def blame(self, now_mono: float, dev: DeviceKey) -> bool:

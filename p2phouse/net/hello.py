@@ -2,12 +2,12 @@
 
 A request is a nonce of 64 bytes, padded with zeros to exactly 512; the reply is a signed record
 with that nonce, at most 512 bytes, so a forged source address gains nothing by being answered.
-The core below builds and checks bytes; `HelloSocket` is its thin edge on one UDP socket.
+The functions below build and check bytes; `HelloAnswerer.serve_udp` and `ask` are the thin edges.
 """
 
-import ipaddress
+import contextlib
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import nacl.signing
@@ -27,12 +27,17 @@ REQUEST_BYTES: Final = 512
 REPLY_BYTES_MAX: Final = 512
 TRIES: Final = 3
 TRY_S: Final = 0.5
+RESOLVE_S: Final = 5.0
+ASKED_MAX: Final = 4  # addresses of one host name
 ADDRS_MAX: Final = 4
 # One signature is 0.1 ms; a class of 30 behind one address asks three times each in a second.
 ANSWERS_A_SECOND: Final = 20.0
 ANSWERS_BURST: Final = 90.0
 ALL_ANSWERS_A_SECOND: Final = 200.0
 SOURCES_MAX: Final = 1_024
+
+_SocketAddress = tuple[int, int, tuple[str, int]]
+"""Family, protocol, and what a socket of that family connects to."""
 
 VERSIONS: Final = (1, 1)
 """The protocol versions this node speaks, first and last."""
@@ -159,31 +164,63 @@ async def ask(
     Raises NoSuchHost, NobodyAnswers or VersionsApart.
     """
     nonce, datagram = request(entropy)
-    try:
-        found = await trio.socket.getaddrinfo(host, port, type=trio.socket.SOCK_DGRAM)
-    except (OSError, UnicodeError) as error:
-        raise NoSuchHost(host=host) from error
-    family, kind, protocol, _, address = found[0]
-    with trio.socket.socket(family, kind, protocol) as socket:
-        for _ in range(tries):
-            with trio.move_on_after(try_s):
-                try:
-                    # Connected, so that the kernel passes on only what comes from that address.
-                    await socket.connect(address)
-                    await socket.send(datagram)
-                    hello = await _proved_reply(socket, nonce)
-                except OSError:
-                    # ICMP says that nothing listens; it may be starting just now.
-                    await trio.sleep_forever()
-                check_versions(hello)
-                return hello, str(ipaddress.ip_address(str(address[0]).partition("%")[0]))
+    addresses = await _resolve(host, port)
+    for _ in range(tries):
+        with trio.move_on_after(try_s):
+            hello, ip = await _first_answer(addresses, datagram, nonce)
+            check_versions(hello)
+            return hello, ip
     raise NobodyAnswers(host=host, port=port)
 
 
-async def _proved_reply(socket: trio.socket.SocketType, nonce: bytes) -> Hello:
-    """Waits for the reply to `nonce`, passing over everything else."""
-    while True:
-        try:
-            return check(await socket.recv(REPLY_BYTES_MAX + 1), nonce)
-        except PeerError as error:
-            log.debug("hello_reply_refused error=%s", error)
+async def _first_answer(
+    addresses: Sequence[_SocketAddress], datagram: bytes, nonce: bytes
+) -> tuple[Hello, str]:
+    """Asks all of them and waits for ever for the first proved answer."""
+    answers: list[tuple[Hello, str]] = []
+
+    async def ask_one(address: _SocketAddress) -> None:
+        hello = await _ask_one(address, datagram, nonce)
+        answers.append((hello, address[2][0].partition("%")[0]))
+        nursery.cancel_scope.cancel()
+
+    async with trio.open_nursery() as nursery:
+        for address in addresses:
+            nursery.start_soon(ask_one, address)
+    return answers[0]
+
+
+async def _resolve(host: str, port: int) -> list[_SocketAddress]:
+    """A few addresses of a host, IPv4 first. Raises NoSuchHost."""
+    if not 0 < port < 65_536:
+        raise NobodyAnswers(host=host, port=port)
+    try:
+        with trio.fail_after(RESOLVE_S):
+            found = await trio.socket.getaddrinfo(host, port, type=trio.socket.SOCK_DGRAM)
+    except (OSError, UnicodeError, trio.TooSlowError) as error:
+        raise NoSuchHost(host=host) from error
+    addresses: list[_SocketAddress] = [
+        (family, protocol, (str(address[0]), port)) for family, _, protocol, _, address in found
+    ]
+    addresses.sort(key=lambda address: address[0] != trio.socket.AF_INET)
+    return addresses[:ASKED_MAX]
+
+
+async def _ask_one(address: _SocketAddress, datagram: bytes, nonce: bytes) -> Hello:
+    """Sends the request once and waits for ever for its answer."""
+    family, protocol, target = address
+    with (
+        contextlib.suppress(OSError),
+        trio.socket.socket(family, trio.socket.SOCK_DGRAM, protocol) as socket,
+    ):
+        # Connected, so that the kernel passes on only what comes from that address.
+        await socket.connect(target)
+        await socket.send(datagram)
+        while True:
+            try:
+                return check(await socket.recv(REPLY_BYTES_MAX + 1), nonce)
+            except PeerError as error:
+                log.debug("hello_reply_refused error=%s", error)
+    # ICMP says that nothing listens; it may be starting just now.
+    await trio.sleep_forever()
+    raise AssertionError("unreachable")

@@ -1,14 +1,14 @@
 """The libp2p host behind a guard: everything of py-libp2p that p2phouse uses, but for gossip.
 
 py-libp2p 0.8.1 as shipped dies of one exception in any stream handler, offers unauthenticated
-transports, dials by itself and logs to stderr. Here it gets noise and yamux only, a guard around
-every stream, a gate before every handshake, and no will of its own. Importing this module costs a
-second, so only `network.py` does it, when the network starts.
+transports, keeps the place of each connection that ever came, dials by itself and logs to stderr.
+Here it gets noise and strict yamux only, a guard around every stream, a door before every
+handshake, no protocols but ours, and no will of its own. Importing this module costs a second, so
+only `network.py` does it, when the network starts.
 """
 
 import ipaddress
 import logging
-import os
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -18,40 +18,48 @@ import multiaddr
 import nacl.signing
 import trio
 from libp2p import new_host
+from libp2p.abc import IMuxedConn, IRawConnection, ISecureConn
 from libp2p.crypto.ed25519 import Ed25519PrivateKey
 from libp2p.crypto.keys import KeyPair
 from libp2p.crypto.x25519 import create_new_key_pair as new_noise_key_pair
+from libp2p.exceptions import ParseError
 from libp2p.host.basic_host import BasicHost
+from libp2p.io.abc import Reader
 from libp2p.network.config import ConnectionConfig, RetryConfig
 from libp2p.network.connection import swarm_connection
 from libp2p.network.connection.swarm_connection import SwarmConn
 from libp2p.network.exceptions import SwarmException
 from libp2p.network.stream.net_stream import NetStream
 from libp2p.peer.id import ID
+from libp2p.protocol_muxer import multiselect_communicator
 from libp2p.rcmgr import Direction
 from libp2p.security.noise.transport import PROTOCOL_ID as NOISE
 from libp2p.security.noise.transport import Transport as NoiseTransport
 from libp2p.stream_muxer.yamux.yamux import PROTOCOL_ID as YAMUX
-from libp2p.stream_muxer.yamux.yamux import Yamux
+from libp2p.utils.varint import read_varint_prefixed_bytes_limited
 
 from p2phouse.errors import LinkError, PeerError
-from p2phouse.net.addresses import Address
-from p2phouse.net.faults import Faults, is_worth_a_line
+from p2phouse.net.addresses import Address, IPAddress, IPNetwork
+from p2phouse.net.door import Door, crowd_of, is_near, to_close
+from p2phouse.net.faults import Faults, cause, is_worth_a_line, place
+from p2phouse.net.muxer import StrictYamux
 from p2phouse.net.rates import Buckets
 from p2phouse.net.wire import Wire, shielded
 from p2phouse.vocabulary import DeviceKey, Now, key_short
 
 log = logging.getLogger(__name__)
 
-CONNECTIONS_MAX: Final = 160  # 128 peers, some of them twice: both ends may dial at once
-CONNECTIONS_PER_IP_MAX: Final = 8  # one machine, or a household behind one router
+CONNECTIONS_MAX: Final = 128  # of one more, `door.to_close` says which leaves
+CONNECTIONS_HARD_MAX: Final = 160  # for those that are just closing
+CONNECTIONS_PER_PEER_MAX: Final = 3  # both ends may dial at once, and one may have come back
 STREAMS_PER_PEER_MAX: Final = 32  # inbound at one time; we use five kinds
+STREAMS_A_SECOND: Final = 8.0  # a stream costs 5 ms, whatever then becomes of it
+STREAMS_BURST: Final = 64.0
+HANDSHAKE_S: Final = 5.0  # three round trips and two lost packets
 NEGOTIATE_S: Final = 5.0  # naming a protocol takes one round trip
+NEGOTIATION_BYTES_MAX: Final = 1_024  # a protocol id has 20
 OPEN_S: Final = 6.0  # longer than NEGOTIATE_S, so that the stream ends cleanly first
 CLOSE_S: Final = 1.0
-ARRIVALS_BURST: Final = 16  # handshakes from one address at once, each dying by itself after 10 s
-ARRIVALS_A_SECOND: Final = 1.0
-LOCAL_ARRIVALS_FACTOR: Final = 8  # on one machine many nodes share 127.0.0.1
 
 # A PeerId of an Ed25519 key is the key itself behind a fixed head.
 # Spec: https://github.com/libp2p/specs/blob/master/peer-ids/peer-ids.md
@@ -60,6 +68,10 @@ _PEER_ID_HEAD: Final = bytes.fromhex("002408011220")
 
 class CannotListen(LinkError):
     """libp2p could not listen on any address: {reason}."""
+
+
+class HostEnded(LinkError):
+    """libp2p's host ended of its own accord."""
 
 
 class NotConnected(LinkError):
@@ -86,6 +98,364 @@ def device_of(peer_id: ID) -> DeviceKey:
     return DeviceKey(data[6:])
 
 
+class Host:
+    """One life of the host under our device key; `network.py` builds the next when it ends."""
+
+    def __init__(
+        self,
+        device_key: nacl.signing.SigningKey,
+        *,
+        clock: Callable[[], Now],
+        faults: Faults,
+        networks: Callable[[], Sequence[IPNetwork]],
+        protected: Callable[[DeviceKey], bool],
+        peer_up: Callable[[DeviceKey, Address | None], None],
+        peer_down: Callable[[DeviceKey], None],
+    ) -> None:
+        """networks: those this machine is attached to now; protected: whether a peer stays when
+        there are too many.
+
+        peer_up: called for each connection with the device and, if we dialled, its address;
+        peer_down: called when the last connection of a device is gone. Neither may block.
+        """
+        self.dev = DeviceKey(bytes(device_key.verify_key))
+        self._clock = clock
+        self._faults = faults
+        self._networks = networks
+        self._protected = protected
+        self._peer_up = peer_up
+        self._peer_down = peer_down
+        self._door = Door(networks)
+        self._inbound: Counter[DeviceKey] = Counter()
+        self._stream_rates = Buckets(STREAMS_A_SECOND, STREAMS_BURST, CONNECTIONS_HARD_MAX)
+        self._since: dict[SwarmConn, float] = {}  # every connection that was told about
+        self._ending = False
+        self.libp2p = _new_host(device_key)
+        self._swarm = self.libp2p.get_network()
+        self._guard()
+
+    def _guard(self) -> None:
+        swarm = self._swarm
+        # The swarm must never act by itself: our dialer alone decides whom to connect to.
+        swarm.auto_connector.maybe_connect = _do_nothing
+        swarm.dial_peer = _refuse_to_dial
+        swarm.retry_config = RetryConfig(max_retries=0)
+        # Its limits are a server's (1,000 connections); ours stand at the head of this module.
+        swarm.set_resource_manager(None)
+        swarm.register_notifee(_Notifee(self._connected, self._disconnected))
+        # Identify tells every peer all our addresses, and its push lets any peer write into our
+        # address book. We ask for neither, and hello says what must be known.
+        for protocol in list(self.libp2p.multiselect.handlers):
+            self.libp2p.remove_stream_handler(protocol)
+        self.libp2p._schedule_identify = _ignore
+        unguarded = self.libp2p._swarm_stream_handler  # negotiation and then the protocol's handler
+
+        async def guarded(stream: NetStream) -> None:
+            await self._serve(stream, unguarded)
+
+        swarm.set_stream_handler(guarded)
+        upgrade = swarm.upgrade_inbound_raw_conn
+
+        async def upgrade_and_stay(raw: IRawConnection, listener: multiaddr.Multiaddr) -> None:
+            await self._welcome(raw, lambda: upgrade(raw, listener))
+
+        swarm.upgrade_inbound_raw_conn = upgrade_and_stay
+        muxers = swarm.upgrader.muxer_multistream
+
+        async def new_muxer(conn: ISecureConn, peer_id: ID) -> IMuxedConn:
+            await muxers.select_transport(conn)
+            return StrictYamux(conn, peer_id, flooded=lambda: self._flooded(peer_id))
+
+        muxers.new_conn = new_muxer
+
+    # ── inbound ──────────────────────────────────────────────────────────────────────────────
+
+    async def _welcome(
+        self, raw: IRawConnection, upgrade: Callable[[], Awaitable[IMuxedConn]]
+    ) -> None:
+        """Lets an inbound connection through the handshake and stays with it to its end.
+
+        Security: libp2p would keep its task and its place until the host ends, so that after 160
+        connections, however short, nobody could come in any more.
+        """
+        remote = raw.get_remote_address()
+        if remote is None:
+            raise SwarmException("it went away")
+        scope = trio.CancelScope()
+        now = self._clock().mono
+        handshake = self._door.enter(now, ipaddress.ip_address(remote[0]), scope.cancel)
+        if handshake is None:
+            self._faults.count("arrivals_refused")
+            raise SwarmException("refused")
+        try:
+            with scope:
+                muxed = await upgrade()
+        finally:
+            self._door.leave(handshake)
+        if scope.cancelled_caught:
+            self._faults.count("handshakes_given_way")
+            raise SwarmException("gave way to another")
+        await muxed.event_closed.wait()
+        raise SwarmException("it has ended")  # whereupon libp2p frees what it holds
+
+    async def _serve(
+        self, stream: NetStream, unguarded: Callable[[NetStream], Awaitable[None]]
+    ) -> None:
+        """Runs one inbound stream to its end, whatever happens in it.
+
+        Security: an exception that left here would end the host for everybody, and 50 bytes on
+        /meshsub/1.1.0 are enough to raise one inside libp2p.
+        """
+        dev: DeviceKey | None = None
+        try:
+            dev = device_of(stream.muxed_conn.peer_id)
+            if self._inbound[dev] < STREAMS_PER_PEER_MAX and self._stream_rates.take(
+                dev, self._clock().mono
+            ):
+                self._inbound[dev] += 1
+                try:
+                    await unguarded(stream)
+                    await self._wire(stream, dev).finish()
+                finally:
+                    self._inbound[dev] -= 1
+                return
+            self._faults.count("streams_refused", dev=dev)
+        except Exception as error:
+            # Broad on purpose, see above; never BaseException: trio.Cancelled must pass.
+            if not isinstance(error, LinkError):
+                self.blame(dev, error)
+        finally:
+            if dev is not None and not self._inbound[dev]:
+                del self._inbound[dev]
+        await self._wire(stream, dev or DeviceKey(b"")).reset()
+
+    def blame(self, dev: DeviceKey | None, error: Exception) -> None:
+        """Counts a fault; the peer it is proved against is cut off after 100 in a minute."""
+        if isinstance(error, PeerError):
+            self._faults.count("peer_error", error, dev=dev)
+        else:
+            self._faults.count("stream_failed", f"{cause(error)} at {place(error)}", dev=dev)
+        if dev is not None and self._faults.blame(self._clock().mono, dev):
+            self.drop(dev)
+
+    def _flooded(self, peer_id: ID) -> None:
+        try:
+            self._faults.count("flooded", dev=device_of(peer_id))
+        except ForeignKey:
+            self._faults.count("flooded")
+
+    # ── life ─────────────────────────────────────────────────────────────────────────────────
+
+    @asynccontextmanager
+    async def run(self, addresses: Sequence[Address]) -> AsyncIterator[None]:
+        """Listens while the block runs. Raises CannotListen, or a group when libp2p dies."""
+        async with trio.open_nursery() as self._nursery:
+            async with self.libp2p.run([]):
+                try:
+                    heard = [await self.listen(address) for address in addresses]
+                    if not any(heard):
+                        raise CannotListen(reason="every one is taken")
+                    self._nursery.start_soon(self._watch)
+                    yield
+                finally:
+                    await self.close()
+            self._nursery.cancel_scope.cancel()
+
+    async def listen(self, address: Address) -> bool:
+        """Listens on one more address; False if that fails."""
+        return bool(await self._swarm.listen(multiaddr.Multiaddr(str(address))))
+
+    async def _watch(self) -> None:
+        """Raises when libp2p's service ends quietly, which would leave a node that hears nobody."""
+        await self._swarm.manager.wait_finished()
+        if not self._ending:
+            raise HostEnded
+
+    async def close(self) -> None:
+        """Closes listeners and connections; without it they outlive `run`. Never raises.
+
+        Sockets go first, so that whoever is stuck in a shielded write ends at once. libp2p closes
+        one connection after another with a pause of 0.2 s each; all at once, that is 0.2 s.
+        """
+        self._ending = True
+        for end in (self._stop_listening, self._close_connections, self.libp2p.close):
+            with shielded(CLOSE_S):
+                try:
+                    await end()
+                except Exception as error:
+                    # Broad: it is the end, and the next step must be taken all the same.
+                    log.warning("close_failed error=%s at=%s", cause(error), place(error))
+
+    async def _stop_listening(self) -> None:
+        async with trio.open_nursery() as nursery:
+            for listener in self._swarm.listeners.values():
+                nursery.start_soon(listener.close)
+
+    async def _close_connections(self) -> None:
+        async with trio.open_nursery() as nursery:
+            for connection in self._connections():
+                nursery.start_soon(_close, connection)
+
+    def _connections(self) -> list[SwarmConn]:
+        return [conn for conns in self._swarm.connections.values() for conn in conns]
+
+    # ── peers ────────────────────────────────────────────────────────────────────────────────
+
+    def connected(self, dev: DeviceKey) -> bool:
+        return bool(self._swarm.get_connections(peer_id_of(dev)))
+
+    def peers(self) -> list[DeviceKey]:
+        return list({device_of(each.muxed_conn.peer_id) for each in self._since})
+
+    def near(self, dev: DeviceKey) -> bool:
+        """Whether each of its connections comes from this machine or an attached network."""
+        connections = self._swarm.get_connections(peer_id_of(dev))
+        return bool(connections) and all(map(self._is_near, connections))
+
+    async def dial(self, dev: DeviceKey, address: Address) -> None:
+        """Connects. Raises DialRefused. The handshake proves that `dev` answers, or it fails."""
+        peer_id = peer_id_of(dev)
+        self._swarm.unblock_peer(peer_id)  # else one failure bars the peer for 60 s
+        try:
+            connection = await self._swarm.dial_addr(multiaddr.Multiaddr(str(address)), peer_id)
+        except Exception as error:
+            # A broken handshake leaves libp2p by whichever of its layers was at work.
+            raise DialRefused(reason=cause(error)) from error
+        # Security: addresses come from strangers, so who answers is believed only by its key.
+        if connection.muxed_conn.peer_id != peer_id:
+            await _close(connection)
+            raise DialRefused(reason="somebody else answers there")
+
+    async def open(self, dev: DeviceKey, protocol: str) -> Wire:
+        """A new stream to a connected peer. Raises NotConnected or DialRefused."""
+        if not self.connected(dev):
+            raise NotConnected
+        # Cancelled half-way, libp2p would forget a stream that the peer holds open.
+        with shielded(OPEN_S):
+            try:
+                stream = await self.libp2p.new_stream(peer_id_of(dev), [protocol])
+            except Exception as error:
+                # As in `dial`.
+                raise DialRefused(reason=cause(error)) from error
+            return self._wire(stream, dev)
+        raise DialRefused(reason="it does not answer")
+
+    def serve(
+        self,
+        protocol: str,
+        handler: Callable[[Wire], Awaitable[None]],
+        *,
+        a_second: float,
+        burst: float,
+    ) -> None:
+        """Each inbound stream of `protocol` runs `handler`; its PeerErrors are counted.
+
+        a_second, burst: how many such streams one peer may open.
+        """
+        rates = Buckets(a_second, burst, CONNECTIONS_HARD_MAX)
+
+        async def handle(stream: NetStream) -> None:
+            dev = device_of(stream.muxed_conn.peer_id)
+            wire = self._wire(stream, dev)
+            if rates.take(dev, self._clock().mono):
+                await handler(wire)
+            else:
+                self._faults.count("streams_too_fast", dev=dev)
+                await wire.reset()
+
+        self.libp2p.set_stream_handler(protocol, handle)
+
+    def drop(self, dev: DeviceKey) -> None:
+        """Closes every connection to the peer, in the background."""
+        for connection in list(self._swarm.get_connections(peer_id_of(dev))):
+            self._nursery.start_soon(_close, connection)
+
+    def _connected(self, connection: SwarmConn) -> None:
+        try:
+            dev = device_of(connection.muxed_conn.peer_id)
+        except ForeignKey:
+            self._faults.count("foreign_key")
+            self._nursery.start_soon(_close, connection)
+            return
+        if self._faults.is_banned(self._clock().mono, dev):
+            self._faults.count("banned_came", dev=dev)
+            self._nursery.start_soon(_close, connection)
+            return
+        outbound = connection.direction == Direction.OUTBOUND
+        log.info("connected peer=%s outbound=%s", key_short(dev), outbound)
+        self._since[connection] = self._clock().mono
+        self._peer_up(dev, _remote(connection) if outbound else None)
+        self._make_room(dev)
+
+    def _make_room(self, dev: DeviceKey) -> None:
+        """Closes what is too much, be it a connection that has just come."""
+        own = sorted(
+            (each for each in self._since if each.muxed_conn.peer_id == peer_id_of(dev)),
+            key=self._since.__getitem__,
+        )
+        if len(own) > CONNECTIONS_PER_PEER_MAX:
+            # The oldest, as a peer that was killed and is back knows nothing of it.
+            self._give_up(own[0])
+        if len(self._since) > CONNECTIONS_MAX:
+            leaves = to_close(
+                [
+                    (each, crowd_of(_ip(each), self._networks()), since)
+                    for each, since in self._since.items()
+                    if each.direction != Direction.OUTBOUND
+                    and not self._protected(device_of(each.muxed_conn.peer_id))
+                ]
+            )
+            if leaves is not None:
+                self._give_up(leaves)
+
+    def _give_up(self, connection: SwarmConn) -> None:
+        self._faults.count("connections_refused", dev=device_of(connection.muxed_conn.peer_id))
+        self._since.pop(connection, None)
+        self._nursery.start_soon(_close, connection)
+
+    def _disconnected(self, connection: SwarmConn) -> None:
+        self._since.pop(connection, None)
+        try:
+            dev = device_of(connection.muxed_conn.peer_id)
+        except ForeignKey:
+            return
+        if not self.connected(dev):
+            log.info("disconnected peer=%s", key_short(dev))
+            self._peer_down(dev)
+
+    def _wire(self, stream: NetStream, dev: DeviceKey) -> Wire:
+        return Wire(stream, dev, near=self._is_near(stream.swarm_conn))
+
+    def _is_near(self, connection: SwarmConn) -> bool:
+        return is_near(_ip(connection), self._networks())
+
+
+def _new_host(device_key: nacl.signing.SigningKey) -> BasicHost:
+    _tame_libp2p()
+    private = Ed25519PrivateKey.from_bytes(bytes(device_key))
+    key_pair = KeyPair(private, private.get_public_key())
+    # Security: by default libp2p also accepts plaintext and SECIO, where a peer may claim any key.
+    noise = NoiseTransport(key_pair, noise_privkey=new_noise_key_pair().private_key)
+    return new_host(
+        key_pair=key_pair,
+        sec_opt={NOISE: noise},
+        muxer_opt={YAMUX: StrictYamux},
+        disable_identify_address_discovery=True,
+        negotiate_timeout=int(NEGOTIATE_S),
+        connection_config=ConnectionConfig(
+            max_connections=CONNECTIONS_HARD_MAX,
+            min_connections=0,
+            low_watermark=0,
+            high_watermark=CONNECTIONS_HARD_MAX,
+            max_connections_per_peer=CONNECTIONS_HARD_MAX,  # ours is kept by `_make_room`
+            inbound_upgrade_timeout=HANDSHAKE_S,
+            outbound_upgrade_timeout=HANDSHAKE_S,
+            outbound_stream_protocol_negotiation_timeout=NEGOTIATE_S,
+            inbound_stream_protocol_negotiation_timeout=NEGOTIATE_S,
+        ),
+    )
+
+
 class _ToOurLog(logging.Handler):
     """libp2p's errors, counted by their place in its source; its warnings are ordinary life.
 
@@ -103,7 +473,8 @@ class _ToOurLog(logging.Handler):
             log.info("libp2p_error at=%s:%d count=%d", record.name, record.lineno, count)
 
 
-def _quieten_libp2p() -> None:
+def _tame_libp2p() -> None:
+    """What can only be mended for all hosts of this process at once."""
     logger = logging.getLogger("libp2p")
     logger.propagate = False
     logger.setLevel(logging.ERROR)
@@ -111,28 +482,17 @@ def _quieten_libp2p() -> None:
         logger.addHandler(_ToOurLog())
     # This module calls logging.debug() itself, which would give the root logger a stderr handler.
     swarm_connection.logging = logging.getLogger("libp2p.network.connection")
+    # Security: a negotiation has no limit of its own, so a stranger could make us collect
+    # megabytes before it has proved any key.
+    multiselect_communicator.read_delim = _read_delimited
 
 
-class _Gate:
-    """Who may begin a handshake; asked by the swarm for every accepted socket."""
-
-    def __init__(self, clock: Callable[[], Now], faults: Faults) -> None:
-        self._clock = clock
-        self._faults = faults
-        self._far = Buckets(ARRIVALS_A_SECOND, ARRIVALS_BURST, sources_max=1_024)
-        self._local = Buckets(
-            ARRIVALS_A_SECOND * LOCAL_ARRIVALS_FACTOR, ARRIVALS_BURST * LOCAL_ARRIVALS_FACTOR, 256
-        )
-
-    async def is_allowed(self, remote: multiaddr.Multiaddr) -> bool:
-        # Security: a handshake costs 10 ms and a place for 10 s; without this one address could
-        # hold all places for ever by connecting and saying nothing.
-        ip = ipaddress.ip_address(next(iter(remote.values())))
-        buckets = self._local if ip.is_loopback else self._far
-        if buckets.take(ip, self._clock().mono):
-            return True
-        self._faults.count("arrivals_refused")
-        return False
+async def _read_delimited(reader: Reader) -> bytes:
+    """One message of multistream-select: a varint, a text and a line feed."""
+    data: bytes = await read_varint_prefixed_bytes_limited(reader, NEGOTIATION_BYTES_MAX)
+    if not data.endswith(b"\n"):
+        raise ParseError("no line feed at the end")
+    return data[:-1]
 
 
 class _Notifee:
@@ -156,227 +516,11 @@ class _Notifee:
     opened_stream = closed_stream = listen = listen_close = _nothing
 
 
-class Host:
-    """One life of the host under our device key; `network.py` builds the next when it ends."""
-
-    def __init__(
-        self,
-        device_key: nacl.signing.SigningKey,
-        *,
-        clock: Callable[[], Now],
-        faults: Faults,
-        peer_up: Callable[[DeviceKey, Address | None], None],
-        peer_down: Callable[[DeviceKey], None],
-    ) -> None:
-        """peer_up: called for each connection with the device and, if we dialled, its address.
-
-        peer_down: called when the last connection of a device is gone. Neither may block.
-        """
-        self._clock = clock
-        self._faults = faults
-        self._peer_up = peer_up
-        self._peer_down = peer_down
-        self._inbound: Counter[DeviceKey] = Counter()
-        self.libp2p = _new_host(device_key)
-        self._swarm = self.libp2p.get_network()
-        self._guard()
-
-    def _guard(self) -> None:
-        swarm = self._swarm
-        # The swarm must never act by itself: our dialer alone decides whom to connect to.
-        swarm.auto_connector.maybe_connect = _do_nothing
-        swarm.dial_peer = _refuse_to_dial
-        swarm.retry_config = RetryConfig(max_retries=0)
-        # Its limits are a server's (1,000 connections); ours stand at the head of this module.
-        swarm.set_resource_manager(None)
-        swarm.connection_gate = _Gate(self._clock, self._faults)
-        swarm.register_notifee(_Notifee(self._connected, self._disconnected))
-        unguarded = self.libp2p._swarm_stream_handler  # negotiation and then the protocol's handler
-
-        async def guarded(stream: NetStream) -> None:
-            await self._serve(stream, unguarded)
-
-        swarm.set_stream_handler(guarded)
-
-    async def _serve(
-        self, stream: NetStream, unguarded: Callable[[NetStream], Awaitable[None]]
-    ) -> None:
-        """Runs one inbound stream to its end, whatever happens in it.
-
-        Security: an exception that left here would end the host for everybody, and 50 bytes on
-        /meshsub/1.1.0 are enough to raise one inside libp2p.
-        """
-        dev: DeviceKey | None = None
-        try:
-            dev = device_of(stream.muxed_conn.peer_id)
-            if self._inbound[dev] >= STREAMS_PER_PEER_MAX:
-                self._faults.count("streams_refused", dev=dev)
-                await Wire(stream, dev).reset()
-                return
-            self._inbound[dev] += 1
-            try:
-                await unguarded(stream)
-            finally:
-                self._inbound[dev] -= 1
-                if not self._inbound[dev]:
-                    del self._inbound[dev]
-        except Exception as error:
-            # Broad on purpose, see above; never BaseException: trio.Cancelled must pass.
-            if not isinstance(error, LinkError):
-                self.blame(dev, error)
-            await Wire(stream, dev or DeviceKey(b"")).reset()
-
-    def blame(self, dev: DeviceKey | None, error: Exception) -> None:
-        """Counts a fault; the peer it is proved against is cut off after 100 in a minute."""
-        kind = "peer_error" if isinstance(error, PeerError) else "stream_failed"
-        self._faults.count(kind, repr(error), dev=dev)
-        if dev is not None and self._faults.blame(self._clock().mono, dev):
-            self.drop(dev)
-
-    # ── life ─────────────────────────────────────────────────────────────────────────────────
-
-    @asynccontextmanager
-    async def run(self, addresses: Sequence[Address]) -> AsyncIterator[trio.Nursery]:
-        """Listens while the block runs; yields a nursery that ends with the host.
-
-        Raises CannotListen, or a group when libp2p dies under us.
-        """
-        listen = [multiaddr.Multiaddr(str(address)) for address in addresses]
-        async with trio.open_nursery() as self._nursery:
-            async with self.libp2p.run(listen):
-                try:
-                    if not self.libp2p.get_transport_addrs():
-                        raise CannotListen(reason="every one is taken")
-                    yield self._nursery
-                finally:
-                    await self.close()
-            self._nursery.cancel_scope.cancel()
-
-    async def close(self) -> None:
-        """Closes connections and listeners; without it they outlive `run`. Never raises.
-
-        Sockets go first, so that whoever is stuck in a shielded write ends at once. libp2p closes
-        one connection after another with a pause of 0.2 s each; all at once, that is 0.2 s.
-        """
-        with shielded(CLOSE_S):
-            async with trio.open_nursery() as nursery:
-                for connection in self._connections():
-                    nursery.start_soon(_close_quietly, connection)
-        with shielded(CLOSE_S):
-            await self.libp2p.close()
-
-    def _connections(self) -> list[SwarmConn]:
-        return [conn for conns in self._swarm.connections.values() for conn in conns]
-
-    # ── peers ────────────────────────────────────────────────────────────────────────────────
-
-    def connected(self, dev: DeviceKey) -> bool:
-        return bool(self._swarm.get_connections(peer_id_of(dev)))
-
-    async def dial(self, dev: DeviceKey, address: Address) -> None:
-        """Connects. Raises DialRefused. The handshake proves that `dev` answers, or it fails."""
-        peer_id = peer_id_of(dev)
-        self._swarm.unblock_peer(peer_id)  # else one failure bars the peer for 60 s
-        try:
-            connection = await self._swarm.dial_addr(multiaddr.Multiaddr(str(address)), peer_id)
-        except SwarmException as error:
-            raise DialRefused(reason=_reason(error)) from error
-        except Exception as error:
-            # A broken handshake leaves libp2p by whichever of its layers was at work.
-            raise DialRefused(reason=type(error).__name__) from error
-        # Security: addresses come from strangers, so who answers is believed only by its key.
-        assert connection.muxed_conn.peer_id == peer_id
-
-    async def open(self, dev: DeviceKey, protocol: str) -> Wire:
-        """A new stream to a connected peer. Raises NotConnected or DialRefused."""
-        if not self.connected(dev):
-            raise NotConnected
-        with trio.move_on_after(OPEN_S):
-            try:
-                return Wire(await self.libp2p.new_stream(peer_id_of(dev), [protocol]), dev)
-            except Exception as error:
-                # As in `dial`.
-                raise DialRefused(reason=_reason(error)) from error
-        raise DialRefused(reason="it does not answer")
-
-    def serve(self, protocol: str, handler: Callable[[Wire], Awaitable[None]]) -> None:
-        """Each inbound stream of `protocol` runs `handler`; its PeerErrors are counted."""
-
-        async def handle(stream: NetStream) -> None:
-            await handler(Wire(stream, device_of(stream.muxed_conn.peer_id)))
-
-        self.libp2p.set_stream_handler(protocol, handle)
-
-    def drop(self, dev: DeviceKey) -> None:
-        """Closes every connection to the peer, in the background."""
-        for connection in list(self._swarm.get_connections(peer_id_of(dev))):
-            self._nursery.start_soon(_close_quietly, connection)
-
-    def protect(self, dev: DeviceKey) -> None:
-        """Its connections are not trimmed when there are too many."""
-        self._swarm.protect(peer_id_of(dev), "room")
-
-    def unprotect(self, dev: DeviceKey) -> None:
-        self._swarm.unprotect(peer_id_of(dev), "room")
-
-    def _connected(self, connection: SwarmConn) -> None:
-        try:
-            dev = device_of(connection.muxed_conn.peer_id)
-        except ForeignKey:
-            self._faults.count("foreign_key")
-            self._nursery.start_soon(_close_quietly, connection)
-            return
-        if self._faults.is_banned(self._clock().mono, dev) or self._crowds(connection):
-            self._faults.count("connections_refused", dev=dev)
-            self._nursery.start_soon(_close_quietly, connection)
-            return
-        outbound = connection.direction == Direction.OUTBOUND
-        log.info("connected peer=%s outbound=%s", key_short(dev), outbound)
-        self._peer_up(dev, _remote(connection) if outbound else None)
-
-    def _crowds(self, connection: SwarmConn) -> bool:
-        """Whether its address holds more connections than one address may."""
-        remote = _remote(connection)
-        if remote is None or remote.ip.is_loopback:
-            return False
-        others = [_remote(other) for other in self._connections()]
-        same = sum(other is not None and other.ip == remote.ip for other in others)
-        return same > CONNECTIONS_PER_IP_MAX
-
-    def _disconnected(self, connection: SwarmConn) -> None:
-        try:
-            dev = device_of(connection.muxed_conn.peer_id)
-        except ForeignKey:
-            return
-        if not self.connected(dev):
-            log.info("disconnected peer=%s", key_short(dev))
-            self._peer_down(dev)
-
-
-def _new_host(device_key: nacl.signing.SigningKey) -> BasicHost:
-    _quieten_libp2p()
-    private = Ed25519PrivateKey.from_bytes(bytes(device_key))
-    key_pair = KeyPair(private, private.get_public_key())
-    # Security: by default libp2p also accepts plaintext and SECIO, where a peer may claim any key.
-    noise = NoiseTransport(key_pair, noise_privkey=new_noise_key_pair().private_key)
-    return new_host(
-        key_pair=key_pair,
-        sec_opt={NOISE: noise},
-        muxer_opt={YAMUX: Yamux},
-        disable_identify_address_discovery=True,
-        negotiate_timeout=int(NEGOTIATE_S),
-        connection_config=ConnectionConfig(
-            max_connections=CONNECTIONS_MAX,
-            min_connections=0,
-            low_watermark=0,
-            high_watermark=CONNECTIONS_MAX,
-            outbound_stream_protocol_negotiation_timeout=NEGOTIATE_S,
-            inbound_stream_protocol_negotiation_timeout=NEGOTIATE_S,
-        ),
-    )
-
-
 async def _do_nothing() -> None:
+    return
+
+
+def _ignore(*unused: object, **unused_too: object) -> None:
     return
 
 
@@ -384,13 +528,15 @@ async def _refuse_to_dial(peer_id: ID) -> list[SwarmConn]:
     raise SwarmException("not connected")
 
 
-async def _close_quietly(connection: SwarmConn) -> None:
+async def _close(connection: SwarmConn) -> None:
+    """Closes one connection, its socket first: a peer that takes no bytes cannot hold it up."""
     with shielded(CLOSE_S):
         try:
+            await connection.muxed_conn.cut()
             await connection.close()
         except Exception as error:
             # It was closing already; there is nobody left to tell.
-            log.debug("close_failed error=%r", error)
+            log.debug("close_failed error=%s", cause(error))
 
 
 def _remote(connection: SwarmConn) -> Address | None:
@@ -398,12 +544,7 @@ def _remote(connection: SwarmConn) -> Address | None:
     return Address(ipaddress.ip_address(remote[0]), remote[1]) if remote else None
 
 
-def _reason(error: BaseException) -> str:
-    """The innermost cause in a few words, without addresses."""
-    inner: BaseException | None = error
-    while inner is not None:
-        error = inner
-        inner = error.exceptions[0] if isinstance(error, BaseExceptionGroup) else error.__cause__
-    if isinstance(error, OSError) and error.errno is not None:
-        return os.strerror(error.errno).lower()
-    return type(error).__name__
+def _ip(connection: SwarmConn) -> IPAddress:
+    """Where the connection comes from; an address of nobody's if libp2p does not know."""
+    remote = _remote(connection)
+    return remote.ip if remote else ipaddress.IPv4Address(0)

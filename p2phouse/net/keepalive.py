@@ -12,7 +12,7 @@ from typing import Final
 import trio
 
 from p2phouse.errors import LinkError, PeerError
-from p2phouse.net.wire import Wire
+from p2phouse.net.wire import TooSlow, Wire
 from p2phouse.vocabulary import DeviceKey, key_short
 
 log = logging.getLogger(__name__)
@@ -21,8 +21,14 @@ PROTOCOL: Final = "/p2phouse/ping/1"
 NONCE_BYTES: Final = 8
 IN_ROOM_S: Final = 5.0
 ELSEWHERE_S: Final = 15.0
-MISSES_MAX: Final = 3  # Wi-Fi roaming takes 2-5 s, so one or two may miss in a healthy link
+MISSES_MAX: Final = 3
+# Of the interval, so that in a room three misses take 10 s, more than Wi-Fi roaming (2-5 s), and
+# with the wait for the next ping a dead peer is known after 10 to 15.5 s.
+ANSWER_SHARE: Final = 2 / 3
 IDLE_S: Final = 4 * ELSEWHERE_S  # the other end pings at least each 15 s while it lives
+ECHO_PAUSE_S: Final = 0.1  # whoever pings for our CPU's sake gets 10 a second
+LOOK_S: Final = 2.5
+STRAY_MAX: Final = 2 * MISSES_MAX  # echoes of earlier pings
 
 
 class WrongEcho(PeerError):
@@ -34,6 +40,7 @@ async def echo(wire: Wire) -> None:
     while True:
         nonce = await wire.receive(size_max=NONCE_BYTES, wait_s=IDLE_S)
         await wire.send(nonce)
+        await trio.sleep(ECHO_PAUSE_S)
 
 
 async def keep_alive(
@@ -48,30 +55,40 @@ async def keep_alive(
     wire: Wire | None = None
     misses = 0
     try:
-        while True:
-            limit_s = interval_s(in_room())
+        while misses < MISSES_MAX:
             if misses == 0:
-                await trio.sleep(limit_s * rng.uniform(0.9, 1.1))
+                await _pause(lambda: interval_s(in_room()), jitter=rng.uniform(0.9, 1.1))
             try:
                 wire = wire or await open_wire()
-                await _ping(wire, rng, limit_s)
+                await _ping(wire, rng, interval_s(in_room()) * ANSWER_SHARE)
                 misses = 0
             except (LinkError, PeerError) as error:
                 misses += 1
                 log.info("ping_missed peer=%s misses=%d error=%s", key_short(dev), misses, error)
-                if wire is not None:
+                # A slow echo may yet come on this stream, and a silent peer opens no other.
+                if wire is not None and not isinstance(error, TooSlow):
                     await wire.reset()
                     wire = None
-                if misses >= MISSES_MAX:
-                    return
-                await trio.sleep(rng.uniform(0.0, 0.5))  # a refusal comes at once
+                    await trio.sleep(rng.uniform(0.0, 0.5))  # a refusal comes at once
     finally:
         if wire is not None:
             await wire.reset()
 
 
+async def _pause(seconds: Callable[[], float], *, jitter: float) -> None:
+    """Sleeps so long, looking now and then whether it shall be shorter: a room was joined."""
+    began = trio.current_time()
+    while (left_s := began + seconds() * jitter - trio.current_time()) > 0:  # noqa: ASYNC110 - joining a room has no event here, and 2.5 s are soon enough
+        await trio.sleep(min(left_s, LOOK_S))
+
+
 async def _ping(wire: Wire, rng: random.Random, limit_s: float) -> None:
+    """Raises TooSlow, another PeerError or LinkError."""
     nonce = rng.randbytes(NONCE_BYTES)  # tells echoes apart; the connection is authenticated
     await wire.send(nonce)
-    if await wire.receive(size_max=NONCE_BYTES, wait_s=limit_s) != nonce:
+    with trio.move_on_after(limit_s):
+        for _ in range(STRAY_MAX):
+            if await wire.receive(size_max=NONCE_BYTES, wait_s=None) == nonce:
+                return
         raise WrongEcho
+    raise TooSlow(seconds=limit_s)

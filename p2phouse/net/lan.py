@@ -12,10 +12,12 @@ import logging
 import random
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
 import trio
+from zeroconf import Error as ZeroconfError
 from zeroconf import IPVersion, ServiceBrowser, ServiceInfo, ServiceStateChange, Zeroconf
 
 from p2phouse.errors import PeerError, UserError
@@ -29,7 +31,8 @@ log = logging.getLogger(__name__)
 SERVICE: Final = "_p2phouse._udp.local."
 ID_BYTES: Final = 8
 ROTATE_S: Final = 3_600.0
-ASK_AGAIN_S: Final = 30.0  # a node that was unreachable, or a connection lost long ago
+ASK_AGAIN_S: Final = 30.0  # a connection lost long ago, or a node that was out of reach:
+ASK_AGAIN_S_MAX: Final = 960.0  # the pause doubles with each silence, so false names cost little
 SERVICES_MAX: Final = 256
 QUEUE_MAX: Final = 256
 RESOLVE_MS: Final = 1_500
@@ -37,6 +40,7 @@ ASKED_AT_ONCE: Final = 8
 ADDRESSES_TRIED_MAX: Final = 4
 
 Found = Callable[[DeviceKey, Sequence[Address]], Awaitable[None]]
+Tell = Callable[[UserError], Awaitable[None]]
 
 
 class NoMulticast(UserError):
@@ -64,6 +68,15 @@ def read_addresses(info: ServiceInfo) -> list[IPAddress]:
     return sorted(set(usable), key=lambda ip: ip.version)[:ADDRESSES_TRIED_MAX]
 
 
+@dataclass(slots=True)
+class _Service:
+    """What we know of a name: who answered under it, or how often nobody did."""
+
+    dev: DeviceKey | None = None
+    silences: int = 0
+    again_at: float = 0.0
+
+
 class Lan:
     """Announces this node and asks every node announced for its hello."""
 
@@ -75,6 +88,7 @@ class Lan:
         networks: Sequence[ipaddress.IPv4Network],
         connected: Callable[[DeviceKey], bool],
         found: Found,
+        trouble: Tell,
         rng: random.Random,
         entropy: Entropy,
         faults: Faults,
@@ -86,11 +100,12 @@ class Lan:
         self._networks = networks
         self._connected = connected
         self._found = found
+        self._trouble = trouble
         self._rng = rng
         self._entropy = entropy
         self._faults = faults
         self._ask_again_s = ask_again_s
-        self._services: OrderedDict[str, DeviceKey | None] = OrderedDict()
+        self._services: OrderedDict[str, _Service] = OrderedDict()
         self._own_names: set[str] = set()
         self._being_asked: set[str] = set()
         self._places = trio.Semaphore(ASKED_AT_ONCE)
@@ -124,6 +139,7 @@ class Lan:
 
     async def _announce(self, zeroconf: Zeroconf) -> None:
         """Registers under a new random name each hour and takes the old one back."""
+        last: ServiceInfo | None = None
         while True:
             name = f"{self._entropy(ID_BYTES).hex()}.{SERVICE}"
             self._own_names.add(name)
@@ -140,9 +156,11 @@ class Lan:
             register = partial(zeroconf.register_service, info, cooperating_responders=True)
             await trio.to_thread.run_sync(register)
             log.info("lan_announced interfaces=%d port=%d", len(self._ips), self._port)
+            if last is not None:
+                await trio.to_thread.run_sync(zeroconf.unregister_service, last)
+                self._own_names.discard(last.name)
+            last = info
             await trio.sleep(ROTATE_S * self._rng.uniform(0.8, 1.2))
-            await trio.to_thread.run_sync(zeroconf.unregister_service, info)
-            self._own_names.discard(name)
 
     def _browse(
         self,
@@ -171,36 +189,42 @@ class Lan:
 
     async def _ask_again(self, names: trio.MemorySendChannel[str]) -> None:
         while True:
-            await trio.sleep(self._ask_again_s * self._rng.uniform(0.8, 1.2))
-            for name, dev in list(self._services.items()):
-                if dev is None or not self._connected(dev):
+            await trio.sleep(self._ask_again_s * self._rng.uniform(0.4, 0.6))
+            now = trio.current_time()
+            for name, service in list(self._services.items()):
+                if service.again_at <= now and not self._has(service):
                     with contextlib.suppress(trio.WouldBlock):
                         names.send_nowait(name)
+
+    def _has(self, service: _Service) -> bool:
+        return service.dev is not None and self._connected(service.dev)
 
     async def _ask(self, zeroconf: Zeroconf, name: str) -> None:
         """Resolves one name and asks it for hello; whatever goes wrong is that name's fault."""
         try:
-            dev = self._services.get(name)
-            if dev is not None and self._connected(dev):
+            service = self._services.get(name) or _Service()
+            if self._has(service):
                 return
-            self._remember(name, None)
+            self._remember(name, service)
             resolve = partial(zeroconf.get_service_info, SERVICE, name, RESOLVE_MS)
             info = await trio.to_thread.run_sync(resolve, abandon_on_cancel=True)
             if info is not None:
-                await self._ask_addresses(name, read_addresses(info), read_port(info.properties))
+                await self._ask_addresses(service, read_addresses(info), read_port(info.properties))
             else:
                 self._services.pop(name, None)  # it said goodbye
-        except (PeerError, ValueError) as error:
-            self._faults.count("lan_announcement", repr(error))
+        except (PeerError, ValueError, ZeroconfError) as error:
+            # Security: names come from the network, and zeroconf raises on those it cannot read.
+            self._faults.count("lan_announcement", error)
         except hello.VersionsApart as error:
-            log.info("lan_versions_apart error=%r", str(error))
+            log.info("lan_versions_apart")
+            await self._trouble(error)
         except UserError:
             self._faults.count("lan_silent")  # announced, but no hello: a firewall, or it left
         finally:
             self._being_asked.discard(name)
             self._places.release()
 
-    async def _ask_addresses(self, name: str, ips: Sequence[IPAddress], port: int) -> None:
+    async def _ask_addresses(self, service: _Service, ips: Sequence[IPAddress], port: int) -> None:
         for ip in ips:
             # Security: anybody may announce anything, so only neighbours are ever sent a packet.
             if not is_attached(ip, self._networks):
@@ -208,17 +232,21 @@ class Lan:
                 continue
             with contextlib.suppress(hello.NobodyAnswers):
                 heard, _ = await hello.ask(str(ip), port, entropy=self._entropy)
-                dev = DeviceKey(heard.dev)
-                self._remember(name, dev)
+                service.dev = DeviceKey(heard.dev)
+                service.silences = 0
                 told = [
                     each for each in unpack_all(heard.addrs) if is_attached(each.ip, self._networks)
                 ]
-                await self._found(dev, list(dict.fromkeys([Address(ip, port), *told])))
+                addresses = list(dict.fromkeys([Address(ip, port), *told]))
+                await self._found(service.dev, addresses)
                 return
-        raise hello.NobodyAnswers(host=name, port=port)
+        service.silences += 1
+        pause_s = min(ASK_AGAIN_S_MAX, self._ask_again_s * 2.0**service.silences)
+        service.again_at = trio.current_time() + pause_s
+        raise hello.NobodyAnswers(host="-", port=port)
 
-    def _remember(self, name: str, dev: DeviceKey | None) -> None:
-        self._services[name] = dev or self._services.get(name)
+    def _remember(self, name: str, service: _Service) -> None:
+        self._services[name] = service
         self._services.move_to_end(name)
         while len(self._services) > SERVICES_MAX:
             self._services.popitem(last=False)

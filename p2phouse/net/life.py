@@ -16,13 +16,14 @@ import trio
 
 from p2phouse.errors import LinkError, PeerError
 from p2phouse.net import keepalive, room_links, signalling
-from p2phouse.net.addresses import Address
+from p2phouse.net.addresses import Address, IPNetwork
+from p2phouse.net.cards import Cards
 from p2phouse.net.events import NetEvent
 from p2phouse.net.faults import Faults
 from p2phouse.net.gossip import Gossip
 from p2phouse.net.hall_exchange import PROTOCOL as HALL
 from p2phouse.net.hall_exchange import HallExchange
-from p2phouse.net.host import Host
+from p2phouse.net.host import CannotListen, Host
 from p2phouse.net.room_links import RoomLinks
 from p2phouse.net.wire import shielded
 from p2phouse.vocabulary import DeviceKey, Now, key_short
@@ -46,9 +47,11 @@ class Life:
         clock: Callable[[], Now],
         rng: random.Random,
         faults: Faults,
+        networks: Callable[[], Sequence[IPNetwork]],
+        protected: Callable[[DeviceKey], bool],
         rooms: RoomLinks,
         hall: HallExchange,
-        check_card: Callable[[bytes], bool],
+        cards: Cards,
         emit: Callable[[NetEvent], Awaitable[None]],
         heard: Callable[[bytes, DeviceKey], Awaitable[None]],
         peer_up: Callable[[DeviceKey, Address | None], None],
@@ -68,20 +71,23 @@ class Life:
             device_key,
             clock=clock,
             faults=faults,
+            networks=networks,
+            protected=protected,
             peer_up=self._peer_up,
             peer_down=self._peer_down,
         )
-        self.gossip = Gossip(
-            self.host, check_card=check_card, heard=heard, clock=clock, faults=faults
-        )
+        self.gossip = Gossip(self.host, cards=cards, heard=heard, clock=clock, faults=faults)
 
     @asynccontextmanager
     async def run(self, addresses: Sequence[Address]) -> AsyncIterator[None]:
         """Listens and serves while the block runs. Raises CannotListen, or what felled libp2p."""
-        self.host.serve(keepalive.PROTOCOL, keepalive.echo)
-        self.host.serve(HALL, self._hall.answer)
-        self.host.serve(room_links.PROTOCOL, self._rooms.accept)
-        self.host.serve(signalling.PROTOCOL, partial(signalling.answer, emit=self._emit))
+        # What one peer may open, in a burst for connections that come and go. A hall exchange may
+        # cost 100 signatures, a ping stream lasts.
+        self.host.serve(keepalive.PROTOCOL, keepalive.echo, a_second=0.2, burst=8)
+        self.host.serve(HALL, self._hall.answer, a_second=0.1, burst=4)
+        self.host.serve(room_links.PROTOCOL, self._rooms.accept, a_second=1, burst=8)
+        answer = partial(signalling.answer, emit=self._emit)
+        self.host.serve(signalling.PROTOCOL, answer, a_second=2, burst=16)
         async with trio.open_nursery() as self._nursery:
             await self._nursery.start(self._serve, addresses)
             try:
@@ -112,6 +118,8 @@ class Life:
                     await self.host.close()
             finally:
                 self._stopped.set()
+        if scope.cancelled_caught and not self._stop.is_set():
+            raise CannotListen(reason=f"not within {START_S:.0f} s")
 
     @property
     def peer_count(self) -> int:

@@ -31,6 +31,7 @@ ASK_AGAIN_S: Final = 30.0
 PATH_BYTES_MAX: Final = 107  # sun_path of unix(7), less its final zero
 
 Found = Callable[[DeviceKey, Sequence[Address]], Awaitable[None]]
+Tell = Callable[[UserError], Awaitable[None]]
 
 
 class PathTooLong(UserError):
@@ -52,6 +53,7 @@ class Machine:
         answerer: HelloAnswerer,
         addrs: Callable[[], list[bytes]],
         found: Found,
+        trouble: Tell,
         entropy: Entropy,
         faults: Faults,
         ask_again_s: float = ASK_AGAIN_S,
@@ -61,6 +63,7 @@ class Machine:
         self._answerer = answerer
         self._addrs = addrs
         self._found = found
+        self._trouble = trouble
         self._faults = faults
         self._ask_again_s = ask_again_s
         self._path = runtime_dir / f"{PREFIX}{os.getpid()}-{entropy(4).hex()}{SUFFIX}"
@@ -125,8 +128,12 @@ class Machine:
         """A reply to us, or a question; both end in knowing the other."""
         with contextlib.suppress(PeerError):
             heard = hello.check(datagram, self._nonce)
-            hello.check_versions(heard)
-            await self._found(DeviceKey(heard.dev), unpack_all(heard.addrs))
+            try:
+                hello.check_versions(heard)
+            except hello.VersionsApart as error:
+                await self._trouble(error)
+            else:
+                await self._found(DeviceKey(heard.dev), unpack_all(heard.addrs))
             return
         answer = self._answerer.answer(datagram, source, addrs=self._addrs())
         # Security: answers go only to sockets of this directory, whatever path the asker bound.

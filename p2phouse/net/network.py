@@ -10,23 +10,28 @@ import ipaddress
 import logging
 import math
 import random
+import socket as stdlib_socket
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final
 
 import nacl.signing
 import trio
 
 from p2phouse.errors import LinkError, UserError
-from p2phouse.net import ports, room_links, signalling
-from p2phouse.net.addresses import Address, interfaces, pack, unpack_all
+from p2phouse.net import room_links, signalling
+from p2phouse.net.acquaintances import Acquaintances
+from p2phouse.net.addresses import Address, Interface, pack, unpack_all
+from p2phouse.net.cards import Cards, Judge, judge
 from p2phouse.net.dialer import Dialer
+from p2phouse.net.door import is_near
 from p2phouse.net.events import CardHeard, DialFailed, HostRebuilt, NetEvent, RoomClosed, Trouble
-from p2phouse.net.faults import Faults
+from p2phouse.net.faults import Faults, cause, place
+from p2phouse.net.ground import Ground, LanMode
 from p2phouse.net.hall_exchange import HallExchange
 from p2phouse.net.hello import HelloAnswerer
 from p2phouse.net.hello import ask as ask_hello
@@ -50,7 +55,10 @@ EVENTS_MAX: Final = 256  # then the network waits for node.py, and peers wait fo
 ADDRS_TOLD_MAX: Final = 4
 REBUILD_FIRST_S: Final = 0.1
 REBUILD_S_MAX: Final = 10.0
-LanMode = Literal["off", "loopback", "on"]
+SIGNAL_S: Final = 15.0
+FLUSH_S: Final = 2.0
+LOOK_S: Final = 5.0  # at our own addresses; costs 0.7 ms
+TROUBLES_TOLD_MAX: Final = 16  # sentences, each told once
 
 
 Chore = Callable[[], Awaitable[None]]
@@ -65,7 +73,7 @@ class Starting(LinkError):
 
 
 class Network:
-    """See the module. All calls but `hello`, `publish_card` and `signal` return at once."""
+    """See the module. What is not `async` returns at once; its outcome is an event."""
 
     def __init__(
         self,
@@ -78,13 +86,14 @@ class Network:
         entropy: Entropy,
         clock: Callable[[], Now],
         cards: Callable[[], list[bytes]],
-        check_card: Callable[[bytes], bool],
+        judge: Judge = judge,
+        ground: Ground | None = None,
     ) -> None:
         """port: None for the usual one or any free one, 0 for any free one, else that one.
 
         lan: "on" advertises and browses on private networks, "loopback" on this machine only and
         listens nowhere else, "off" not at all. runtime_dir: where nodes of this machine meet.
-        cards: live cards to tell a new peer, own first. check_card: False only for provable faults.
+        cards: live cards to tell a new peer, own first. judge, ground: as they are, but for tests.
         """
         self.dev = DeviceKey(bytes(device_key.verify_key))
         self.faults = Faults()
@@ -97,24 +106,38 @@ class Network:
         self._rng = rng
         self._entropy = entropy
         self._clock = clock
-        self._check_card = check_card
-        self._addresses: list[Address] = []
+        self._ground = ground or Ground(lan)
+        self._moved = trio.Event()
         self._life: Life | None = None
         self._alive = trio.Event()
         self._presence = Presence(self._emit)
         self._protected: set[DeviceKey] = set()
+        self._told: set[str] = set()
         self._chores, self._chores_todo = trio.open_memory_channel[Chore](EVENTS_MAX)
-        self._rooms = room_links.RoomLinks(self.dev, emit=self._emit)
+        self._cards = Cards(judge=judge, clock=clock)
+        self._rooms = room_links.RoomLinks(
+            self.dev, emit=self._emit, near_only=self._cards.is_near_only
+        )
         self._hall = HallExchange(
-            cards=cards, check_card=check_card, heard=self._card_heard, faults=self.faults
+            held=cards, cards=self._cards, heard=self._card_heard, faults=self.faults
         )
         self._dialer = Dialer(
-            connect=self._connect, connected=self._connected, failed=self._dial_failed, rng=rng
+            connect=self._connect,
+            connected=self._connected,
+            failed=self._dial_failed,
+            rng=rng,
+            networks=lambda: self._ground.networks,
+        )
+        self._acquaintances = Acquaintances(
+            reach=self._dialer.reach,
+            connected=self._connected,
+            connected_count=self._connected_count,
+            rng=rng,
         )
         self._meeting = Meeting(
             self.dev,
             connected=self._connected,
-            connected_count=lambda: self._life.peer_count if self._life else 0,
+            connected_count=self._connected_count,
             want=lambda dev, addresses, tries: self._dialer.want(dev, addresses, tries=tries),
             emit=self._emit,
         )
@@ -124,13 +147,14 @@ class Network:
     @property
     def port(self) -> int:
         """The number of libp2p's TCP port and hello's UDP port; 0 until `run` has started."""
-        return self._addresses[0].port if self._addresses else 0
+        return self._ground.port
 
     @property
     def addrs(self) -> list[bytes]:
         """Where others may dial this node: at most four multiaddrs, loopback only if alone."""
-        far = [address for address in self._addresses if not address.ip.is_loopback]
-        return [pack(address) for address in (far or self._addresses)[:ADDRS_TOLD_MAX]]
+        addresses = self._ground.addresses
+        far = [address for address in addresses if not address.ip.is_loopback]
+        return [pack(address) for address in (far or addresses)[:ADDRS_TOLD_MAX]]
 
     @property
     def counters(self) -> Counter[str]:
@@ -156,14 +180,20 @@ class Network:
         """The peer is kept and protected no longer."""
         self._dialer.forget(dev)
         self._protected.discard(dev)
-        if self._life is not None:
-            self._life.host.unprotect(dev)
 
     def protect(self, dev: DeviceKey) -> None:
-        """The peer's connection is not given up for another's when there are too many."""
+        """The peer's connection is not given up for another's when there are too many.
+
+        Those with a room link, and those we dialled, are protected anyway.
+        """
         self._protected.add(dev)
-        if self._life is not None:
-            self._life.host.protect(dev)
+
+    def meet_again(self, peers: Iterable[tuple[DeviceKey, Sequence[bytes]]]) -> None:
+        """Dials peers of earlier runs, the first given first, until there is company enough."""
+        for dev, addrs in reversed(list(peers)):
+            if dev != self.dev:
+                self._acquaintances.add(dev, unpack_all(addrs))
+        self._acquaintances.meet()
 
     async def hello(self, host: str, port: int) -> Hello:
         """Asks who listens at a typed address; its `addrs` begin with the one that answered.
@@ -177,6 +207,7 @@ class Network:
 
     async def publish_card(self, data: bytes) -> None:
         """Gossips a card; waits while the node's three a second are spent or the host restarts."""
+        self._cards.verdict(data, own=True)
         while self._life is None:
             await self._alive.wait()
         await self._life.gossip.publish(data)
@@ -191,6 +222,8 @@ class Network:
         The result is RoomOpen, upon which the node greets, or RoomClosed.
         """
         addresses = unpack_all(addrs)
+        if self._cards.is_near_only(room):
+            addresses = [each for each in addresses if is_near(each.ip, self._ground.networks)]
 
         async def connect() -> Wire:
             await self._dialer.reach(dev, addresses)
@@ -209,13 +242,22 @@ class Network:
         """Closes the link when what is queued is out, within 2 s. No RoomClosed follows."""
         self._rooms.close(dev, room)
 
+    async def flush(self) -> None:
+        """Until the last words on closed room links and published cards are out; at most 2 s."""
+        with trio.move_on_after(FLUSH_S):
+            await self._rooms.flush()
+            if self._life is not None:
+                await self._life.gossip.flush()
+
     async def signal(self, dev: DeviceKey, offer: bytes) -> bytes:
         """Sends an offer to a connected peer and returns its answer, unchecked, within 15 s.
 
         Raises LinkError or PeerError.
         """
-        wire = await self._require_life().host.open(dev, signalling.PROTOCOL)
-        return await signalling.ask(wire, offer)
+        with trio.move_on_after(SIGNAL_S):
+            wire = await self._require_life().host.open(dev, signalling.PROTOCOL)
+            return await signalling.ask(wire, offer)
+        raise signalling.NoAnswer
 
     # ── life ─────────────────────────────────────────────────────────────────────────────────
 
@@ -226,54 +268,73 @@ class Network:
         """
         # In a thread, as it takes a second; nothing of libp2p may be imported before.
         life = await trio.to_thread.run_sync(importlib.import_module, "p2phouse.net.life")
-        ips = [
-            interface.ip
-            for interface in interfaces()
-            if self._lan != "loopback" or interface.ip.is_loopback
-        ]
-        port, sockets = ports.claim(ips, self._port_asked)
-        self._addresses = [Address(ip, port) for ip in ips]
+        sockets = self._ground.claim(self._port_asked)
         answerer = HelloAnswerer(
             self._device_key, addrs=lambda: self.addrs, clock=self._clock, faults=self.faults
         )
         async with trio.open_nursery() as nursery:
-            for socket in map(trio.socket.from_stdlib_socket, sockets):
-                nursery.start_soon(answerer.serve_udp, socket)
+            for socket in sockets:
+                _serve_hello(nursery, answerer, socket)
             nursery.start_soon(self._beside, self._new_machine(answerer).run)
-            if (lan := self._new_lan()) is not None:
-                nursery.start_soon(self._beside, lan.run)
+            nursery.start_soon(self._stay_on_lan)
+            nursery.start_soon(self._watch_ground, nursery, answerer)
             nursery.start_soon(self._presence.run)
             nursery.start_soon(self._dialer.run)
+            nursery.start_soon(self._acquaintances.run)
             nursery.start_soon(self._do_chores)
             await self._lives(life.Life, task_status)
+
+    async def _watch_ground(self, nursery: trio.Nursery, answerer: HelloAnswerer) -> None:
+        """Wi-Fi found after the start, another network after a sleep: stand there too."""
+        while True:
+            await trio.sleep(LOOK_S)
+            changed, claimed = self._ground.look()
+            for address, socket in claimed:
+                _serve_hello(nursery, answerer, socket)
+                if self._life is not None:
+                    await self._life.host.listen(address)
+            if changed:
+                log.info("addresses_changed count=%d", len(self._ground.addresses))
+                self._moved.set()
+                self._moved = trio.Event()
 
     def _new_machine(self, answerer: HelloAnswerer) -> Machine:
         return Machine(
             self._runtime_dir,
             answerer=answerer,
-            addrs=lambda: [pack(address) for address in self._addresses[:ADDRS_TOLD_MAX]],
+            addrs=lambda: [pack(each) for each in self._ground.addresses[:ADDRS_TOLD_MAX]],
             found=partial(self._meeting.found, where="machine"),
+            trouble=self._trouble,
             entropy=self._entropy,
             faults=self.faults,
         )
 
-    def _new_lan(self) -> Lan | None:
-        """None if the person asked for none, or there is no local network to look around in."""
-        nearby = [
-            interface
-            for interface in interfaces()
-            if (self._lan == "on" and interface.is_private)
-            or (self._lan == "loopback" and interface.ip.is_loopback)
-        ]
-        if not nearby:
-            log.info("lan_off mode=%s", self._lan)
-            return None
+    async def _stay_on_lan(self) -> None:
+        """Announces and browses, anew whenever the networks have changed."""
+        while True:
+            moved = self._moved
+            async with trio.open_nursery() as nursery:
+                nearby = [each for each in self._ground.interfaces if self._is_lan(each)]
+                if nearby:
+                    nursery.start_soon(self._beside, self._new_lan(nearby).run)
+                else:
+                    log.info("lan_off mode=%s", self._lan)
+                await moved.wait()
+                nursery.cancel_scope.cancel()
+
+    def _is_lan(self, interface: Interface) -> bool:
+        if self._lan == "loopback":
+            return interface.ip.is_loopback
+        return self._lan == "on" and interface.is_private
+
+    def _new_lan(self, nearby: Sequence[Interface]) -> Lan:
         return Lan(
             ips=[interface.ip for interface in nearby],
             port=self.port,
             networks=[interface.network for interface in nearby],
             connected=self._connected,
             found=partial(self._meeting.found, where="lan"),
+            trouble=self._trouble,
             rng=self._rng,
             entropy=self._entropy,
             faults=self.faults,
@@ -287,20 +348,32 @@ class Network:
             # Broad: zeroconf has errors of its own, and none of them may end a conversation.
             while isinstance(error, ExceptionGroup):
                 error = error.exceptions[0]
-            log.warning("trouble error=%r", error)
-            known = isinstance(error, UserError)
-            await self._emit(Trouble(str(error) if known else str(Unexpected(reason=repr(error)))))
+            log.warning("trouble error=%s at=%s", type(error).__name__, place(error))
+            await self._trouble(
+                error if isinstance(error, UserError) else Unexpected(reason=cause(error))
+            )
+
+    async def _trouble(self, error: UserError) -> None:
+        """Tells the person once; strangers on a network may cause the same any number of times."""
+        text = str(error)
+        if text not in self._told and len(self._told) < TROUBLES_TOLD_MAX:
+            self._told.add(text)
+            await self._emit(Trouble(text))
 
     async def _lives(self, new_life: type["Life"], task_status: "TaskStatus[None]") -> None:
         """One libp2p host after another, for as long as the network runs."""
         pause_s = REBUILD_FIRST_S
         born = False
+        lost: list[DeviceKey] = []
         while True:
             began = trio.current_time()
             try:
                 async with self._one_life(new_life):
                     if born:
                         await self._emit(HostRebuilt())
+                        for dev in lost:
+                            self._peer_gone(dev)
+                        self._acquaintances.meet()
                     else:
                         task_status.started()
                     born = True
@@ -309,10 +382,10 @@ class Network:
                 # Whatever fells libp2p, the node outlives it: this is the top of its task.
                 if not born:
                     raise
-                log.error("host_died error=%r", error)
-                self.faults.count("host_died", repr(error))
+                log.error("host_died error=%s at=%s", cause(error), place(error))
+                self.faults.count("host_died", error)
             await self._rooms.abandon("the network of this node restarted")
-            self._presence.clear()
+            lost = self._presence.clear()
             if trio.current_time() - began > REBUILD_S_MAX:
                 pause_s = REBUILD_FIRST_S
             await trio.sleep(pause_s)
@@ -325,17 +398,17 @@ class Network:
             clock=self._clock,
             rng=self._rng,
             faults=self.faults,
+            networks=lambda: self._ground.networks,
+            protected=lambda dev: dev in self._protected or dev in self._rooms.peers(),
             rooms=self._rooms,
             hall=self._hall,
-            check_card=self._check_card,
+            cards=self._cards,
             emit=self._emit,
             heard=self._card_heard,
             peer_up=self._peer_up,
             peer_down=self._peer_down,
         )
-        async with life.run(self._addresses):
-            for dev in self._protected:
-                life.host.protect(dev)
+        async with life.run(self._ground.addresses):
             self._life = life
             self._alive.set()
             try:
@@ -359,16 +432,25 @@ class Network:
     # ── what the parts report ────────────────────────────────────────────────────────────────
 
     def _peer_up(self, dev: DeviceKey, dialled: Address | None) -> None:
+        if dialled is not None:
+            self._acquaintances.add(dev, [dialled])
         self._presence.up(dev, (pack(dialled),) if dialled else ())
         self._dialer.connected(dev)
 
     def _peer_down(self, dev: DeviceKey) -> None:
         self._presence.down(dev)
+        self._peer_gone(dev)
+
+    def _peer_gone(self, dev: DeviceKey) -> None:
+        """Whoever keeps contact with the peer dials it again."""
         self._dialer.disconnected(dev)
         self._do(partial(self._meeting.lost, dev))
 
     def _connected(self, dev: DeviceKey) -> bool:
         return self._life is not None and self._life.host.connected(dev)
+
+    def _connected_count(self) -> int:
+        return self._life.peer_count if self._life else 0
 
     async def _connect(self, dev: DeviceKey, address: Address) -> None:
         await self._require_life().host.dial(dev, address)
@@ -386,3 +468,9 @@ class Network:
         if self._life is None:
             raise Starting
         return self._life
+
+
+def _serve_hello(
+    nursery: trio.Nursery, answerer: HelloAnswerer, socket: stdlib_socket.socket
+) -> None:
+    nursery.start_soon(answerer.serve_udp, trio.socket.from_stdlib_socket(socket))

@@ -35,9 +35,12 @@ class Presence:
         self._told.discard(dev)
         self._changed.set()
 
-    def clear(self) -> None:
+    def clear(self) -> list[DeviceKey]:
+        """Nobody is here any more; returns who was."""
+        gone = list(self._here)
         self._here.clear()
         self._changed.set()
+        return gone
 
     async def run(self) -> None:
         while True:

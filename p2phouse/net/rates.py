@@ -46,10 +46,18 @@ class Buckets:
         self._buckets: OrderedDict[Hashable, TokenBucket] = OrderedDict()
 
     def take(self, source: Hashable, now_mono: float) -> bool:
+        """Takes one of the source's tokens if there is one."""
+        return self._of(source).take(now_mono)
+
+    def wait_s(self, source: Hashable, now_mono: float) -> float:
+        """Seconds until the source has a token; 0 if it has one."""
+        return self._of(source).wait_s(now_mono)
+
+    def _of(self, source: Hashable) -> TokenBucket:
         bucket = self._buckets.get(source)
         if bucket is None:
             bucket = self._buckets[source] = TokenBucket(self._rate, self._burst)
             if len(self._buckets) > self._sources_max:
                 self._buckets.popitem(last=False)
         self._buckets.move_to_end(source)
-        return bucket.take(now_mono)
+        return bucket

@@ -14,6 +14,7 @@ import trio
 
 from p2phouse.errors import LinkError, PeerError
 from p2phouse.net.events import NetEvent, RoomClosed, RoomFrame, RoomOpen
+from p2phouse.net.rates import TokenBucket
 from p2phouse.net.wire import FIRST_BYTE_S, Wire
 from p2phouse.record import cbor, envelope
 from p2phouse.record.cbor import Value
@@ -26,9 +27,14 @@ PROTOCOL: Final = "/p2phouse/room/1"
 FRAME_BYTES_MAX: Final = 16 * 1024
 QUEUE_FRAMES: Final = 64  # 1 MiB at the very most; a room of 8 sends a few frames a second
 LINKS_MAX: Final = 64  # 50 peers of a large room and some changing over
+LINKS_PER_PEER_MAX: Final = 4  # a person is in one room, a hub may be in a few
+FRAMES_A_SECOND: Final = 50.0  # of one link; what comes faster waits in the connection
+FRAMES_BURST: Final = 200.0
 HOLD_S: Final = 2.0  # the other end has chosen by then: one round trip and a stall of its loop
 DRAIN_S: Final = 2.0  # to get a last word out before a link is closed
 GREETING: Final = 0
+BYE: Final = 5
+ONLY_NEAR: Final = 3  # the reason in a bye: the room is only for its own network
 
 
 class BadFrame(PeerError):
@@ -37,6 +43,10 @@ class BadFrame(PeerError):
 
 class BadGreeting(PeerError):
     """A room link began wrongly: {reason}."""
+
+
+class TooFar(LinkError):
+    """That room is only for people on its own network, and that node is on another."""
 
 
 @dataclass(eq=False, slots=True)
@@ -49,6 +59,7 @@ class _Link:
     opener: DeviceKey
     outbox: trio.MemorySendChannel[bytes]
     waiting: trio.MemoryReceiveChannel[bytes]
+    rate: TokenBucket = field(default_factory=lambda: TokenBucket(FRAMES_A_SECOND, FRAMES_BURST))
     scope: trio.CancelScope = field(default_factory=trio.CancelScope)
     failure: LinkError | PeerError | None = None
 
@@ -68,16 +79,22 @@ class RoomLinks:
         own: DeviceKey,
         *,
         emit: Callable[[NetEvent], Awaitable[None]],
+        near_only: Callable[[RoomId], bool],
         first_byte_s: float = FIRST_BYTE_S,
         hold_s: float = HOLD_S,
     ) -> None:
+        """near_only: whether a room is a lan room, whose records stay on attached networks."""
         self._own = own
+        self._near_only = near_only
         self._emit = emit
         self._first_byte_s = first_byte_s
         self._hold_s = hold_s
         self._links: dict[tuple[DeviceKey, RoomId], _Link] = {}
         # Links this node asked for and whose peer has not greeted yet: the node must greet.
         self._wanted: set[tuple[DeviceKey, RoomId]] = set()
+        self._opening: set[tuple[DeviceKey, RoomId]] = set()
+        self._closing: set[_Link] = set()  # by us: their last word is on its way
+        self._closed = trio.lowlevel.ParkingLot()
 
     def peers(self) -> set[DeviceKey]:
         """Those with a room link: protected from trimming, pinged more often."""
@@ -97,13 +114,18 @@ class RoomLinks:
         if key in self._links:
             await self._emit(RoomOpen(dev, room, outbound=True))
             return
+        if key in self._opening:  # by an earlier call, whose outcome is this one's too
+            return
+        self._opening.add(key)
         try:
-            wire = await connect()
+            wire = await self._connect(room, connect)
         except LinkError as error:
             if key not in self._links and key in self._wanted:
                 self._wanted.discard(key)
                 await self._emit(RoomClosed(dev, room, str(error)))
             return
+        finally:
+            self._opening.discard(key)
         if key not in self._wanted:  # closed meanwhile
             await wire.reset()
         elif key in self._links:
@@ -111,6 +133,14 @@ class RoomLinks:
             await self._emit(RoomOpen(dev, room, outbound=True))
         else:
             await self._serve(self._new_link(dev, room, wire, opener=self._own), greeting=None)
+
+    async def _connect(self, room: RoomId, connect: Callable[[], Awaitable[Wire]]) -> Wire:
+        wire = await connect()
+        # Security: records of a lan room go only to networks attached to this machine.
+        if self._near_only(room) and not wire.near:
+            await wire.reset()
+            raise TooFar
+        return wire
 
     def send(self, dev: DeviceKey, room: RoomId, frame: bytes | list[Value]) -> None:
         """Queues a frame; one for a link that is gone is dropped, as RoomClosed is on its way."""
@@ -124,7 +154,7 @@ class RoomLinks:
         except trio.WouldBlock:
             log.warning("room_link_dropped %s reason=queue_full", link)
             link.scope.cancel()
-        except trio.BrokenResourceError:
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
             return  # the link is ending; RoomClosed says so
 
     def close(self, dev: DeviceKey, room: RoomId) -> None:
@@ -135,6 +165,12 @@ class RoomLinks:
             log.info("room_link_closed %s reason=ours", link)
             link.outbox.close()
             link.scope.deadline = trio.current_time() + DRAIN_S
+            self._closing.add(link)
+
+    async def flush(self) -> None:
+        """Until the last word is out on every link that was closed, or DRAIN_S has passed."""
+        while self._closing:
+            await self._closed.park()
 
     async def abandon(self, reason: str) -> None:
         """Announces the end of all links, when the host under them is gone."""
@@ -152,13 +188,20 @@ class RoomLinks:
         if frame[0] != GREETING:
             raise BadGreeting(reason="a frame of another kind came first")
         room = _room_of(frame, wire.dev)
-        if len(self._links) >= LINKS_MAX and (wire.dev, room) not in self._links:
+        if self._near_only(room) and not wire.near:  # security: as in `_connect`
+            await wire.send(cbor.encode([BYE, ONLY_NEAR]))
+            return
+        if (wire.dev, room) not in self._links and not self._has_space(wire.dev):
             await wire.reset()
             return
         if await self._adopt(wire, room):
             await self._serve(self._new_link(wire.dev, room, wire, opener=wire.dev), greeting=frame)
         else:
             await wire.reset()
+
+    def _has_space(self, dev: DeviceKey) -> bool:
+        own = sum(other == dev for other, _ in self._links)
+        return len(self._links) < LINKS_MAX and own < LINKS_PER_PEER_MAX
 
     async def _adopt(self, wire: Wire, room: RoomId) -> bool:
         """Whether this inbound stream shall carry the link; the old stream is gone then.
@@ -203,6 +246,8 @@ class RoomLinks:
         finally:
             link.outbox.close()
             await link.wire.reset()
+            self._closing.discard(link)
+            self._closed.unpark_all()
         if self._links.get(key) is link:
             del self._links[key]
             self._wanted.discard(key)
@@ -228,6 +273,8 @@ class RoomLinks:
                 raise BadGreeting(reason="a greeting for another room")
             self._wanted.discard((link.dev, link.room))
             await self._emit(RoomFrame(link.dev, link.room, frame))
+            await trio.sleep(link.rate.wait_s(trio.current_time()))
+            link.rate.take(trio.current_time())
 
     async def _write(self, link: _Link) -> None:
         async for data in link.waiting:
@@ -244,7 +291,7 @@ def _reason(failure: LinkError | PeerError | None) -> str:
 def _read_frame(data: bytes) -> list[Value]:
     """Raises PeerError."""
     frame = cbor.decode(data, size_max=FRAME_BYTES_MAX)
-    if not isinstance(frame, list) or not frame or not isinstance(frame[0], int):
+    if not isinstance(frame, list) or not frame or type(frame[0]) is not int:  # a bool is an int
         raise BadFrame(reason="no array that begins with a number")
     return frame
 

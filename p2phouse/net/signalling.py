@@ -9,7 +9,7 @@ from typing import Final
 import trio
 
 from p2phouse.net.events import NetEvent, OfferHeard
-from p2phouse.net.wire import FIRST_BYTE_S, TooSlow, Wire, WireBroken, WireEnded
+from p2phouse.net.wire import FIRST_BYTE_S, TooSlow, Wire, WireBroken
 
 PROTOCOL: Final = "/p2phouse/signal/1"
 OFFER_BYTES_MAX: Final = 2_048
@@ -25,7 +25,7 @@ async def ask(wire: Wire, offer: bytes, *, answer_s: float = ANSWER_S) -> bytes:
     try:
         await wire.send(offer)
         return await wire.receive(size_max=OFFER_BYTES_MAX, wait_s=answer_s)
-    except (TooSlow, WireEnded) as error:
+    except (TooSlow, WireBroken) as error:
         raise NoAnswer from error
     finally:
         await wire.reset()
@@ -55,4 +55,3 @@ async def answer(
         await wire.reset()
         return
     await wire.send(data)
-    await wire.close()

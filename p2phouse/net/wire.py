@@ -5,6 +5,7 @@ The peer at the other end is the one that the noise handshake proved: `dev` is i
 
 import struct
 from collections.abc import Awaitable, Callable
+from enum import Enum
 from typing import TYPE_CHECKING, Final
 
 import trio
@@ -17,10 +18,19 @@ if TYPE_CHECKING:  # importing libp2p takes a second
 
 FIRST_BYTE_S: Final = 5.0  # a stream that says nothing costs memory and one of 32 places
 FRAME_S: Final = 5.0  # 16 KiB in 5 s is 26 kb/s, slower than any link that carries a voice
-SEND_S: Final = 5.0
+SEND_S: Final = 5.0  # with a window of 256 KiB, only who reads nothing takes so long
+LINGER_S: Final = 2.0  # for the peer to read the last word and end its side too
+VARINT_BYTES_MAX: Final = 5  # 35 bits, more than any length we allow
 _LENGTH: Final = struct.Struct("!I")
 _READ_BYTES: Final = 16 * 1024
 _HELD_BYTES_MAX: Final = 64 * 1024
+
+
+class Framing(Enum):
+    """How a frame says its length."""
+
+    U32 = "four bytes, big-endian"
+    VARINT = "as libp2p's own protocols do it: unsigned LEB128"
 
 
 class WireBroken(LinkError):
@@ -35,6 +45,10 @@ class FrameTooLong(PeerError):
     """A frame of {size} bytes came where {limit} are allowed."""
 
 
+class BadLength(PeerError):
+    """A frame began with no readable length."""
+
+
 class TooSlow(PeerError):
     """A frame did not come within {seconds} s."""
 
@@ -45,20 +59,31 @@ def shielded(seconds: float) -> trio.CancelScope:
 
 
 class Wire:
-    """Frames over a stream. One task may read and one may write."""
+    """Frames over a stream. One task may read and one may write.
 
-    def __init__(self, stream: "NetStream", dev: DeviceKey) -> None:
+    Whoever is cancelled in `receive` or `send` may have lost half a frame: reset the wire then.
+    """
+
+    def __init__(self, stream: "NetStream", dev: DeviceKey, *, near: bool) -> None:
+        """near: whether the peer is on this machine or on a network attached to it."""
         self.dev = dev
+        self.near = near
         self._stream = stream
         self._buffer = bytearray()
 
     async def receive(
-        self, *, size_max: int, wait_s: float | None = FIRST_BYTE_S, frame_s: float = FRAME_S
+        self,
+        *,
+        size_max: int,
+        wait_s: float | None = FIRST_BYTE_S,
+        frame_s: float = FRAME_S,
+        framing: Framing = Framing.U32,
     ) -> bytes:
         """The next frame's body.
 
         wait_s: how long its first byte may take, None for ever; frame_s: how long the rest may.
-        Raises WireEnded between frames, WireBroken, FrameTooLong before the body is read, TooSlow.
+        Raises WireEnded between frames, WireBroken, FrameTooLong before the body is read,
+        BadLength, TooSlow.
         """
         if not self._buffer:
             with trio.move_on_after(wait_s if wait_s is not None else float("inf")) as waiting:
@@ -66,7 +91,7 @@ class Wire:
             if waiting.cancelled_caught:
                 raise TooSlow(seconds=wait_s)
         with trio.move_on_after(frame_s):
-            size = _LENGTH.unpack(await self._read_exactly(_LENGTH.size))[0]
+            size = await (self._u32() if framing is Framing.U32 else self._varint())
             # Security: the size is judged before a byte of the body is kept.
             if size > size_max:
                 raise FrameTooLong(size=size, limit=size_max)
@@ -74,25 +99,29 @@ class Wire:
         raise TooSlow(seconds=frame_s)
 
     async def send(self, body: bytes) -> None:
-        """Writes one frame. Raises WireBroken.
-
-        Cancelling a write half-way would leave half a noise message in the connection and garble
-        every other stream in it, so the write is shielded and ends by its own timeout, which takes
-        the connection down: a peer that reads nothing for 5 s is gone or means harm.
-        """
-        with shielded(SEND_S) as writing:
+        """Writes one frame. Raises WireBroken; the wire is good for nothing then."""
+        with trio.move_on_after(SEND_S) as writing:
             try:
                 await self._stream.write(_LENGTH.pack(len(body)) + body)
             except Exception as error:
                 # libp2p raises a dozen unrelated kinds here; each means the same to us.
                 raise WireBroken(reason=type(error).__name__) from error
         if writing.cancelled_caught:
-            await self.cut()
             raise WireBroken(reason="it does not read")
 
     async def close(self) -> None:
         """Ends our direction; the peer may still send. Never raises."""
         await self._quietly(self._stream.close_write)
+
+    async def finish(self) -> None:
+        """Ends our direction and waits a moment for the peer to end its own. Never raises.
+
+        Security: a stream whose end nobody waits for stays in the connection, where the peer may
+        go on filling it.
+        """
+        await self.close()
+        await self.wait_closed(seconds=LINGER_S)
+        await self.reset()
 
     async def wait_closed(self, *, seconds: float) -> bool:
         """Waits for the peer to end the stream; False if it stands after that. Keeps what comes."""
@@ -108,16 +137,25 @@ class Wire:
         """Ends both directions at once. Never raises."""
         await self._quietly(self._stream.reset)
 
-    async def cut(self) -> None:
-        """Closes the whole connection under this stream. Never raises."""
-        await self._quietly(self._stream.swarm_conn.close)
-
     async def _quietly(self, end: Callable[[], Awaitable[None]]) -> None:
         with shielded(1.0):
             try:
                 await end()
             except Exception:
                 return  # it is gone already, by any of libp2p's errors
+
+    async def _u32(self) -> int:
+        size: int = _LENGTH.unpack(await self._read_exactly(_LENGTH.size))[0]
+        return size
+
+    async def _varint(self) -> int:
+        size = 0
+        for position in range(VARINT_BYTES_MAX):
+            byte = (await self._read_exactly(1))[0]
+            size |= (byte & 0x7F) << (7 * position)
+            if byte < 0x80:
+                return size
+        raise BadLength
 
     async def _read_exactly(self, size: int) -> bytes:
         while len(self._buffer) < size:

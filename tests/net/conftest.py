@@ -9,6 +9,7 @@ import nacl.signing
 import pytest
 import trio
 
+from p2phouse.net.cards import Judgement, Verdict
 from p2phouse.net.events import PeerUp
 from p2phouse.net.network import Network
 from p2phouse.vocabulary import Now
@@ -21,6 +22,11 @@ def clock():
 def signing_key(number):
     """A device key that is the same in every run; keys are ordered by nothing but chance."""
     return nacl.signing.SigningKey(number.to_bytes(32, "big"))
+
+
+def everything_goes(data, now):
+    """For tests in which any bytes are a card."""
+    return Judgement(Verdict.TELL, until_unix=now.unix + 600)
 
 
 class Node:
@@ -56,7 +62,9 @@ def make_node(tmp_path):
     """Starts networks: `async with make_node(1) as node`."""
 
     @asynccontextmanager
-    async def make(number, *, key=None, port=0, lan="off", cards=list, check_card=None, **more):
+    async def make(
+        number, *, key=None, port=0, lan="off", cards=list, judge=everything_goes, **more
+    ):
         key = key or signing_key(number)
         runtime_dir = tmp_path / more.pop("runtime", f"runtime-{number}")
         runtime_dir.mkdir(mode=0o700, exist_ok=True)
@@ -69,7 +77,7 @@ def make_node(tmp_path):
             entropy=os.urandom,
             clock=clock,
             cards=cards,
-            check_card=check_card or (lambda data: True),
+            judge=judge,
             **more,
         )
         async with trio.open_nursery() as nursery:

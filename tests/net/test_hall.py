@@ -1,7 +1,9 @@
 """Cards on their way: gossip among neighbours, and the exchange on a new connection."""
 
+from p2phouse.net.cards import Judgement, Verdict
 from p2phouse.net.events import CardHeard, PeerUp
 from p2phouse.net.hall_exchange import CARDS_BYTES_MAX
+from tests.net.conftest import everything_goes
 
 
 async def test_a_published_card_reaches_the_neighbours(make_node):
@@ -43,13 +45,13 @@ async def test_of_too_many_cards_the_first_fifty_are_told(make_node):
 
 
 async def test_a_card_with_a_provable_fault_goes_no_further(make_node):
-    def is_good(data):
-        return data != b"forged"
+    def judge(data, now):
+        return Judgement(Verdict.FORGED) if data == b"forged" else everything_goes(data, now)
 
-    async with make_node(1) as ana, make_node(2, check_card=is_good) as ben:
+    async with make_node(1) as ana, make_node(2, judge=judge) as ben:
         ana.network.dial(ben.dev, ben.network.addrs)
         await ana.in_mesh_with(ben)
         await ana.network.publish_card(b"forged")
         await ana.network.publish_card(b"good")
         assert (await ben.next(CardHeard)).data == b"good"
-        assert ben.network.counters["gossip_card"] == 1
+        assert ben.network.counters["peer_error"] == 1
