@@ -251,6 +251,16 @@ class ForwarderTests:
         here.forwarder.receive(FOUR, a_packet(ANA, 1))
         assert here.sent[THREE] == [a_packet(ANA, 1)]
 
+    def test_a_voice_is_remembered_while_its_row_stands_and_other_links_go(self, here: Here):
+        here.add(ONE, TWO)
+        here.set_rows(TableRow(ONE, ANA, None, (HERE, THREE)))
+        here.forwarder.remove(TWO)
+        here.add(THREE)
+        here.forwarder.receive(ONE, a_packet(ANA, 1))
+        here.set_rows(TableRow(ONE, ANA, None, (HERE, THREE)))
+        here.forwarder.receive(ONE, a_packet(ANA, 1))
+        assert here.sent[THREE] == [a_packet(ANA, 1)]
+
     # ── what is counted and told ─────────────────────────────────────────────────────────────
 
     def test_malformed_packets_go_nowhere_and_are_counted(self, here: Here):
