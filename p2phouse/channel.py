@@ -13,7 +13,7 @@ from typing import Annotated, Final
 
 from p2phouse.errors import P2PHouseError
 from p2phouse.record import cbor
-from p2phouse.record.schema import Count, Range, Size, Text, pack, unpack
+from p2phouse.record.schema import Count, Range, Size, Text, Verbatim, pack, unpack
 from p2phouse.vocabulary import LinkNumber, Ssrc, VoiceId
 
 FRAME_BYTES_MAX: Final = 256 * 1024
@@ -140,14 +140,14 @@ class SetGain:
 class SetInput:
     """`spec`: file:PATH, tone, silence, device, device:NAME or none (the ear stays as it is)."""
 
-    spec: Annotated[str, Text(4_096)]
+    spec: Annotated[str, Verbatim(4_096)]
 
 
 @dataclass(frozen=True, slots=True)
 class SetOutput:
     """`spec`: file:PATH, null, device, device:NAME or none."""
 
-    spec: Annotated[str, Text(4_096)]
+    spec: Annotated[str, Verbatim(4_096)]
 
 
 Down = (
@@ -187,7 +187,7 @@ class LocalDescription:
 class LinkState:
     link: LinkNumber
     status: LinkStatus
-    reason: Annotated[str, Text(200)]
+    reason: Annotated[str, Verbatim(200)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,7 +217,7 @@ class VoiceState:
 
     ssrc: Ssrc
     condition: VoiceCondition
-    text: Annotated[str, Text(400)]
+    text: Annotated[str, Verbatim(400)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -347,7 +347,7 @@ class FrameReader:
         except P2PHouseError as error:
             raise ChannelBroken(reason=str(error)) from error
         match value:
-            case [int(kind), *fields] if kind in self._classes:
+            case [int(kind), *fields] if type(kind) is int and kind in self._classes:
                 try:
                     message: Down | Up = unpack(self._classes[kind], fields)
                 except P2PHouseError as error:
