@@ -20,7 +20,7 @@ class HomeUnusable(UserError):
 
 
 class RuntimeUnsafe(UserError):
-    """The folder {path} belongs to somebody else or others may write in it.
+    """The folder {path} is not safe for this node's sockets ({reason}).
     Set P2PHOUSE_RUNTIME_DIR to a folder of your own."""
 
 
@@ -65,11 +65,13 @@ def make_private(path: Path, error: type[UserError]) -> None:
     """Makes `path` a folder that only we may enter, or raises `error`."""
     try:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        state = path.stat()
+        owners = {path.lstat().st_uid, path.stat().st_uid}
+        mode = stat.S_IMODE(path.stat().st_mode)
     except OSError as problem:
         raise error(path=path, reason=problem.strerror) from problem
-    # Security: in a folder that others may write, they could put a socket in place of ours.
-    if state.st_uid != os.getuid() or stat.S_IMODE(state.st_mode) & 0o022:
+    # Security: in a folder that others may write, they could put a socket in place of ours; a
+    # symbolic link of theirs, as anybody may leave one in /tmp, they could point elsewhere later.
+    if owners != {os.getuid()} or mode & 0o022:
         raise error(path=path, reason="it belongs to somebody else or others may write in it")
     if len(os.fsencode(path)) > SOCKET_PATH_BYTES_MAX - 30 and error is RuntimeUnsafe:
         raise error(path=path, reason="its path is too long for sockets")
