@@ -12,8 +12,9 @@ import socket
 import struct
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import trio
 
@@ -28,6 +29,7 @@ CONNECTIONS_MAX: Final = 32
 EVENTS_QUEUED_MAX: Final = 256  # a listener that does not read loses the oldest
 
 Facts = dict[str, Any]
+ResultT = TypeVar("ResultT")
 Tell = Callable[[Facts], Awaitable[None]]
 
 
@@ -58,7 +60,7 @@ def argument(request: Facts, name: str, kind: type[Any], default: object = None)
 async def listening(path: Path) -> AsyncIterator[trio.SocketListener]:
     """A unix socket at `path` that only we may open; removed at the end."""
     with suppress(FileNotFoundError):
-        path.unlink()  # of a node that was killed: the lock on its home is ours now
+        os.unlink(path)  # of a node that was killed: the lock on its home is ours now
     listener = trio.socket.socket(trio.socket.AF_UNIX, trio.socket.SOCK_STREAM)
     # Security: the mask makes the socket 0600 from its first moment; chmod later would race.
     mask = os.umask(0o177)
@@ -72,7 +74,7 @@ async def listening(path: Path) -> AsyncIterator[trio.SocketListener]:
     finally:
         listener.close()
         with suppress(FileNotFoundError):
-            path.unlink()
+            os.unlink(path)
 
 
 async def serve(listener: trio.SocketListener, verbs: dict[str, Verb]) -> None:
@@ -110,12 +112,30 @@ async def _perform(stream: trio.SocketStream, verbs: dict[str, Verb]) -> Facts:
     async def tell(event: Facts) -> None:
         await _write(stream, event)
 
+    return await beside(
+        partial(_watch_for_end, stream, stopped), partial(verb, Call(tell, stopped), request)
+    )
+
+
+async def beside(
+    background: Callable[[], Awaitable[None]], work: Callable[[], Awaitable[ResultT]]
+) -> ResultT:
+    """What `work` returns, with `background` running until then.
+
+    Its P2PHouseError comes out as it is: in the group that a nursery makes of it nobody would
+    know it for the answer to a person.
+    """
+    failure: P2PHouseError | None = None
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(_watch_for_end, stream, stopped)
+        nursery.start_soon(background)
         try:
-            return await verb(Call(tell, stopped), request)
-        finally:
-            nursery.cancel_scope.cancel()
+            result = await work()
+        except P2PHouseError as error:
+            failure = error
+        nursery.cancel_scope.cancel()
+    if failure is not None:
+        raise failure
+    return result
 
 
 async def _read_request(stream: trio.SocketStream) -> Facts:

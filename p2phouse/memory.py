@@ -1,6 +1,6 @@
 """What a node keeps between runs besides its keys: peers it met and the room it was in.
 
-Two small files in the home, written whole and atomically by one task, the newest state last.
+Two small files in the home, written whole and atomically, each by one task, the newest state last.
 Losing them loses no identity: peers are found again, a room can be joined again.
 """
 
@@ -20,7 +20,7 @@ from p2phouse.vocabulary import DeviceKey
 log = logging.getLogger(__name__)
 
 PEERS_KEPT_MAX: Final = 64
-WRITE_PAUSE_S: Final = 1.0  # a burst of changes becomes one write
+WRITE_PAUSE_S: Final = 1.0  # a burst of peers becomes one write
 FILE_BYTES_MAX: Final = 64 * 1024
 
 
@@ -33,7 +33,8 @@ class Memory:
         self._peers = _peers(_read(self._peers_path))
         room = _read(self._room_path)
         self.room = room if isinstance(room, list) else None
-        self._dirty = trio.Event()
+        self._peers_dirty = trio.Event()
+        self._room_dirty = trio.Event()
 
     @property
     def peers(self) -> list[tuple[DeviceKey, tuple[bytes, ...]]]:
@@ -47,35 +48,57 @@ class Memory:
         self._peers[dev] = tuple(addrs)
         while len(self._peers) > PEERS_KEPT_MAX:
             del self._peers[next(iter(self._peers))]
-        self._dirty.set()
+        self._peers_dirty.set()
 
     def remember_room(self, state: list[Value] | None) -> None:
         if state != self.room:
             self.room = state
-            self._dirty.set()
+            self._room_dirty.set()
 
     async def run(self) -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._keep_peers)
+            nursery.start_soon(self._keep_room)
+
+    async def _keep_peers(self) -> None:
         try:
             while True:
-                await self._dirty.wait()
-                self._dirty = trio.Event()
-                await trio.to_thread.run_sync(self._write)
+                await self._peers_dirty.wait()
+                self._peers_dirty = trio.Event()
+                await trio.to_thread.run_sync(self._write_peers)
                 await trio.sleep(WRITE_PAUSE_S)
         finally:
             with trio.CancelScope(shield=True):
-                await trio.to_thread.run_sync(self._write)
+                await trio.to_thread.run_sync(self._write_peers)
 
-    def _write(self) -> None:
-        peers: list[Value] = [[dev, list(addrs)] for dev, addrs in self._peers.items()]
-        room = self.room
+    async def _keep_room(self) -> None:
+        """Without a pause: who is killed a moment after joining comes back to the room."""
+        try:
+            while True:
+                await self._room_dirty.wait()
+                self._room_dirty = trio.Event()
+                await trio.to_thread.run_sync(self._write_room)
+        finally:
+            if self._room_dirty.is_set():  # a clean end has just left the room
+                with trio.CancelScope(shield=True):
+                    await trio.to_thread.run_sync(self._write_room)
+
+    def _write_peers(self) -> None:
+        peers: list[Value] = [[dev, list(addrs)] for dev, addrs in list(self._peers.items())]
         try:
             write_atomically(self._peers_path, cbor.encode(peers))
+        except P2PHouseError as error:
+            log.warning("peers_not_written error=%s", error)  # a full disk must not end a talk
+
+    def _write_room(self) -> None:
+        room = self.room
+        try:
             if room is None:
                 self._room_path.unlink(missing_ok=True)
             else:
                 write_atomically(self._room_path, cbor.encode(room))
         except (OSError, P2PHouseError) as error:
-            log.warning("memory_not_written error=%s", error)  # a full disk must not end a talk
+            log.warning("room_not_written error=%s", error)
 
 
 def _read(path: Path) -> Value:

@@ -176,8 +176,11 @@ class Node:
             self.levels = {level.ssrc: level.dbov for level in message.levels}
             return
         await self._tell_core(self.me.dev, message)
-        if isinstance(message, channel.Stats):
-            self.reports += 1
+        match message:
+            case channel.Stats():
+                self.reports += 1
+            case channel.VoiceState(_, channel.VoiceCondition.OUTPUT_ENDED):
+                self._announce(Event(messages.EventKind.OUTPUT_ENDED, self.rooms.room, self.me.dev))
 
     async def _media_gone(self) -> None:
         await self._tell_core(self.me.dev, messages.MediaGone())
@@ -266,8 +269,13 @@ class Node:
     async def _drop(self, dev: DeviceKey, error: PeerError) -> None:
         """A peer broke the protocol: its room link ends, the room goes on."""
         room = self.rooms.room
-        if room is not None and dev != self.me.dev:
-            self.network.close_room(dev, room)
+        if room is None or dev == self.me.dev:
+            return
+        self.network.close_room(dev, room)
+        # The network says nothing of a close of ours, so the core hears of it here.
+        down = messages.RoomLinkDown(room, str(error))
+        for output in self.rooms.receive(clock(), dev, down):
+            await self._perform(output)
 
 
 _TECHNICAL = (

@@ -4,13 +4,14 @@ The command line, and whatever else speaks to the API, sees exactly these. docs/
 """
 
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import trio
 from multiaddr import Multiaddr
 
 from p2phouse import __version__
-from p2phouse.api import EVENTS_QUEUED_MAX, Call, Facts, Verb, argument
+from p2phouse.api import EVENTS_QUEUED_MAX, Call, Facts, Verb, argument, beside
 from p2phouse.drive import clock
 from p2phouse.hall.card import RoomCard
 from p2phouse.identity.keys import key_tag, peer_id
@@ -22,6 +23,7 @@ from p2phouse.vocabulary import DeviceKey
 if TYPE_CHECKING:
     from p2phouse.node import Node
 
+FILE_WHOLE_S = 10.0  # a slow disk takes what was heard; the file is whole in milliseconds elsewhere
 CARDS_WAIT_S = 3.0  # after a typed address answered: hall exchange takes two round trips
 
 
@@ -118,17 +120,14 @@ async def unmute(node: "Node", call: Call, request: Facts) -> Facts:
 
 async def say(node: "Node", call: Call, request: Facts) -> Facts:
     """path: the file to speak; ends with it, or when the asker stops."""
-    action = messages.Say("file:" + argument(request, "path", str))
-    async with trio.open_nursery() as nursery:
 
-        async def stop() -> None:
-            await call.stopped.wait()
-            await node.act(messages.StopSaying())
+    async def stop() -> None:
+        await call.stopped.wait()
+        await node.act(messages.StopSaying())
 
-        nursery.start_soon(stop)
-        facts = await node.act(action)
-        nursery.cancel_scope.cancel()
-    return facts
+    return await beside(
+        stop, partial(node.act, messages.Say("file:" + argument(request, "path", str)))
+    )
 
 
 async def listen(node: "Node", call: Call, request: Facts) -> Facts:
@@ -138,22 +137,27 @@ async def listen(node: "Node", call: Call, request: Facts) -> Facts:
     async with node.events(EVENTS_QUEUED_MAX) as events:
         await node.act(messages.SetEar("file:" + path))
         await call.tell({"event": "listening", "out": path})
-        trouble = ""
+        over = trio.CancelScope()
+
+        async def until_stopped() -> None:
+            await call.stopped.wait()
+            over.cancel()
+
+        async def until_over() -> str:
+            with over:
+                return await _until_over(events)
+            return ""
+
         try:
-            async with trio.open_nursery() as nursery:
-
-                async def until_stopped() -> None:
-                    await call.stopped.wait()
-                    nursery.cancel_scope.cancel()
-
-                nursery.start_soon(until_stopped)
-                trouble = await _until_over(events)
-                nursery.cancel_scope.cancel()
+            trouble = await beside(until_stopped, until_over)
         finally:
             heard_from = node.rooms.talk.heard_from_mono
             with trio.CancelScope(shield=True):
                 if node.rooms.room is not None:
                     await node.act(messages.SetEar(before))
+        if heard_from is not None and not trouble:
+            with trio.move_on_after(FILE_WHOLE_S):
+                await _until(events, messages.EventKind.OUTPUT_ENDED)
     facts: Facts = {"out": path, "trouble": trouble}
     if heard_from is not None:
         facts["began_mono_s"] = heard_from
@@ -168,6 +172,12 @@ async def _until_over(events: trio.MemoryReceiveChannel[Event]) -> str:
         if event.kind is messages.EventKind.SOUND_TROUBLE:
             return event.text
     return ""
+
+
+async def _until(events: trio.MemoryReceiveChannel[Event], kind: messages.EventKind) -> None:
+    async for event in events:
+        if event.kind is kind:
+            return
 
 
 async def members(node: "Node", call: Call, request: Facts) -> Facts:
@@ -229,23 +239,29 @@ def _path(link: Any) -> Facts:  # noqa: ANN401 - channel.LinkStats, by its field
 
 async def events(node: "Node", call: Call, request: Facts) -> Facts:
     """Every change of state as it happens, until the asker stops."""
-    async with node.events(EVENTS_QUEUED_MAX) as happening, trio.open_nursery() as nursery:
+    async with node.events(EVENTS_QUEUED_MAX) as happening:
+        over = trio.CancelScope()
 
         async def until_stopped() -> None:
             await call.stopped.wait()
-            nursery.cancel_scope.cancel()
+            over.cancel()
 
-        nursery.start_soon(until_stopped)
-        async for event in happening:
-            await call.tell(
-                {
-                    "event": event.kind.name.lower(),
-                    "room": event.room.hex() if event.room else None,
-                    "peer_id": peer_id(event.dev) if event.dev else None,
-                    "text": event.text,
-                }
-            )
-    return {}
+        async def tell_all() -> Facts:
+            with over:
+                async for event in happening:
+                    await call.tell(_event(event))
+            return {}
+
+        return await beside(until_stopped, tell_all)
+
+
+def _event(event: Event) -> Facts:
+    return {
+        "event": event.kind.name.lower(),
+        "room": event.room.hex() if event.room else None,
+        "peer_id": peer_id(event.dev) if event.dev else None,
+        "text": event.text,
+    }
 
 
 VERBS = {

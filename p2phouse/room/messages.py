@@ -239,6 +239,7 @@ class EventKind(IntEnum):
     INPUT_ENDED = 14
     SOUND_TROUBLE = 15
     MEDIA_RESTARTED = 16
+    OUTPUT_ENDED = 17
 
 
 @dataclass(frozen=True, slots=True)

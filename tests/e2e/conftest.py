@@ -1,7 +1,9 @@
 """A bridge with a network namespace for each node: a LAN that nobody else is on."""
 
 import os
+import shutil
 import subprocess
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -79,9 +81,11 @@ def lan():
 def make_node(tmp_path):
     """Starts nodes: make_node("ana", namespace=lan.host(1)). All are ended after the test."""
     made: list[ProcessNode] = []
+    # Not under tmp_path, whose names are longer than the path of a socket may be.
+    folder = Path(tempfile.mkdtemp(prefix="p2ph-"))
 
     def make(name: str, *options: str, namespace: str | None = None, start: bool = True):
-        runtime = tmp_path / "run" / (namespace or "here")
+        runtime = folder / (namespace or "here")
         node = ProcessNode(tmp_path / name, runtime, "--name", name, *options, namespace=namespace)
         made.append(node)
         if start:
@@ -92,6 +96,7 @@ def make_node(tmp_path):
     for node in made:
         if hasattr(node, "process"):
             node.stop()
+    shutil.rmtree(folder)
 
 
 @pytest.fixture(scope="session")

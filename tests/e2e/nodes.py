@@ -58,6 +58,7 @@ class ProcessNode:
         watchdog.cancel()
         assert line, f"the node did not start; its log ends: {self.log[-2000:]}"
         self.facts = json.loads(line)
+        assert "error" not in self.facts, self.facts["error"]
         return self.facts
 
     @property
@@ -84,9 +85,18 @@ class ProcessNode:
             self.process.wait()
             raise
         finally:
-            for pipe in (self.process.stdin, self.process.stdout):
-                with contextlib.suppress(OSError):
-                    pipe.close()
+            self._close_pipes()
+
+    def kill(self) -> None:
+        """kill -9 of control; media is left to notice."""
+        self.process.kill()
+        self.process.wait()
+        self._close_pipes()
+
+    def _close_pipes(self) -> None:
+        for pipe in (self.process.stdin, self.process.stdout):
+            with contextlib.suppress(OSError):
+                pipe.close()
 
     # ── what tests wait for ──────────────────────────────────────────────────────────────────
 

@@ -38,7 +38,7 @@ def run_up(tmp_path, *options, env=None):
 def test_media_ends_when_control_is_killed(make_node):
     node = make_node("ana", "--loopback")
     media = node.facts["media_pid"]
-    node.process.kill()
+    node.kill()
     until(lambda: not is_alive(media), "media ending", within_s=5)
 
 
@@ -48,7 +48,7 @@ def test_media_ends_when_control_is_killed_in_the_middle_of_speech(make_node, cl
     asking = node.begin("say", path=str(clips[0]))
     until(lambda: not node.me()["muted"], "speaking")
     media = node.facts["media_pid"]
-    node.process.kill()
+    node.kill()
     until(lambda: not is_alive(media), "media ending", within_s=5)
     with pytest.raises(Exception, match="ended"):
         list(asking)
