@@ -13,7 +13,7 @@ import numpy as np
 
 from p2phouse.errors import UserError
 from p2phouse.sound.plain import plain
-from p2phouse.sound.ring import Cushion, Ring, bend
+from p2phouse.sound.ring import CUSHION_SAMPLES_MIN, Cushion, Ring, bend
 from p2phouse.vocabulary import FRAME_SAMPLES, SAMPLE_RATE_HZ, Frame
 
 BLOCK_SAMPLES: Final = 480  # 10 ms; 0 lets PortAudio choose, and it chooses from 1 to 127
@@ -62,6 +62,7 @@ class Microphone:
         sound. Raises a UserError of this module."""
         self._ring = Ring()
         self._cushion = Cushion()
+        self._asked = False
         self._starved_ticks = 0
         self._first_block = threading.Event()
         self._device = _Device("microphone", "input", name, self._heard)
@@ -75,7 +76,10 @@ class Microphone:
 
     def next_frame(self) -> Frame | None:
         """960 samples, silent ones while the device is late. Raises DeviceLost."""
-        count = FRAME_SAMPLES + self._cushion.surplus(max(0, len(self._ring) - FRAME_SAMPLES))
+        if not self._asked:
+            self._asked = True  # what it heard while nobody asked would only be delay
+            self._ring.drop(len(self._ring) - FRAME_SAMPLES - CUSHION_SAMPLES_MIN)
+        count = FRAME_SAMPLES + self._cushion.surplus(len(self._ring) - FRAME_SAMPLES)
         sound = self._ring.take(count)
         if sound is not None:
             self._starved_ticks = 0

@@ -8,7 +8,6 @@ left out: a recording cut short by a full disk or a bad download is spoken as fa
 import os
 import stat
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any, BinaryIO, Final
 
 import av
@@ -101,7 +100,9 @@ def load(
                     raise SoundTooLong(path=shown, minutes=samples_max // SAMPLE_RATE_HZ // 60)
                 if not is_wanted():
                     break
-    except av.FFmpegError as error:  # before OSError, which some of FFmpeg's errors are as well
+    # Before OSError, which some of FFmpeg's errors are as well. ValueError: whole numbers of 64
+    # bits, the one format that PyAV does not hand over.
+    except (av.FFmpegError, ValueError) as error:
         raise NotSound(path=shown) from error
     except OSError as error:
         raise SoundUnreadable(path=shown, reason=error.strerror) from error
@@ -115,18 +116,20 @@ def _open(path: str) -> BinaryIO:
     if "\0" in path:
         raise SoundUnreadable(path=plain(path), reason="a path has no NUL in it")
     # Not to wait for ever for the other end of a pipe.
-    file = os.fdopen(os.open(Path(path), os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb")
-    mode = os.fstat(file.fileno()).st_mode
+    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    mode = os.fstat(handle).st_mode
     if not stat.S_ISREG(mode):
-        file.close()
+        os.close(handle)
         reason = "it is a folder" if stat.S_ISDIR(mode) else "it is no ordinary file"
         raise SoundUnreadable(path=plain(path), reason=reason)
-    return file
+    return os.fdopen(handle, "rb")
 
 
 def _decoded(file: BinaryIO) -> Iterator[tuple[int, NDArray[np.float32]]]:
     """The sound in pieces, each with its rate in Hz. Raises av.FFmpegError."""
-    with av.open(file, options={"format_whitelist": FORMATS}) as container:
+    # metadata_errors: a title in no known encoding is no reason not to play a song.
+    options = {"format_whitelist": FORMATS}
+    with av.open(file, options=options, metadata_errors="replace") as container:
         tracks = container.streams.audio[:1]
         for packet in container.demux(*tracks) if tracks else ():
             try:

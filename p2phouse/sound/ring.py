@@ -16,10 +16,11 @@ from numpy.typing import NDArray
 from p2phouse.vocabulary import FRAME_SAMPLES, Frame
 
 CAPACITY_SAMPLES: Final = 5_760  # 120 ms: a stall of 100 ms is caught up tick by tick (engine.py)
-CUSHION_SAMPLES_MIN: Final = 240  # 5 ms: what a tick is usually late
-CUSHION_SAMPLES_MAX: Final = 960  # 20 ms: more is only delay
+CUSHION_SAMPLES_MIN: Final = 480  # one block: now and then three fall between two ticks, or one
+CUSHION_SAMPLES_MAX: Final = 1_200  # 25 ms: more is only delay
 WATCHED_FRAMES: Final = 25
 BENT_SAMPLES_MAX: Final = FRAME_SAMPLES // 50
+HASTE: Final = 100  # a sample more for each 2 ms out of bounds: what is seen is half a second old
 
 Sound = NDArray[np.float32]
 
@@ -58,9 +59,9 @@ class Ring:
         return taken
 
     def drop(self, count: int) -> None:
-        """Forgets the oldest `count` samples, or all."""
+        """Forgets the oldest `count` samples, or all; none if `count` is negative."""
         with self._lock:
-            self._forget(min(count, self._held))
+            self._forget(min(max(0, count), self._held))
 
     def _forget(self, count: int) -> None:
         self._start = (self._start + count) % len(self._samples)
@@ -76,16 +77,17 @@ class Cushion:
     def surplus(self, held: int) -> int:
         """How many samples the next frame should use up (positive) or spare (negative).
 
-        held: what the ring holds at its emptiest, after a take or before a put.
+        held: what the ring holds at its emptiest: after a take (negative if that cannot be), or
+        before a put.
         """
         self._seen.append(held)
         if len(self._seen) < WATCHED_FRAMES:
             return 0
         least = min(self._seen)
         if least > CUSHION_SAMPLES_MAX:
-            return min(BENT_SAMPLES_MAX, 1 + (least - CUSHION_SAMPLES_MAX) // WATCHED_FRAMES)
+            return min(BENT_SAMPLES_MAX, 1 + (least - CUSHION_SAMPLES_MAX) // HASTE)
         if least < CUSHION_SAMPLES_MIN:
-            return -min(BENT_SAMPLES_MAX, 1 + (CUSHION_SAMPLES_MIN - least) // WATCHED_FRAMES)
+            return -min(BENT_SAMPLES_MAX, 1 + (CUSHION_SAMPLES_MIN - least) // HASTE)
         return 0
 
 

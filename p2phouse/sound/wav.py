@@ -10,7 +10,6 @@ import queue
 import stat
 import struct
 import threading
-from pathlib import Path
 from typing import Final
 
 from p2phouse.errors import UserError
@@ -160,7 +159,7 @@ def _open(path: str) -> int:
         raise SoundNotWritten(path=plain(path), reason="a path has no NUL in it")
     # Not O_TRUNC: what is no ordinary file is left alone. O_NONBLOCK: a pipe nobody reads from.
     flags = os.O_WRONLY | os.O_CREAT | os.O_NONBLOCK | os.O_CLOEXEC
-    handle = os.open(Path(path), flags, 0o666)
+    handle = os.open(path, flags, 0o666)
     try:
         if not stat.S_ISREG(os.fstat(handle).st_mode):
             raise SoundNotWritten(path=plain(path), reason="it is no ordinary file")
