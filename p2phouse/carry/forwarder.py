@@ -77,7 +77,6 @@ class Forwarder:
         """A link is gone, if it ever was here."""
         if link != HERE and self._ends.pop(link, None) is not None:
             self._rebind(link)
-            self._forget()
 
     def set_table(self, table: Table) -> bool:
         """Replace all rows at once; False if the table is not newer than the one in use."""
@@ -167,16 +166,16 @@ class Forwarder:
         voice.link_max = max(voice.link_max, *voice.hops, HERE)
 
     def _forget(self) -> None:
-        """Let go of voices without a row.
+        """Let go of the voices that went to no link which is still here; numbers only rise.
 
-        Security: not while a link is left that one may have gone to: should its row return, its
-        old packets must still be known, or their nonces would repeat. Link numbers only rise.
+        Security: of no other, row or not: should its row return, its old packets must still be
+        known, or their nonces would repeat.
         Test: test_forwarder.py::test_a_voice_is_remembered_while_its_row_is_away
         """
-        link_min = min((link for link in self._ends if link != HERE), default=None)
-        rows = {ssrc for _, ssrc in self._table.ways}
-        self._voices = {
-            ssrc: voice
-            for ssrc, voice in self._voices.items()
-            if ssrc in rows or (link_min is not None and voice.link_max >= link_min)
-        }
+        links = [link for link in self._ends if link != HERE]
+        if links:
+            oldest = min(links)
+            voices = self._voices.items()
+            self._voices = {ssrc: voice for ssrc, voice in voices if voice.link_max >= oldest}
+        else:
+            self._voices = {}
