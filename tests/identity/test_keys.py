@@ -73,7 +73,7 @@ def test_nobody_new_is_anybody_else():
     assert not set(secrets(first)) & set(secrets(second))
 
 
-def test_a_record_is_renewed_in_its_last_30_days_with_a_rising_seq(tmp_path):
+def test_a_record_is_renewed_in_its_last_30_days(tmp_path):
     made = load_or_create(tmp_path, now=at(UNIX), entropy=entropy_of(1))
     kept = load_or_create(tmp_path, now=at(UNIX + 60 * DAY_S), entropy=entropy_of(2))
     assert kept.record == made.record

@@ -10,6 +10,7 @@ from p2phouse.errors import P2PHouseError
 from p2phouse.hall.card import make_genesis
 from p2phouse.identity.keys import make_identity
 from p2phouse.net import hello, room_links
+from p2phouse.net.faults import Faults
 from p2phouse.net.wire import FrameTooLong, Wire
 from p2phouse.record import envelope, limits
 from p2phouse.record.cbor import Value
@@ -140,18 +141,16 @@ def test_a_field_past_what_its_type_says_is_refused(record):
 
 @pytest.mark.parametrize("wrong", [511, 513, 0])
 def test_a_hello_request_has_512_bytes_and_none_else(wrong):
+    answerer = hello.HelloAnswerer(
+        samples.DEVICE_KEY, addrs=lambda: [bytes(64)] * 5, clock=lambda: NOW, faults=Faults()
+    )
     nonce, request = hello.request(bytes)
     assert len(request) == limits.HELLO_BYTES == 512
-    answer = hello.reply(request, samples.DEVICE_KEY, DeviceKey(samples.DEV), ())
-    assert answer is not None
-    assert hello.check(answer, nonce).dev == samples.DEV
-    assert (
-        hello.reply(bytes(wrong), samples.DEVICE_KEY, DeviceKey(samples.DEV), (bytes(64),) * 4)
-        is None
-    )
-    longest = hello.reply(request, samples.DEVICE_KEY, DeviceKey(samples.DEV), (bytes(64),) * 5)
+    longest = answerer.answer(request, "192.168.1.8")
     assert longest is not None
     assert len(longest) <= limits.HELLO_BYTES
+    assert len(hello.check(longest, nonce).addrs) == 4
+    assert answerer.answer(bytes(wrong), "192.168.1.8") is None
 
 
 class MemoryStream:

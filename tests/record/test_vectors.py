@@ -1,0 +1,139 @@
+"""The published vectors, and what they say checked once more by other means than ours."""
+
+import hmac
+import json
+from hashlib import sha256
+from pathlib import Path
+
+import cbor2
+import pytest
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from nacl.signing import SigningKey, VerifyKey
+
+from p2phouse.errors import PeerError
+from p2phouse.hall import invitation
+from p2phouse.net import hello
+from p2phouse.record import cbor, envelope
+from p2phouse.record.types import RECORDS, Soft
+from p2phouse.room import frames
+from p2phouse.vocabulary import DeviceKey, RoomId
+from tests.record import make_vectors
+
+PATH = Path(__file__).parents[1] / "vectors" / "records.json"
+VECTORS = json.loads(PATH.read_text())
+VOICE = VECTORS["voice"]
+
+
+def unhex(text: str) -> bytes:
+    return bytes.fromhex(text)
+
+
+def test_the_file_is_what_the_shipped_code_makes():
+    """If the protocol was meant to change: python -m tests.record.make_vectors > the file."""
+    assert PATH.read_text() == make_vectors.text()
+
+
+@pytest.mark.parametrize("vector", VECTORS["records"], ids=lambda vector: vector["name"])
+def test_a_record_is_what_its_vector_says(vector):
+    cls = RECORDS[vector["type"]]
+    assert vector["name"] == cls.NAME
+    read = envelope.read(unhex(vector["envelope"]), cls)
+    assert read.id.hex() == vector["id"]
+    assert list(vector["fields"]) == [name for name in cls.__annotations__ if name.islower()]
+
+    # By hand: another CBOR library, bare Ed25519, bare SHA-256.
+    version, number, body, signature = cbor2.loads(unhex(vector["envelope"]))
+    assert (version, number, body.hex()) == (1, vector["type"], vector["body"])
+    signed = b"p2phouse/1/" + vector["name"].encode() + b"\0" + body
+    assert signed.hex() == vector["signed"]
+    key = SigningKey(unhex(vector["seed"]))
+    VerifyKey(bytes(key.verify_key)).verify(signed, signature)
+    assert key.sign(signed).signature == signature
+    assert sha256(signed).hexdigest() == vector["id"]
+    values = cbor2.loads(body)
+    assert values[0] == 1
+    assert values[1 + list(vector["fields"]).index(cls.SIGNER)] == bytes(key.verify_key)
+
+
+@pytest.mark.parametrize("vector", VECTORS["refused records"], ids=lambda v: v["because"])
+def test_a_record_that_only_looks_right_is_refused(vector):
+    with pytest.raises(PeerError):
+        envelope.read(unhex(vector["envelope"]), Soft)
+
+
+def test_the_profile_accepts_and_refuses_what_the_vectors_say():
+    for vector in VECTORS["cbor"]["accepted"]:
+        value = cbor.decode(unhex(vector["data"]), size_max=64)
+        assert make_vectors.diagnostic(value) == vector["says"]
+    for vector in VECTORS["cbor"]["refused"]:
+        with pytest.raises(PeerError):
+            cbor.decode(unhex(vector["data"]), size_max=64)
+
+
+def test_hello_goes_there_and_back():
+    vector = VECTORS["hello"]
+    request, reply = unhex(vector["request"]), unhex(vector["reply"])
+    assert request == unhex(vector["nonce"]) + bytes(448)
+    assert hello.check(reply, request[:64]).dev.hex() == VECTORS["keys"][1]["public"]
+
+
+def test_a_greeting_reads_as_written():
+    room, dev = RoomId(unhex(VOICE["room"])), DeviceKey(unhex(VOICE["dev"]))
+    for vector in VECTORS["room frames"]:
+        data = unhex(vector["data"])
+        assert int.from_bytes(data[:4], "big") == len(data) - 4
+        frame = cbor.decode(data[4:], size_max=16_384)
+        assert isinstance(frame, list)
+        if vector["name"].startswith("greeting"):
+            greeting = frames.read_greeting(frame, sender=dev, room=room)
+            assert greeting.join.record.dev == dev
+            assert (greeting.genesis is None) == ("by link" in vector["name"])
+
+
+def test_the_join_link_reads_as_written():
+    vector = VECTORS["join link"]
+    read = invitation.read(vector["link"])
+    assert (read.room.hex(), read.dev.hex()) == (vector["room"], vector["dev"])
+    assert [addr.hex() for addr in read.addrs] == vector["addrs"]
+
+
+def expand(secret: bytes, info: bytes, size: int) -> str:
+    """HKDF-Expand of RFC 5869 for one block."""
+    return hmac.digest(secret, info + b"\x01", "sha256")[:size].hex()
+
+
+def test_the_keys_of_a_voice_follow_from_the_room_by_bare_hmac():
+    room, secret, base = unhex(VOICE["room"]), unhex(VOICE["open_secret"]), VOICE["sender_base"]
+    extracted = hmac.digest(bytes(32), room, "sha256")
+    assert expand(extracted, b"p2phouse/1/open", 32) == VOICE["open_secret"]
+    tail = unhex(VOICE["dev"]) + unhex(VOICE["sid"])
+    info = b"p2phouse/1/sframe-base\0" + room
+    assert expand(secret, info + bytes(4) + tail, 16) == base
+    epoch_19 = expand(secret, info + bytes([0, 0, 0, 19]) + tail, 16)
+    assert epoch_19 == VOICE["sender_base of epoch 19"]
+    assert VOICE["kid"] == VOICE["slot"]
+    assert VOICE["kid of epoch 19"] == 3 << 4 | VOICE["slot"]
+    # RFC 9605 §4.4.2, suite 4.
+    extracted = hmac.digest(bytes(32), unhex(base), "sha256")
+    label = VOICE["kid"].to_bytes(8, "big") + b"\x00\x04"
+    assert expand(extracted, b"SFrame 1.0 Secret key " + label, 16) == VOICE["sframe_key"]
+    assert expand(extracted, b"SFrame 1.0 Secret salt " + label, 12) == VOICE["sframe_salt"]
+
+
+def test_a_packet_is_sealed_and_headed_as_written_by_bare_aes():
+    counter, data = VOICE["counter"], unhex(VOICE["packet"])
+    nonce = int.from_bytes(unhex(VOICE["sframe_salt"]), "big") ^ counter
+    assert nonce.to_bytes(12, "big").hex() == VOICE["nonce"]
+    header = bytes([VOICE["kid"] << 4 | 0x09]) + counter.to_bytes(2, "big")
+    aead = AESGCM(unhex(VOICE["sframe_key"]))
+    ciphertext = aead.encrypt(unhex(VOICE["nonce"]), unhex(VOICE["opus"]), header)
+    assert (header + ciphertext).hex() == VOICE["payload"]
+    assert data[20:].hex() == VOICE["payload"]
+    assert data[0] == 0x90
+    assert data[1] == 0x80 | 111
+    assert int.from_bytes(data[2:4], "big") == VOICE["seq"]
+    assert int.from_bytes(data[4:8], "big") == VOICE["timestamp"] == 960 * counter
+    assert int.from_bytes(data[8:12], "big") == VOICE["ssrc"]
+    assert data[12:20].hex() == "bede0001109e0000"
+    speak = next(each for each in VECTORS["records"] if each["name"] == "speak")
+    assert int(speak["id"][:8], 16) == VOICE["ssrc"]
