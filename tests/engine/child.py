@@ -1,0 +1,125 @@
+"""A media process without control: the test speaks channel.py to it and reads what it says."""
+
+import os
+import select
+import socket
+import subprocess
+import sys
+import time
+from collections import deque
+
+from p2phouse import channel
+from p2phouse.channel import LinkRole, LinkStatus
+from p2phouse.room.keys import key_id, open_secret, sender_base
+from p2phouse.vocabulary import HERE, DeviceKey, LinkNumber, RoomId, Ssrc, VoiceId
+
+ROOM = RoomId(bytes(32))
+WAIT_S_MAX = 20.0
+
+
+class MediaChild:
+    """One engine. `say` tells it something, `next` waits for something it says."""
+
+    def __init__(self, name: str = "media"):
+        ours, theirs = socket.socketpair()
+        with theirs:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "p2phouse.engine", str(theirs.fileno()), "--loopback"],
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+            )
+        self.name = name
+        self.socket = ours
+        self.sid = VoiceId(os.urandom(16))
+        self.ssrc = Ssrc(int.from_bytes(os.urandom(4)))
+        self.dev = DeviceKey(os.urandom(32))
+        self._frames = channel.FrameReader("up")
+        self._heard: deque[channel.Up] = deque()
+        self._epoch = 0
+        self.stats_at = 0.0  # our clock at the last Stats
+        self.next(channel.Started)
+
+    def say(self, *messages: channel.Down) -> None:
+        for message in messages:
+            self.socket.sendall(channel.encode(message))
+
+    def next(self, kind, within_s=WAIT_S_MAX, **wanted):
+        """The next message of that kind with those fields; the others are kept."""
+        end = time.monotonic() + within_s
+        while True:
+            for message in self._heard:
+                if isinstance(message, kind) and all(
+                    getattr(message, name) == value for name, value in wanted.items()
+                ):
+                    self._heard.remove(message)
+                    return message
+            left = end - time.monotonic()
+            assert left > 0, f"{self.name} never said {kind.__name__} {wanted}"
+            if select.select([self.socket], [], [], left)[0]:
+                data = self.socket.recv(65_536)
+                assert data, f"{self.name} ended: {self.last_words()}"
+                self._heard.extend(self._frames.feed(data))
+
+    def latest_stats(self) -> channel.Stats:
+        """The next report from now on, and when it came."""
+        while any(isinstance(message, channel.Stats) for message in self._heard):
+            self.next(channel.Stats)
+        stats = self.next(channel.Stats)
+        self.stats_at = time.monotonic()
+        return stats
+
+    def last_words(self) -> str:
+        self.process.wait(10)
+        assert self.process.stderr is not None
+        return self.process.stderr.read().decode()
+
+    def end(self) -> int:
+        """Control is gone: what the process makes of it."""
+        self.socket.close()
+        try:
+            return self.process.wait(10)
+        finally:
+            self.process.kill()
+            self.process.wait()
+            assert self.process.stderr is not None
+            self.process.stderr.close()
+
+    # ── voices and tables ────────────────────────────────────────────────────────────────────
+
+    @property
+    def key(self) -> channel.VoiceKeyRow:
+        base = sender_base(open_secret(ROOM), room=ROOM, epoch=0, dev=self.dev, sid=self.sid)
+        return channel.VoiceKeyRow(self.ssrc, key_id(epoch=0, slot=1), base)
+
+    def speak(self, *, muted: bool = False) -> None:
+        """Gives it its voice."""
+        self.say(channel.NewVoice(self.sid))
+        self.next(channel.VoiceKey, sid=self.sid)
+        key = self.key
+        self.say(channel.SetVoice(self.sid, key.ssrc, key.kid, key.base, muted, False))
+
+    def set_table(self, *rows: channel.TableRow) -> None:
+        self._epoch += 1
+        self.say(channel.SetTable(self._epoch, rows))
+
+    def mesh(self, number: LinkNumber, other: "MediaChild") -> None:
+        """The rows of a mesh of two."""
+        self.say(channel.SetKeys((other.key,)))
+        self.set_table(
+            channel.TableRow(HERE, self.ssrc, None, (number,)),
+            channel.TableRow(number, other.ssrc, None, (HERE,)),
+        )
+
+
+def connect(a: MediaChild, b: MediaChild, at_a: int = 1, at_b: int = 1) -> None:
+    """A link between two engines, numbered as each end likes."""
+    first, second = LinkNumber(at_a), LinkNumber(at_b)
+    a.say(channel.OpenLink(first, LinkRole.OFFERER, False))
+    b.say(channel.OpenLink(second, LinkRole.ANSWERER, False))
+    to_b = a.next(channel.LocalDescription, link=first)
+    to_a = b.next(channel.LocalDescription, link=second)
+    a.say(channel.ConnectLink(first, to_a.ufrag, to_a.pwd, to_a.fp, to_a.cands))
+    b.say(channel.ConnectLink(second, to_b.ufrag, to_b.pwd, to_b.fp, to_b.cands))
+    for child, number in ((a, first), (b, second)):
+        assert child.next(channel.LinkState, link=number).status is LinkStatus.CONNECTED
