@@ -32,7 +32,7 @@ def open_source(spec: str, is_wanted: IsWanted) -> Source:
     """Blocks until the source can give frames. Raises UserError."""
     match spec.partition(":"):
         case ["file", ":", path]:
-            return files.FileSource(files.load(path, is_wanted))
+            return files.FileSource(files.load_pieces(path, is_wanted))
         case ["tone", "", ""]:
             return tone.tone()
         case ["silence", "", ""]:

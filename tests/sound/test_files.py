@@ -14,6 +14,7 @@ from p2phouse.sound.files import (
     SoundTooLong,
     SoundUnreadable,
     load,
+    load_pieces,
     to_float,
     to_samples,
 )
@@ -257,9 +258,10 @@ def test_a_very_long_path_does_not_crowd_out_the_advice(tmp_path):
 
 def test_a_file_longer_than_an_hour_is_refused(tmp_path):
     path = encode(tmp_path / "a.wav", "pcm_s16le", sine(seconds=1.0))
-    assert len(load(str(path), samples_max=SAMPLE_RATE_HZ)) == SAMPLE_RATE_HZ
+    (whole,) = load_pieces(str(path), samples_max=SAMPLE_RATE_HZ)
+    assert len(whole) == SAMPLE_RATE_HZ
     with pytest.raises(SoundTooLong, match="Cut it"):
-        load(str(path), samples_max=SAMPLE_RATE_HZ - 1)
+        load_pieces(str(path), samples_max=SAMPLE_RATE_HZ - 1)
 
 
 def test_a_header_that_claims_an_odd_rate_cannot_fill_the_memory(tmp_path):
@@ -280,7 +282,7 @@ def test_reading_stops_when_the_file_is_no_longer_wanted(tmp_path):
         asked.append(None)
         return len(asked) < 3
 
-    load(str(path), is_wanted)
+    load_pieces(str(path), is_wanted)
     assert len(asked) == 3
 
 
@@ -303,11 +305,11 @@ def test_a_damaged_file_gives_sound_or_a_sentence(tmp_path_factory, codec, damag
     path = folder / f"damaged{whole.suffix}"
     path.write_bytes(data[: int(part * len(data))])
     try:
-        samples = load(str(path), samples_max=60 * SAMPLE_RATE_HZ)
+        pieces = load_pieces(str(path), samples_max=60 * SAMPLE_RATE_HZ)
     except UserError:
         pass
     else:
-        assert 0 < len(samples) <= 60 * SAMPLE_RATE_HZ
+        assert 0 < sum(map(len, pieces)) <= 60 * SAMPLE_RATE_HZ
 
 
 # ── frames ───────────────────────────────────────────────────────────────────────────────────
@@ -315,13 +317,31 @@ def test_a_damaged_file_gives_sound_or_a_sentence(tmp_path_factory, codec, damag
 
 def test_a_file_is_given_frame_by_frame_and_the_last_is_filled_up():
     samples = np.arange(2 * FRAME_SAMPLES + 100, dtype=np.int16)
-    source = FileSource(samples)
+    source = FileSource([samples])
     frames = [source.next_frame() for _ in range(3)]
     assert source.next_frame() is None
     assert all(f is not None and f.shape == (FRAME_SAMPLES,) for f in frames)
     spoken = np.concatenate([f for f in frames if f is not None])
     assert np.array_equal(to_samples(spoken)[: len(samples)], samples)
     assert not spoken[len(samples) :].any()
+
+
+def test_a_long_file_is_one_sound_for_all_its_pieces(tmp_path):
+    sound = (np.arange(25 * SAMPLE_RATE_HZ + 100) % 30_011).astype(np.int16)
+    path = encode(tmp_path / "a.wav", "pcm_s16le", to_float(sound))
+    assert len(load_pieces(str(path))) == 3
+    assert np.array_equal(load(str(path)), sound)
+    source = FileSource(load_pieces(str(path)))
+    frames = []
+    while (frame := source.next_frame()) is not None:
+        frames.append(frame)
+    assert np.array_equal(to_samples(np.concatenate(frames))[: len(sound)], sound)
+    assert len(frames) == 1 + 25 * 50
+    skipping = FileSource(load_pieces(str(path)))
+    skipping.skip(1_100)
+    late = skipping.next_frame()
+    assert late is not None
+    assert np.array_equal(late, frames[1_100])
 
 
 def test_samples_survive_the_way_through_floats():
