@@ -32,7 +32,9 @@ app = typer.Typer(
 id_app = typer.Typer(help="Who you are to others.", no_args_is_help=True)
 app.add_typer(id_app, name="id")
 
-Home = Annotated[str | None, typer.Option("--home", help="Folder of the node (or P2PHOUSE_HOME).")]
+Home = Annotated[
+    str | None, typer.Option("--home", metavar="DIR", help="Folder of the node (or P2PHOUSE_HOME).")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 
 
@@ -52,7 +54,7 @@ def main() -> NoReturn:
         text = getattr(error, "format_message", None)  # click's own complaints about arguments
         if text is None:
             raise
-        _fail(f"{text()} See p2phouse --help.", YOUR_MISTAKE)
+        _fail(f"{text().rstrip('.')}. See p2phouse --help.", YOUR_MISTAKE)
     sys.exit(0)
 
 
@@ -76,9 +78,11 @@ def up(
     ] = None,
     audio: Annotated[
         str,
-        typer.Option(help="device, device:NAME, file:PATH, tone, silence or none."),
+        typer.Option(
+            metavar="SOUND", help="device, device:NAME, file:PATH, tone, silence or none."
+        ),
     ] = "none",
-    name: Annotated[str, typer.Option(help="First name that people see.")] = "",
+    name: Annotated[str, typer.Option(metavar="NAME", help="First name that people see.")] = "",
     no_lan: Annotated[
         bool, typer.Option("--no-lan", help="Neither look for nor be seen by this network.")
     ] = False,
@@ -86,7 +90,9 @@ def up(
         bool, typer.Option("--loopback", help="Meet only nodes of this machine.")
     ] = False,
     no_page: Annotated[bool, typer.Option("--no-page", help="Do not open a page.")] = False,
-    log: Annotated[str, typer.Option(help="debug, info, warning or error.")] = "warning",
+    log: Annotated[
+        str, typer.Option(metavar="LEVEL", help="debug, info, warning or error.")
+    ] = "warning",
     tied: Annotated[
         bool, typer.Option("--tied", help="End as well when standard input does.")
     ] = False,
