@@ -53,6 +53,9 @@ def argument(request: Facts, name: str, kind: type[Any], default: object = None)
     value = request.get(name, default)
     if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
         raise BadRequest(reason=f"{name} must be {kind.__name__}")
+    # Half a pair from JSON, or a file name that is no UTF-8: no message could carry it on.
+    if isinstance(value, str) and any("\ud800" <= char <= "\udfff" for char in value):
+        raise BadRequest(reason=f"{name} is not Unicode; rename the file")
     return value
 
 

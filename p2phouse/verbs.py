@@ -11,7 +11,7 @@ import trio
 from multiaddr import Multiaddr
 
 from p2phouse import __version__
-from p2phouse.api import EVENTS_QUEUED_MAX, Call, Facts, Verb, argument, beside
+from p2phouse.api import EVENTS_QUEUED_MAX, BadRequest, Call, Facts, Verb, argument, beside
 from p2phouse.drive import clock
 from p2phouse.hall.card import RoomCard
 from p2phouse.identity.keys import key_tag, peer_id
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 FILE_WHOLE_S = 10.0  # a slow disk takes what was heard; the file is whole in milliseconds elsewhere
 CARDS_WAIT_S = 3.0  # after a typed address answered: hall exchange takes two round trips
+PATH_CHARS_MAX = 4_000  # no system has longer ones; with "file:" it must fit into channel.SetInput
 
 
 def table(node: "Node") -> dict[str, Verb]:
@@ -125,14 +126,19 @@ async def say(node: "Node", call: Call, request: Facts) -> Facts:
         await call.stopped.wait()
         await node.act(messages.StopSaying())
 
-    return await beside(
-        stop, partial(node.act, messages.Say("file:" + argument(request, "path", str)))
-    )
+    return await beside(stop, partial(node.act, messages.Say("file:" + _path_in(request, "path"))))
+
+
+def _path_in(request: Facts, name: str) -> str:
+    path: str = argument(request, name, str)
+    if len(path) > PATH_CHARS_MAX:
+        raise BadRequest(reason=f"{name} is longer than {PATH_CHARS_MAX} characters")
+    return path
 
 
 async def listen(node: "Node", call: Call, request: Facts) -> Facts:
     """out: the file that what is heard goes to, until the asker stops or we leave the room."""
-    path = argument(request, "out", str)
+    path = _path_in(request, "out")
     before = node.config.ear
     async with node.events(EVENTS_QUEUED_MAX) as events:
         await node.act(messages.SetEar("file:" + path))

@@ -236,7 +236,8 @@ async def test_an_error_comes_out_of_beside_bare_and_ends_the_other():
 
 
 @pytest.mark.parametrize(
-    ("value", "kind"), [(True, int), ("1", int), (1, str), (None, str), (1, bool)]
+    ("value", "kind"),
+    [(True, int), ("1", int), (1, str), (None, str), (1, bool), ("a\udcff.wav", str)],
 )
 def test_an_argument_must_be_of_its_kind(value, kind):
     with pytest.raises(BadRequest):
