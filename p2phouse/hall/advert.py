@@ -39,6 +39,10 @@ class Advert:
         self._published_at = -math.inf
         self.due = now.mono
 
+    def saw(self, seq: int) -> None:
+        """Others hold this card of ours: the next must be newer, even if our clock is not."""
+        self._last_seq = max(self._last_seq, seq)
+
     def changed(self, now: Now) -> None:
         """People came or went, or our addresses changed."""
         if math.isfinite(self.due):

@@ -1,9 +1,11 @@
 """The rooms this node knows to exist: the newest card of each, until it expires.
 
 Last writer wins by (room, dev, seq); a tombstone wins at equal seq and stays until no older card
-could come back. Bounded: RoomS over the caps are refused, never traded for ones already known.
+could come back. Bounded: rooms over the caps are refused, never traded for ones already known.
 """
 
+import math
+from collections import Counter
 from dataclasses import dataclass, field
 
 from p2phouse.errors import UserError
@@ -27,7 +29,10 @@ class Directory:
     """LWW map of cards. Ask `deadline`, call `expire` then."""
 
     _cards: dict[RoomId, RoomCard] = field(default_factory=dict)
-    refused: int = 0  # cards turned away because a cap was reached
+    _of: Counter[DeviceKey] = field(default_factory=Counter)  # cards held of each publisher
+    refused: int = 0  # cards turned away: a cap was reached, or they say what they may not
+    # When to look for cards that ran out, in unix seconds: never after the first of them does.
+    deadline_unix: float = math.inf
 
     def receive(self, now: Now, data: bytes) -> RoomCard | None:
         """Takes a card in; returns it if it changed what we know. Raises PeerError."""
@@ -38,25 +43,30 @@ class Directory:
             return None
         if known is not None and _rank(card) <= _rank(known):
             return None
-        self._cards[card.room] = card
+        self.keep(card)
         return card
 
-    def _has_space(self, publisher: DeviceKey) -> bool:
-        if len(self._cards) >= limits.ROOMS_CACHED_MAX:
-            return False
-        own = sum(card.publisher == publisher for card in self._cards.values())
-        return own < ROOMS_PER_KEY_MAX
+    def keep(self, card: RoomCard) -> None:
+        """Takes in our own room's card: no cap and no wrong clock hides it from ourselves."""
+        if card.room not in self._cards:
+            self._of[card.publisher] += 1
+        self._cards[card.room] = card
+        self.deadline_unix = min(self.deadline_unix, _forgotten_unix(card))
 
-    @property
-    def deadline_unix(self) -> float:
-        """When the next card runs out, in unix seconds; inf if none."""
-        return min((_forgotten_unix(card) for card in self._cards.values()), default=float("inf"))
+    def _has_space(self, publisher: DeviceKey) -> bool:
+        is_full = len(self._cards) >= limits.ROOMS_CACHED_MAX
+        return not is_full and self._of[publisher] < ROOMS_PER_KEY_MAX
 
     def expire(self, now: Now) -> list[RoomCard]:
         """Drops what has run out; returns the rooms that thereby left the list."""
+        if now.unix < self.deadline_unix:
+            return []
         over = [card for card in self._cards.values() if _forgotten_unix(card) <= now.unix]
         for card in over:
             del self._cards[card.room]
+            self._of -= Counter([card.publisher])  # which also drops what comes to nothing
+        left = map(_forgotten_unix, self._cards.values())
+        self.deadline_unix = min(left, default=math.inf)
         return [card for card in over if not card.is_tombstone]
 
     def live(self, now: Now) -> list[RoomCard]:

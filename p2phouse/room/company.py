@@ -2,98 +2,101 @@
 
 A member is held by two kinds of link, the room link and media. While one of them lives the member
 stays; when none is left the member is lost, and looked for.
+
+Each greeting is either the first on a link that we opened, or one answer to the first on a link
+that they opened, or tells of members admitted since: so two nodes never greet in circles.
 """
 
 import math
-import random
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from typing import Final
 
 from p2phouse.identity.keys import Me
 from p2phouse.record import limits
 from p2phouse.record.cbor import Value
+from p2phouse.record.envelope import Signed
+from p2phouse.record.types import Access, Genesis, Speak
 from p2phouse.room import frames
-from p2phouse.room.frames import ByeReason, FrameKind, Greeting
-from p2phouse.room.messages import (
-    CloseRoomLink,
-    Event,
-    EventKind,
-    OpenRoomLink,
-    Output,
-    SendRoomFrame,
-)
+from p2phouse.room.frames import ByeReason, FrameKind, FrameRefused, Greeting
+from p2phouse.room.hallway import Hallway
+from p2phouse.room.messages import CloseRoomLink, Event, EventKind, Output, SendRoomFrame
 from p2phouse.room.negotiation import Negotiation
-from p2phouse.room.state import Lost, Member, Membership
+from p2phouse.room.search import OPEN_S_MAX, Search
+from p2phouse.room.state import Member, Membership, Pace, RoomLink, Stage
 from p2phouse.room.talk import Talk
 from p2phouse.room.wiring import Wiring
 from p2phouse.vocabulary import DeviceKey, LinkNumber, Now, RoomId
 
-REDIAL_FIRST_S: Final = 1.0
-REDIAL_S_MAX: Final = 15.0
-LOST_SOUGHT_S: Final = 300.0  # a laptop that changed network is back long before
 LINKLESS_S_MAX: Final = 30.0  # sound goes on while a libp2p host is rebuilt: 2 to 5 s
 OFFER_AWAITED_S: Final = 10.0  # the opener offers within a second; then we do
+NEWCOMER_S: Final = 12.0  # within it one has met everybody
+JUDGED_AFTER_S: Final = 3.0  # everybody has answered by then
 
 
 class Company:
     """The members of the room that is given with each call."""
 
     def __init__(
-        self, me: Me, negotiation: Negotiation, talk: Talk, wiring: Wiring, *, rng: random.Random
+        self,
+        me: Me,
+        hallway: Hallway,
+        negotiation: Negotiation,
+        talk: Talk,
+        wiring: Wiring,
+        search: Search,
     ) -> None:
         self._me = me
+        self._hallway = hallway
         self._negotiation = negotiation
         self._talk = talk
         self._wiring = wiring
-        self._rng = rng
-        self.own_addrs: tuple[bytes, ...] = ()
+        self._search = search
 
     # ── arriving ─────────────────────────────────────────────────────────────────────────────
 
-    def dial(
-        self, membership: Membership, dev: DeviceKey, addrs: tuple[bytes, ...]
-    ) -> Iterator[Output]:
-        membership.dialling.add(dev)
-        yield OpenRoomLink(dev, membership.room, addrs)
-
     def link_up(
         self,
+        now: Now,
         membership: Membership | None,
         sender: DeviceKey,
         room: RoomId,
         *,
         outbound: bool,
     ) -> Iterator[Output]:
-        """A room link is ready. Who opened it greets; of two opened at once one stays."""
-        if membership is None or membership.room != room:
+        """A room link is ready. Who opened it greets; who did not waits for the greeting."""
+        here = membership is not None and membership.room == room
+        link = membership.links.get(sender) if membership is not None and here else None
+        if not here or membership is None or (outbound and link is None):
             if outbound:
-                yield CloseRoomLink(sender, room)
+                yield CloseRoomLink(sender, room)  # we wanted it once, and do no more
             return
+        until = now.mono + OPEN_S_MAX
         if not outbound:
-            membership.dialling.discard(sender)
-            membership.awaited.add(sender)
+            membership.links[sender] = RoomLink(Stage.AWAITED, until, is_new=True)
             return
-        membership.awaited.discard(sender)
-        membership.dialling.add(sender)
-        yield SendRoomFrame(sender, room, self._greeting(membership))
+        if link is not None and link.stage is Stage.UP:
+            link.is_new = True  # the stream under it changed: who is there now greets by itself
+        else:
+            membership.links[sender] = RoomLink(Stage.GREETED, until, is_new=True)
+        yield self._greet(membership, sender)
 
-    def _greeting(self, membership: Membership) -> list[Value]:
+    def _greet(self, membership: Membership, to: DeviceKey) -> SendRoomFrame:
+        others = [member for member in membership.members.values() if member.dev != to]
+        membership.links[to].told = frozenset(member.dev for member in others)
         speak = membership.voice.speak
         entries: list[Value] = [membership.genesis.data] if membership.genesis else []
         speaks: list[Value] = [speak.data] if speak else []
-        told: list[Value] = [
-            [member.dev, list(member.addrs)]
-            for member in list(membership.members.values())[: frames.MEMBERS_TOLD_MAX]
-        ]
-        return [
+        told: list[Value] = [[member.dev, list(member.addrs)] for member in others]
+        greeting: list[Value] = [
             int(FrameKind.GREETING),
             membership.join.data,
             self._me.record.data,
-            list(self.own_addrs),
+            list(self._hallway.own_addrs),
             told,
             entries,
             speaks,
         ]
+        return SendRoomFrame(to, membership.room, greeting)
 
     def frame(
         self,
@@ -103,7 +106,7 @@ class Company:
         room: RoomId,
         frame: list[Value],
     ) -> Iterator[Output]:
-        """Anything that a room link brings. Raises PeerError."""
+        """Anything that a room link brings. Raises PeerError, before anything has changed."""
         kind = frame[0] if frame else None
         if membership is None or membership.room != room:
             if kind == FrameKind.GREETING:
@@ -111,17 +114,22 @@ class Company:
             yield CloseRoomLink(sender, room)
             return
         member = membership.members.get(sender)
-        match frame:
-            case [FrameKind.GREETING, *_]:
+        if member is not None and not member.pace.frames.take(now.mono):
+            raise FrameRefused(reason="far more frames than anybody needs")
+        match kind:
+            case FrameKind.GREETING:
                 yield from self._greeted(now, membership, sender, frame)
-            case [FrameKind.BYE, *_]:
-                yield from self._bye(membership, sender, frame)
+            case FrameKind.BYE:
+                yield from self._bye(now, membership, sender, frames.read_bye(frame))
             case _ if member is None:
-                raise frames.FrameRefused(reason="a frame before the greeting")
-            case [FrameKind.SPEAK, data]:
+                pass  # on its way when we lost or left each other: nobody's fault
+            case FrameKind.SPEAK:
+                data = frames.only_field(frame)
                 speak = frames.read_speak(data, sender=sender, room=room)
+                check_pace(now, member, [speak])
                 yield from self._talk.heard_speak(membership, member, speak)
-            case [FrameKind.SOFT, data]:
+            case FrameKind.SOFT:
+                data = frames.only_field(frame)
                 soft = frames.read_soft(data, sender=sender, room=room)
                 yield from self._talk.heard_soft(membership, member, soft)
             case _:
@@ -130,54 +138,69 @@ class Company:
     def _greeted(
         self, now: Now, membership: Membership, sender: DeviceKey, frame: list[Value]
     ) -> Iterator[Output]:
-        outbound = sender in membership.dialling
-        greeting = frames.read_greeting(
-            frame, sender=sender, room=membership.room, joining=not outbound
-        )
-        if sender not in membership.members and membership.count >= limits.MESH_MEMBERS_MAX:
-            yield SendRoomFrame(sender, membership.room, frames.bye(ByeReason.FULL))
-            yield CloseRoomLink(sender, membership.room)
+        greeting = frames.read_greeting(frame, sender=sender, room=membership.room)
+        link = membership.links.get(sender)
+        member = membership.members.get(sender)
+        if link is None or link.stage is Stage.OPENING:
+            return  # from a link that we have closed
+        if member is not None and member.join.id != greeting.join.id and not link.is_new:
+            # Security: another process comes on a link of its own; else one peer could have
+            # everybody close and open media links as fast as it signs.
+            raise FrameRefused(reason="another join on the same link")
+        if member is not None:
+            check_pace(now, member, greeting.speaks)
+        genesis = membership.genesis or greeting.genesis
+        if genesis is None or not is_understood(genesis.record):
+            yield from self._turn_away(membership, sender, ByeReason.NOT_HERE)
             return
-        membership.genesis = membership.genesis or greeting.genesis
-        if not outbound:
-            yield SendRoomFrame(sender, membership.room, self._greeting(membership))
-        membership.dialling.discard(sender)
-        membership.awaited.discard(sender)
+        if member is None and membership.count >= limits.MESH_MEMBERS_MAX:
+            yield from self._turn_away(membership, sender, ByeReason.FULL)
+            return
+        membership.genesis = genesis
+        stage, link.stage, link.is_new, link.until = link.stage, Stage.UP, False, math.inf
+        if stage is Stage.AWAITED:
+            yield self._greet(membership, sender)
+        outbound = member.outbound if member and stage is Stage.UP else stage is Stage.GREETED
         member = yield from self._admit(now, membership, greeting, outbound=outbound)
-        yield SendRoomFrame(sender, membership.room, self._talk.own_soft(now, membership))
-        if outbound and membership.voice.speak is not None:
-            # Our voice may have changed while our greeting was on its way.
-            told: list[Value] = [int(FrameKind.SPEAK), membership.voice.speak.data]
-            yield SendRoomFrame(sender, membership.room, told)
-        yield from self._meet_the_others(membership, greeting)
+        if stage is not Stage.UP:
+            yield SendRoomFrame(sender, membership.room, self._talk.own_soft(now, membership))
+        if membership.members.keys() - link.told - {sender}:
+            # Admitted while our greeting was on its way: of any two members each of us knows,
+            # the later is told of the earlier, so no two stay strangers.
+            yield self._greet(membership, sender)
+        for dev, addrs in greeting.members:
+            yield from self._search.told(now, membership, sender, dev, addrs)
         for speak in greeting.speaks:
             yield from self._talk.heard_speak(membership, member, speak)
-        if outbound and member.link is None:
-            yield from self._negotiation.offer(membership, member)
+        if stage is Stage.GREETED and member.link is None:
+            yield from self._negotiation.offer(now, membership, member)
 
-    def _meet_the_others(self, membership: Membership, greeting: Greeting) -> Iterator[Output]:
-        for dev, addrs in greeting.members:
-            known = dev == self._me.dev or dev in membership.members or dev in membership.dialling
-            if not known and membership.count < limits.MESH_MEMBERS_MAX:
-                yield from self.dial(membership, dev, addrs)
+    def _turn_away(
+        self, membership: Membership, sender: DeviceKey, reason: ByeReason
+    ) -> Iterator[Output]:
+        del membership.links[sender]
+        self._search.found(membership, sender)
+        yield SendRoomFrame(sender, membership.room, frames.bye(reason))
+        yield CloseRoomLink(sender, membership.room)
 
     def _admit(
         self, now: Now, membership: Membership, greeting: Greeting, *, outbound: bool
     ) -> Generator[Output, None, Member]:
         sender = DeviceKey(greeting.join.record.dev)
-        member = membership.members.get(sender)
+        self._search.found(membership, sender)
+        member, pace = membership.members.get(sender), Pace()
         if member is not None and member.join.id != greeting.join.id:
             # The same device in a new process: its old link and voice are gone for good.
             yield from self._negotiation.close(member)
-            member = None
+            pace, member = member.pace, None
         if member is None:
-            membership.lost.pop(sender, None)
-            member = Member(sender, greeting.join, greeting.identity, greeting.addrs, outbound)
+            member = Member(
+                sender, greeting.join, greeting.identity, greeting.addrs, outbound, pace=pace
+            )
             membership.members[sender] = member
             membership.changed = True
             yield from self._wiring.rewire(membership)
             yield Event(EventKind.MEMBER_JOINED, membership.room, sender, member.name)
-        member.room_link = True
         member.addrs = greeting.addrs
         member.outbound = outbound
         member.redial_at = member.give_up_at = math.inf
@@ -189,53 +212,64 @@ class Company:
 
     def leave(self, membership: Membership) -> Iterator[Output]:
         """We go: farewell to everybody."""
-        for member in membership.members.values():
-            if member.room_link:
-                yield SendRoomFrame(member.dev, membership.room, frames.bye(ByeReason.LEAVING))
-                yield CloseRoomLink(member.dev, membership.room)
-            yield from self._negotiation.close(member)
-        for dev in membership.dialling:
+        for dev in membership.links:
+            if membership.is_linked(dev):
+                yield SendRoomFrame(dev, membership.room, frames.bye(ByeReason.LEAVING))
             yield CloseRoomLink(dev, membership.room)
+        for member in membership.members.values():
+            yield from self._negotiation.close(member)
 
     def _bye(
-        self, membership: Membership, sender: DeviceKey, frame: list[Value]
+        self, now: Now, membership: Membership, sender: DeviceKey, reason: ByeReason
     ) -> Iterator[Output]:
         yield CloseRoomLink(sender, membership.room)
-        membership.dialling.discard(sender)
-        membership.awaited.discard(sender)
-        membership.lost.pop(sender, None)
-        membership.refusal = frames.read_bye(frame)
+        membership.links.pop(sender, None)
+        membership.refusal = frames.BYE_TEXTS[reason]
+        self._search.refused(now, membership, sender, is_full=reason is ByeReason.FULL)
         member = membership.members.get(sender)
         if member is not None:
             yield from self._remove(membership, member, EventKind.MEMBER_LEFT)
+        elif reason is ByeReason.FULL:
+            membership.full_for.add(sender)
+            is_newcomer = now.mono - membership.since < NEWCOMER_S
+            if is_newcomer and math.isinf(membership.judged_at):
+                membership.judged_at = now.mono + JUDGED_AFTER_S
+
+    def has_no_place(self, membership: Membership) -> bool:
+        """Whether those who find the room full outnumber those who let us in.
+
+        Two who come last at once, through different members, are each let in by some and turned
+        away by others. The one with fewer friends goes, and the other is let in by all.
+        """
+        membership.judged_at = math.inf
+        turned_away = len(membership.full_for - membership.members.keys())
+        membership.full_for.clear()
+        return turned_away >= len(membership.members)
 
     def link_down(
         self, now: Now, membership: Membership, sender: DeviceKey, reason: str
     ) -> Iterator[Output]:
         """A room link ended, or could not be opened."""
-        membership.awaited.discard(sender)
-        if sender in membership.dialling:
-            membership.dialling.discard(sender)
-            membership.refusal = membership.refusal or reason
-            self._seek_later(now, membership, sender)
+        link = membership.links.pop(sender, None)
+        if link is None:
+            return  # of a link that we had closed ourselves
         member = membership.members.get(sender)
         if member is None:
-            return
-        if not member.room_link:
-            member.redial_at = now.mono + self._pause(2)
-            return
-        member.room_link = False
-        if not member.is_heard:
-            yield from self.lose(now, membership, member)
-            return
-        # Sound goes on without it: the peer may be rebuilding its libp2p host.
-        member.redial_at = now.mono + self._pause(0 if member.outbound else 2)
-        member.give_up_at = now.mono + LINKLESS_S_MAX
+            membership.refusal = membership.refusal or reason
+            self._search.failed(now, membership, sender)
+        elif link.stage is Stage.OPENING:
+            member.redial_at = now.mono + self._search.pause(2)
+        elif member.is_heard:
+            # Sound goes on without it: the peer may be rebuilding its libp2p host.
+            member.redial_at = now.mono + self._search.pause(0 if member.outbound else 2)
+            member.give_up_at = now.mono + LINKLESS_S_MAX
+        else:
+            yield from self._lose(now, membership, member)
 
     def media_changed(self, now: Now, membership: Membership, member: Member) -> Iterator[Output]:
         """The member's media link failed or fell silent: was it the last that held the member?"""
-        if not member.room_link and not member.is_heard:
-            yield from self.lose(now, membership, member)
+        if not membership.is_linked(member.dev) and not member.is_heard:
+            yield from self._lose(now, membership, member)
 
     def silence(
         self, now: Now, membership: Membership, link: LinkNumber, *, silent: bool
@@ -248,27 +282,12 @@ class Company:
         yield Event(kind, membership.room, member.dev, member.name)
         yield from self.media_changed(now, membership, member)
 
-    def lose(self, now: Now, membership: Membership, member: Member) -> Iterator[Output]:
+    def _lose(self, now: Now, membership: Membership, member: Member) -> Iterator[Output]:
         """No link of any kind is left: out of the room, but looked for."""
-        self.seek(now, membership, member.dev, member.addrs)
-        yield CloseRoomLink(member.dev, membership.room)
+        if membership.links.pop(member.dev, None) is not None:
+            yield CloseRoomLink(member.dev, membership.room)
         yield from self._remove(membership, member, EventKind.MEMBER_LOST)
-
-    def seek(
-        self, now: Now, membership: Membership, dev: DeviceKey, addrs: tuple[bytes, ...]
-    ) -> None:
-        """Looks for somebody who was here, at once and then with growing pauses."""
-        membership.lost[dev] = Lost(addrs, now.mono + self._pause(-3), now.mono + LOST_SOUGHT_S)
-
-    def _seek_later(self, now: Now, membership: Membership, dev: DeviceKey) -> None:
-        lost = membership.lost.get(dev)
-        if lost is not None:
-            lost.tries += 1
-            lost.redial_at = now.mono + self._pause(lost.tries)
-
-    def _pause(self, tries: int) -> float:
-        pause: float = min(REDIAL_S_MAX, REDIAL_FIRST_S * 2.0**tries)
-        return pause * self._rng.uniform(0.8, 1.2)
+        self._search.lost(now, membership, member.dev, member.addrs)
 
     def _remove(self, membership: Membership, member: Member, kind: EventKind) -> Iterator[Output]:
         del membership.members[member.dev]
@@ -280,23 +299,34 @@ class Company:
     # ── time ─────────────────────────────────────────────────────────────────────────────────
 
     def tick(self, now: Now, membership: Membership) -> Iterator[Output]:
+        for dev, link in list(membership.links.items()):
+            if link.until <= now.mono:
+                yield CloseRoomLink(dev, membership.room)
+                yield from self.link_down(now, membership, dev, "it did not answer in time")
         for member in list(membership.members.values()):
             if member.give_up_at <= now.mono:
-                yield from self.lose(now, membership, member)
+                yield from self._lose(now, membership, member)
             elif member.redial_at <= now.mono:
-                member.redial_at = now.mono + REDIAL_S_MAX
-                yield from self.dial(membership, member.dev, member.addrs)
-        for dev, lost in list(membership.lost.items()):
-            if lost.give_up_at <= now.mono:
-                del membership.lost[dev]
-            elif lost.redial_at <= now.mono:
-                lost.redial_at = now.mono + REDIAL_S_MAX
-                yield from self.dial(membership, dev, lost.addrs)
+                member.redial_at = math.inf  # until we know how this one went
+                yield from self._search.dial(now, membership, member.dev, member.addrs)
 
     def deadline(self, membership: Membership) -> float:
-        times = [math.inf]
+        times = [link.until for link in membership.links.values()]
         for member in membership.members.values():
             times += [member.redial_at, member.give_up_at]
-        for lost in membership.lost.values():
-            times += [lost.redial_at, lost.give_up_at]
-        return min(times)
+        return min(times, default=math.inf)
+
+
+def check_pace(now: Now, member: Member, speaks: Iterable[Signed[Speak]]) -> None:
+    """Raises FrameRefused if the member makes new voices without end."""
+    known = member.speak.id if member.speak is not None else None
+    for speak in speaks:
+        # Security: a voice that takes our slot has us make another; not as fast as a peer signs.
+        if speak.id != known and not member.pace.voices.take(now.mono):
+            raise FrameRefused(reason="new voices without end")
+
+
+def is_understood(genesis: Genesis) -> bool:
+    """Whether this version knows such rooms. In others our voice would be public, or our address
+    told, against the will of who opened them."""
+    return genesis.access in (Access.OPEN, Access.LAN) and genesis.exposure == "direct"

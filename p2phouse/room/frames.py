@@ -55,17 +55,12 @@ class Greeting:
     identity: Signed[Identity]
     addrs: tuple[bytes, ...]
     members: tuple[tuple[DeviceKey, tuple[bytes, ...]], ...]
-    genesis: Signed[Genesis] | None  # None from somebody who joins by link and has it not yet
+    genesis: Signed[Genesis] | None  # None from somebody who joins by link and lacks it yet
     speaks: tuple[Signed[Speak], ...]
 
 
-def read_greeting(
-    frame: list[Value], *, sender: DeviceKey, room: RoomId, joining: bool
-) -> Greeting:
-    """Raises PeerError. Every record in it is checked and belongs to the sender.
-
-    joining: the sender opened the link, so it may come by a join link and lack the genesis.
-    """
+def read_greeting(frame: list[Value], *, sender: DeviceKey, room: RoomId) -> Greeting:
+    """Raises PeerError. Every record in it is checked and belongs to the sender."""
     if len(frame) != 7:
         raise FrameRefused(reason=f"a greeting of {len(frame)} fields")
     _, join_data, identity_data, addrs, members, entries, speaks = frame
@@ -78,14 +73,12 @@ def read_greeting(
     if identity.id != join.record.idrec or not lists_device(identity.record, sender):
         raise FrameRefused(reason="an identity that does not list the sender's device")
     history = _list(entries, most=limits.ENTRIES_PER_ROOM_MAX)
-    if not history and not joining:
-        raise FrameRefused(reason="a greeting without the room's genesis")
     genesis = envelope.read(_bytes(history[0]), Genesis) if history else None
+    # Security: the room's id is its genesis: nobody can put another title or host on a room.
     if genesis is not None and RoomId(genesis.id) != room:
         raise FrameRefused(reason="the genesis of another room")
     told = tuple(
-        read_speak(_bytes(item), sender=sender, room=room)
-        for item in _list(speaks, most=SPEAKS_TOLD_MAX)
+        read_speak(item, sender=sender, room=room) for item in _list(speaks, most=SPEAKS_TOLD_MAX)
     )
     return Greeting(
         join=join,
@@ -120,16 +113,19 @@ def bye(reason: ByeReason) -> list[Value]:
     return [int(FrameKind.BYE), int(reason)]
 
 
-def read_bye(frame: list[Value]) -> str:
-    """The reason as a person reads it. An unknown reason is a leaving."""
-    try:
-        return BYE_TEXTS[ByeReason(frame[1])]  # type: ignore[arg-type]  # any value may stand there
-    except (ValueError, IndexError, TypeError):
-        return BYE_TEXTS[ByeReason.LEAVING]
+def read_bye(frame: list[Value]) -> ByeReason:
+    """Whatever we do not know is a leaving: who says bye is gone either way."""
+    match frame:
+        case [_, int(reason), *_] if reason in set(ByeReason):
+            return ByeReason(reason)
+    return ByeReason.LEAVING
 
 
-def is_leaving(frame: list[Value]) -> bool:
-    return len(frame) < 2 or frame[1] == ByeReason.LEAVING
+def only_field(frame: list[Value]) -> Value:
+    """What stands after the kind. Raises FrameRefused if that is not one thing."""
+    if len(frame) != 2:
+        raise FrameRefused(reason=f"a frame of {len(frame)} fields where two belong")
+    return frame[1]
 
 
 def _member(item: Value) -> tuple[DeviceKey, tuple[bytes, ...]]:

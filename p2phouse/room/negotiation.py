@@ -28,6 +28,7 @@ from p2phouse.vocabulary import DeviceKey, Entropy, LinkNumber, Now, RoomId
 NONCE_BYTES = 16
 RETRY_FIRST_S = 0.5
 RETRY_MAX_S = 8.0  # doubling from 0.5 s: five tries in 16 s, then one each 8 s
+UNHEARD_S_MAX = 45.0  # 15 s for the answer, 10 s each for path and handshake: media forgot the link
 
 
 class Negotiation:
@@ -39,23 +40,25 @@ class Negotiation:
         self._entropy = entropy
         self._last_link = 0
 
-    def offer(self, membership: Membership, member: Member) -> Iterator[Output]:
+    def offer(self, now: Now, membership: Membership, member: Member) -> Iterator[Output]:
         """Begins a new link to the member as its offerer; an older one is closed."""
         yield from self.close(member)
         link = self._number(member)
         member.offer = self._entropy(NONCE_BYTES)
-        member.retry_at = math.inf
+        member.retry_at = now.mono + UNHEARD_S_MAX
         yield ToMedia(OpenLink(link, LinkRole.OFFERER, _is_local(membership)))
 
     def heard_offer(
         self, now: Now, membership: Membership, sender: DeviceKey, data: bytes
     ) -> Iterator[Output]:
-        offer = self._read(now, membership, sender, data)
-        member = membership.members.get(sender)
-        if member is None:
-            raise FrameRefused(reason="an offer from somebody who has not greeted us")
+        offer = self._read(membership, sender, data)
         if offer.answer is not None:
             raise FrameRefused(reason="an answer where an offer belongs")
+        member = membership.members.get(sender)
+        if member is None:
+            return  # its greeting comes on another stream and may be late: it will offer again
+        if not member.pace.offers.take(now.mono):
+            raise FrameRefused(reason="offers without end")
         if member.offer is not None and self._me.dev < sender:
             return  # both offered: ours counts, theirs is left without an answer
         yield from self.close(member)
@@ -63,7 +66,7 @@ class Negotiation:
         member.offer = None
         member.answering = offer.n
         member.remote = (offer.ufrag, offer.pwd, offer.fp, offer.cands)
-        member.retry_at = math.inf
+        member.retry_at = now.mono + UNHEARD_S_MAX
         yield ToMedia(OpenLink(link, LinkRole.ANSWERER, _is_local(membership)))
 
     def described(
@@ -83,10 +86,8 @@ class Negotiation:
             yield ToMedia(ConnectLink(local.link, *member.remote))
             member.answering = member.remote = None
 
-    def answered(
-        self, now: Now, membership: Membership, sender: DeviceKey, data: bytes
-    ) -> Iterator[Output]:
-        answer = self._read(now, membership, sender, data)
+    def answered(self, membership: Membership, sender: DeviceKey, data: bytes) -> Iterator[Output]:
+        answer = self._read(membership, sender, data)
         member = membership.members.get(sender)
         # Security: the answer must name our very offer, or an old one could be played again.
         if member is None or member.link is None or answer.answer != member.offer:
@@ -104,7 +105,8 @@ class Negotiation:
         if member is None:
             return
         if state.status is LinkStatus.CONNECTED:
-            member.link_up, member.silent, member.retries = True, False, 0
+            member.link_up, member.silent = True, False
+            member.retries, member.retry_at = 0, math.inf
             yield Event(EventKind.LINK_CONNECTED, membership.room, member.dev)
             return
         yield Event(EventKind.LINK_FAILED, membership.room, member.dev, state.reason)
@@ -113,11 +115,12 @@ class Negotiation:
 
     def tick(self, now: Now, membership: Membership) -> Iterator[Output]:
         for member in list(membership.members.values()):
-            if member.retry_at <= now.mono and member.room_link:
-                yield from self.offer(membership, member)
+            if member.retry_at <= now.mono and membership.is_linked(member.dev):
+                yield from self.offer(now, membership, member)
 
     def deadline(self, membership: Membership) -> float:
-        waiting = (m.retry_at for m in membership.members.values() if m.room_link)
+        members = membership.members.values()
+        waiting = (who.retry_at for who in members if membership.is_linked(who.dev))
         return min(waiting, default=math.inf)
 
     def close(self, member: Member) -> Iterator[Output]:
@@ -163,12 +166,13 @@ class Negotiation:
         )
         return envelope.sign(offer, self._me.device_key).data
 
-    def _read(self, now: Now, membership: Membership, sender: DeviceKey, data: bytes) -> Offer:
+    def _read(self, membership: Membership, sender: DeviceKey, data: bytes) -> Offer:
         offer = envelope.read(data, Offer).record
-        # Security: the fingerprint inside binds DTLS to this device, this room and this pair.
+        # Security: the fingerprint inside binds DTLS to this device, this room and this pair. Its
+        # `ts` binds nothing: it came over a stream that the handshake proved, so nobody but the
+        # sender could play it again, and a boat's clock may be an hour wrong.
         if offer.dev != sender or offer.to != self._me.dev or offer.room != membership.room:
             raise FrameRefused(reason="an offer between other people or for another room")
-        envelope.check_time(offer, now.unix)
         return offer
 
 

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass, field
+from enum import Enum
 
 from p2phouse.record.envelope import Signed
 from p2phouse.record.types import Genesis, Identity, Join, Speak
@@ -14,6 +15,52 @@ def ssrc_of(speak: Signed[Speak]) -> Ssrc:
 
 
 @dataclass(slots=True)
+class Allowance:
+    """How often a peer may do something: `burst` times at once, then once each `each_s`."""
+
+    burst: int
+    each_s: float
+    _spent: float = 0.0
+    _at: float = -math.inf
+
+    def take(self, now_mono: float) -> bool:
+        """False if it has been used up."""
+        self._spent = max(0.0, self._spent - (now_mono - self._at) / self.each_s)
+        self._at = now_mono
+        if self._spent + 1.0 > self.burst:
+            return False
+        self._spent += 1.0
+        return True
+
+
+@dataclass(slots=True)
+class Pace:
+    """What an honest node may need, with room to spare: a person mutes by hand, eight who join at
+    once make a few new voices each, a link is offered anew after 0.5 s, then less and less."""
+
+    frames: Allowance = field(default_factory=lambda: Allowance(64, 0.1))
+    voices: Allowance = field(default_factory=lambda: Allowance(16, 4.0))
+    offers: Allowance = field(default_factory=lambda: Allowance(16, 2.0))
+
+
+class Stage(Enum):
+    """How far a room link has come."""
+
+    OPENING = "opening"  # we asked the network for it
+    GREETED = "greeted"  # it is open and our greeting is out; theirs is due
+    AWAITED = "awaited"  # they opened it: their greeting is due, then ours
+    UP = "up"  # both have greeted
+
+
+@dataclass(slots=True)
+class RoomLink:
+    stage: Stage
+    until: float = math.inf  # it must have come further by then
+    is_new: bool = False  # no greeting was heard on it yet: it may bring another join
+    told: frozenset[DeviceKey] = frozenset()  # the members that our greeting on it named
+
+
+@dataclass(slots=True)
 class Member:
     """Another person's node in our room."""
 
@@ -22,7 +69,6 @@ class Member:
     identity: Signed[Identity]
     addrs: tuple[bytes, ...]
     outbound: bool  # we opened the room link; the opener offers
-    room_link: bool = True
     speak: Signed[Speak] | None = None
     muted: bool = True
     soft_seq: int = -1
@@ -37,6 +83,8 @@ class Member:
     retry_at: float = math.inf  # offer again
     redial_at: float = math.inf  # open the room link again
     give_up_at: float = math.inf
+
+    pace: Pace = field(default_factory=Pace, compare=False)
 
     @property
     def name(self) -> str:
@@ -66,10 +114,11 @@ class OwnVoice:
 
 
 @dataclass(slots=True)
-class Lost:
-    """A member whose every link ended without a bye; we look for it until `give_up_at`."""
+class Sought:
+    """Somebody we want a room link to, dialled again and again until `give_up_at`."""
 
     addrs: tuple[bytes, ...]
+    teller: DeviceKey | None  # on whose word; None if we met them ourselves
     redial_at: float
     give_up_at: float
     tries: int = 0
@@ -88,22 +137,36 @@ class Membership:
     ticket: int | None = None  # the verb that waits to be answered
     give_up_at: float = math.inf
     members: dict[DeviceKey, Member] = field(default_factory=dict)
-    dialling: set[DeviceKey] = field(default_factory=set)  # room links we open
-    awaited: set[DeviceKey] = field(default_factory=set)  # whose greeting comes next
-    lost: dict[DeviceKey, Lost] = field(default_factory=dict)
+    links: dict[DeviceKey, RoomLink] = field(default_factory=dict)
+    sought: dict[DeviceKey, Sought] = field(default_factory=dict)
     changed: bool = False  # members came or went since this was last acted upon
     refusal: str = ""  # why the last member would not have us
+    since: float = math.inf  # when we were let in
+    full_for: set[DeviceKey] = field(default_factory=set)  # who say that there is no room for us
+    judged_at: float = math.inf  # when to ask whether they are right
 
     @property
     def count(self) -> int:
         """People in the room, ourselves included."""
         return 1 + len(self.members)
 
+    @property
+    def title(self) -> str:
+        """Empty for as long as we have no genesis."""
+        return self.genesis.record.title if self.genesis is not None else ""
+
     def by_link(self, link: LinkNumber) -> Member | None:
         return next((member for member in self.members.values() if member.link == link), None)
 
-    def by_ssrc(self, ssrc: Ssrc) -> Member | None:
-        return next((member for member in self.members.values() if member.ssrc == ssrc), None)
+    def is_linked(self, dev: DeviceKey) -> bool:
+        """Whether a room link to the device is open, however far the greetings are."""
+        link = self.links.get(dev)
+        return link is not None and link.stage is not Stage.OPENING
+
+    def listening(self) -> list[DeviceKey]:
+        """Those whose link has carried our greeting, so that other frames may follow it."""
+        said = (Stage.GREETED, Stage.UP)
+        return [dev for dev, link in self.links.items() if link.stage in said]
 
     def slots_taken(self) -> set[int]:
         return {member.speak.record.slot for member in self.members.values() if member.speak}

@@ -26,7 +26,7 @@ from p2phouse.room.frames import FrameKind
 from p2phouse.room.messages import Answer, Event, EventKind, Output, SendRoomFrame, ToMedia
 from p2phouse.room.state import Member, Membership, OwnVoice, ssrc_of
 from p2phouse.room.wiring import Wiring
-from p2phouse.vocabulary import Entropy, Now, VoiceId
+from p2phouse.vocabulary import FRAME_S, Entropy, Now, VoiceId
 
 SID_BYTES = 16
 
@@ -43,10 +43,14 @@ class SoundRestarted(UserError):
     """The sound process ended and was started anew, muted. Say it again."""
 
 
+class RecordingCut(UserError):
+    """The sound process ended. What was heard until then is in {path}."""
+
+
 @dataclass(slots=True)
 class _Saying:
     ticket: int
-    was_muted: bool
+    muted_after: bool  # as before, unless the person decides otherwise meanwhile
     began_mono: float = math.inf  # when the input's first sample was captured, on our clock
 
 
@@ -57,11 +61,12 @@ class Talk:
         self._me = me
         self._wiring = wiring
         self._entropy = entropy
-        self._ear = ear
+        self._usual_ear = self._ear = ear
         self._mouth = mouth
         self._mouth_open = False
         self._saying: _Saying | None = None
         self._heard_from = math.inf
+        self._ear_began = False
         self._last_seq = 0
         self.stats: Stats | None = None
 
@@ -78,18 +83,21 @@ class Talk:
     def begin(self, membership: Membership) -> Iterator[Output]:
         """In a room: a voice, and an ear. The mouth waits for an unmute."""
         yield ToMedia(NewVoice(membership.voice.sid))
-        yield ToMedia(SetOutput(self._ear))
+        yield from self.hear_to(membership, self._ear)
 
     def end(self, now: Now, membership: Membership, error: P2PHouseError) -> Iterator[Output]:
         """Out of the room: mouth and ear are closed."""
+        self._mouth_open = False
         yield from self.said(now, membership, error)
         yield ToMedia(EndVoice(membership.voice.sid))
         yield ToMedia(SetInput("none"))
         yield ToMedia(SetOutput("none"))
-        self._mouth_open = False
+        self._ear = self._usual_ear  # a recording ends with the room it is of
 
     def keyed(self, now: Now, membership: Membership, akey: bytes) -> Iterator[Output]:
-        """Media made the voice."""
+        """Media made the voice. A second word on one voice would sign it twice: passed over."""
+        if membership.voice.akey is not None:
+            return
         membership.voice.akey = akey
         if membership.joined:
             yield from self.sign_voice(now, membership)
@@ -121,7 +129,7 @@ class Talk:
         yield from self._wiring.tell_voice(membership)
         yield from self._wiring.rewire(membership)
         yield Event(EventKind.VOICE_READY, membership.room, self._me.dev)
-        yield from _broadcast(membership, [int(FrameKind.SPEAK), speak.data])
+        yield from _tell_all(membership, [int(FrameKind.SPEAK), speak.data])
 
     def heard_speak(
         self, membership: Membership, member: Member, speak: Signed[Speak]
@@ -140,15 +148,22 @@ class Talk:
     # ── mute ─────────────────────────────────────────────────────────────────────────────────
 
     def set_muted(self, now: Now, membership: Membership, muted: bool) -> Iterator[Output]:
-        if not muted and not self._mouth_open and self._saying is None:
-            # Security: the microphone opens here, at a person's unmute, and nowhere else.
+        """What the person asks for."""
+        if self._saying is not None:
+            self._saying.muted_after = muted
+        if not muted and not self._mouth_open:
+            # Security: the microphone opens at a person's unmute, and nowhere else.
             self._mouth_open = True
-            yield ToMedia(SetInput(self._mouth))
+            if self._saying is None:
+                yield ToMedia(SetInput(self._mouth))
+        yield from self._mute(now, membership, muted)
+
+    def _mute(self, now: Now, membership: Membership, muted: bool) -> Iterator[Output]:
         if membership.muted == muted:
             return
         membership.muted = muted
         yield from self._wiring.tell_voice(membership)
-        yield from _broadcast(membership, self.own_soft(now, membership))
+        yield from _tell_all(membership, self.own_soft(now, membership))
         kind = EventKind.MEMBER_MUTED if muted else EventKind.MEMBER_UNMUTED
         yield Event(kind, membership.room, self._me.dev)
 
@@ -185,9 +200,9 @@ class Talk:
         """Speaks an input to its end; raises StillSpeaking."""
         if self._saying is not None:
             raise StillSpeaking
-        self._saying = _Saying(ticket, membership.muted)
+        self._saying = _Saying(ticket, muted_after=membership.muted)
         yield ToMedia(SetInput(spec))
-        yield from self.set_muted(now, membership, muted=False)
+        yield from self._mute(now, membership, muted=False)
 
     def said(
         self, now: Now, membership: Membership, error: P2PHouseError | None
@@ -196,8 +211,7 @@ class Talk:
         saying, self._saying = self._saying, None
         if saying is None:
             return
-        if saying.was_muted:
-            yield from self.set_muted(now, membership, muted=True)
+        yield from self._mute(now, membership, saying.muted_after)
         yield ToMedia(SetInput(self._mouth if self._mouth_open else "none"))
         facts: dict[str, object] = {}
         if math.isfinite(saying.began_mono):
@@ -205,47 +219,62 @@ class Talk:
         yield Answer(saying.ticket, facts, error)
         yield Event(EventKind.INPUT_ENDED, membership.room, self._me.dev)
 
-    def hear_to(self, spec: str) -> Iterator[Output]:
+    def hear_to(self, membership: Membership, spec: str) -> Iterator[Output]:
+        """In this room, what is heard goes there."""
         self._ear = spec
         self._heard_from = math.inf
+        self._ear_began = False
         yield ToMedia(SetOutput(spec))
 
     def voice_state(self, now: Now, membership: Membership, state: VoiceState) -> Iterator[Output]:
         match state.condition:
+            case VoiceCondition.INPUT_STARTED if self._saying is not None:
+                self._saying.began_mono = now.mono - FRAME_S
             case VoiceCondition.INPUT_ENDED if self._saying is not None:
                 yield from self.said(now, membership, None)
             case VoiceCondition.INPUT_FAILED if self._saying is not None:
                 yield from self.said(now, membership, SoundFailed(text=state.text))
+            case VoiceCondition.OUTPUT_STARTED:
+                self._ear_began = True
+                self._heard_from = now.mono
             case VoiceCondition.INPUT_FAILED | VoiceCondition.OUTPUT_FAILED:
                 yield Event(EventKind.SOUND_TROUBLE, membership.room, self._me.dev, state.text)
 
     def keep_stats(self, now: Now, stats: Stats) -> None:
-        """Ages become times of our clock; a message is never early, so the earliest is right."""
+        """Ages become times of our clock; a message is never early, so the earliest is right.
+
+        What was sent before the running input or output began is about another.
+        """
         self.stats = stats
-        if self._saying is not None and stats.captured_age_us >= 0:
+        saying = self._saying
+        if saying is not None and math.isfinite(saying.began_mono) and stats.captured_age_us >= 0:
             began = now.mono - stats.captured_age_us / 1e6
-            self._saying.began_mono = min(self._saying.began_mono, began)
-        if stats.played_age_us >= 0:
+            saying.began_mono = min(saying.began_mono, began)
+        if self._ear_began and stats.played_age_us >= 0:
             self._heard_from = min(self._heard_from, now.mono - stats.played_age_us / 1e6)
 
     def media_gone(self, now: Now, membership: Membership | None) -> Iterator[Output]:
         """Media died: muted, with a new voice, in the process that starts now."""
-        if membership is not None:
-            yield from self.said(now, membership, SoundRestarted())
-        self._mouth_open = False
         self.stats = None
-        self._heard_from = math.inf
-        if membership is not None:
-            yield from self.set_muted(now, membership, muted=True)
-            membership.voice = self.new_voice()
-            yield from self.begin(membership)
+        # Security: first of all, or the new process would open the microphone again.
+        self._mouth_open = False
+        if membership is None:
+            return
+        yield from self.said(now, membership, SoundRestarted())
+        yield from self._mute(now, membership, muted=True)
+        if self._ear != self._usual_ear:
+            # A new process would write over what the last one recorded.
+            text = str(RecordingCut(path=self._ear.removeprefix("file:")))
+            yield Event(EventKind.SOUND_TROUBLE, membership.room, self._me.dev, text)
+            self._ear = self._usual_ear
+        membership.voice = self.new_voice()
+        yield from self.begin(membership)
 
 
 def _clash(own: Signed[Speak], other: Signed[Speak]) -> bool:
     return own.record.slot == other.record.slot or ssrc_of(own) == ssrc_of(other)
 
 
-def _broadcast(membership: Membership, frame: list[Value]) -> Iterator[Output]:
-    for member in membership.members.values():
-        if member.room_link:
-            yield SendRoomFrame(member.dev, membership.room, frame)
+def _tell_all(membership: Membership, frame: list[Value]) -> Iterator[Output]:
+    for dev in membership.listening():
+        yield SendRoomFrame(dev, membership.room, frame)

@@ -8,7 +8,7 @@ from p2phouse.record.types import Speak
 from p2phouse.room import keys
 from p2phouse.room.messages import Output, ToMedia
 from p2phouse.room.state import Membership, ssrc_of
-from p2phouse.shape.plan import Neighbour, plan
+from p2phouse.shape.plan import Claim, Neighbour, plan
 from p2phouse.vocabulary import DeviceKey, RoomId, VoiceId
 
 
@@ -19,20 +19,26 @@ class Wiring:
         self._epoch = 0
 
     def rewire(self, membership: Membership | None) -> Iterator[Output]:
-        members = list(membership.members.values()) if membership is not None else []
-        near = [
-            Neighbour(member.link, member.ssrc)
-            for member in members
-            if member.link is not None and member.link_up
-        ]
-        own = membership.voice.ssrc if membership is not None else None
         self._epoch += 1
-        yield ToMedia(
-            SetKeys(tuple(_key_row(membership.room, m.speak) for m in members if m.speak))
-            if membership is not None
-            else SetKeys(())
-        )
-        yield ToMedia(SetTable(self._epoch, plan(own, near).rows))
+        if membership is None:
+            yield ToMedia(SetKeys(()))
+            yield ToMedia(SetTable(self._epoch, ()))
+            return
+        members = membership.members.values()
+        near = [
+            Neighbour(member.link if member.link_up else None, _claim(member.speak))
+            for member in members
+        ]
+        rows = plan(_claim(membership.voice.speak), near).rows
+        heard = {(row.ingress, row.ssrc) for row in rows}
+        # Security: media is given the keys of those alone whose packets it may take.
+        keys = [
+            _key_row(membership.room, member.speak)
+            for member in members
+            if member.speak is not None and (member.link, member.ssrc) in heard
+        ]
+        yield ToMedia(SetKeys(tuple(keys)))
+        yield ToMedia(SetTable(self._epoch, rows))
 
     def tell_voice(self, membership: Membership) -> Iterator[Output]:
         """Media's settings of our own voice, once its `speak` is signed."""
@@ -41,6 +47,10 @@ class Wiring:
             row = _key_row(membership.room, voice.speak)
             muted = membership.muted
             yield ToMedia(SetVoice(voice.sid, row.ssrc, row.kid, row.base, muted, sealed=False))
+
+
+def _claim(speak: Signed[Speak] | None) -> Claim | None:
+    return None if speak is None else Claim(ssrc_of(speak), speak.id)
 
 
 def _key_row(room: RoomId, speak: Signed[Speak]) -> VoiceKeyRow:

@@ -8,9 +8,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from p2phouse.channel import TableRow
-from p2phouse.vocabulary import HERE, LinkNumber, Ssrc
-
-MESH_MEMBERS_MAX = 8  # above, NAT and uplink end a mesh: pairs grow as n², uplinks as n
+from p2phouse.vocabulary import HERE, LinkNumber, RecordId, Ssrc
 
 
 class Shape(Enum):
@@ -18,11 +16,22 @@ class Shape(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Neighbour:
-    """A member with a connected link; `ssrc` is of its voice, None while it has none."""
+class Claim:
+    """A signed voice. Of two that claim one SSRC the lower id has it, on every node alike."""
 
-    link: LinkNumber
-    ssrc: Ssrc | None
+    ssrc: Ssrc
+    id: RecordId
+
+
+@dataclass(frozen=True, slots=True)
+class Neighbour:
+    """A member: its link, None while it has none that is connected, and its voice if it has one.
+
+    A voice counts without a link too: whose an SSRC is must not depend on who is connected to whom.
+    """
+
+    link: LinkNumber | None
+    voice: Claim | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,16 +40,27 @@ class Plan:
     rows: tuple[TableRow, ...]
 
 
-def plan(own: Ssrc | None, neighbours: Iterable[Neighbour]) -> Plan:
-    """A pure function of what is known: the same members and links give the same rows."""
-    near = sorted(neighbours, key=lambda neighbour: neighbour.link)
+def plan(own: Claim | None, neighbours: Iterable[Neighbour]) -> Plan:
+    """A pure function of the set of neighbours: the same members and links give the same rows."""
+    members = list(neighbours)
+    holders = _holders([own, *(member.voice for member in members)])
+    near = [(member.link, member.voice) for member in members if member.link is not None]
+    near.sort(key=lambda linked: linked[0])
     rows: list[TableRow] = []
-    if own is not None and near:
-        rows.append(TableRow(HERE, own, None, tuple(neighbour.link for neighbour in near)))
-    taken = {own}
-    for neighbour in near:
-        # Security: one SSRC, one ingress; the first link keeps it, nobody speaks as another.
-        if neighbour.ssrc is not None and neighbour.ssrc not in taken:
-            taken.add(neighbour.ssrc)
-            rows.append(TableRow(neighbour.link, neighbour.ssrc, None, (HERE,)))
+    if own is not None and near and holders[own.ssrc] == own.id:
+        rows.append(TableRow(HERE, own.ssrc, None, tuple(link for link, _ in near)))
+    for link, voice in near:
+        # Security: one SSRC, one ingress: nobody speaks as another.
+        if voice is not None and holders.get(voice.ssrc) == voice.id:
+            del holders[voice.ssrc]
+            rows.append(TableRow(link, voice.ssrc, None, (HERE,)))
     return Plan(Shape.MESH, tuple(rows))
+
+
+def _holders(claims: Iterable[Claim | None]) -> dict[Ssrc, RecordId]:
+    """Whose each SSRC is."""
+    holders: dict[Ssrc, RecordId] = {}
+    for claim in claims:
+        if claim is not None:
+            holders[claim.ssrc] = min(claim.id, holders.get(claim.ssrc, claim.id))
+    return holders

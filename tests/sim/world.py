@@ -1,70 +1,57 @@
 """A world of many nodes on one event heap: shipped cores, simulated wires.
 
-Each node runs the shipped `Rooms` core; its packets take the rows that `shape.plan` wrote. What is
-simulated: delays, partitions, crashes, and the work of libp2p, ICE and Opus. Time is an argument,
-so a seed replays a world exactly. `check` runs after every event.
+Each node runs the shipped `Rooms` core and takes what it says as node.py does; streams.py stands
+for libp2p, media.py for the media process. Time is an argument, so a seed replays a world exactly.
+`check` runs after everything that a core does.
 """
 
 import heapq
 import itertools
+import os
 import random
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 
-from p2phouse import channel
-from p2phouse.channel import LinkRole, LinkStatus
+from p2phouse.errors import PeerError
 from p2phouse.identity.keys import make_identity
 from p2phouse.room import messages
 from p2phouse.room.messages import Event, EventKind, Output
 from p2phouse.room.room import Rooms
-from p2phouse.vocabulary import DeviceKey, LinkNumber, Now, RoomId
+from p2phouse.room.state import Membership
+from p2phouse.room.stay import JOIN_S_MAX
+from p2phouse.vocabulary import DeviceKey, Now
+from tests.sim.media import Link, Media
+from tests.sim.streams import Streams
 
 UNIX_START = 1_800_000_000.0
-GATHER_S = 0.02  # ICE gathering on a LAN
-CONNECT_ROUND_TRIPS = 4  # a STUN check, then three flights of DTLS
-CONNECT_S_MAX = 8.0
-DIAL_S_MAX = 4.0
-SIGNAL_S_MAX = 5.0
-SILENCE_S = 0.6  # carry/repair.py reports a silent link
-CONSENT_S = 3.5  # consent runs out after 3 to 4 s (RFC 7675, at 1 s)
+MEET_S = 0.3  # a node that starts is found, dialled and told the cards of the others
+ANSWER_S = 8.0  # net/signalling.py
+PINGS_S = 12.0  # three without an answer: the connection is given up
+
+
+def seeds() -> Iterable[int]:
+    """P2PHOUSE_SEEDS=300 runs the first 300, P2PHOUSE_SEEDS=57-57 that one; else twenty."""
+    first, _, last = os.environ.get("P2PHOUSE_SEEDS", "20").partition("-")
+    return range(int(first), int(last) + 1) if last else range(int(first))
+
+
+SEEDS = seeds()
 
 
 @dataclass(frozen=True, slots=True)
 class Wire:
-    """Conditions between any two nodes."""
+    """Conditions between any two nodes. loss: of datagrams; streams only come later for it."""
 
     delay_s: float = 0.005
     jitter_s: float = 0.002
+    loss: float = 0.0
 
 
 LAN = Wire()
-GOOD_WIFI = Wire(delay_s=0.008, jitter_s=0.006)
-WEAK_4G = Wire(delay_s=0.06, jitter_s=0.04)
-
-
-@dataclass(slots=True)
-class Link:
-    number: LinkNumber
-    ufrag: str
-    offerer: bool
-    remote: str | None = None  # ufrag of the other end, once told
-    up: bool = False
-    silent: bool = False
-
-
-@dataclass(slots=True)
-class Media:
-    """A media process reduced to what control sees of it."""
-
-    alive: bool = True
-    links: dict[LinkNumber, Link] = field(default_factory=dict)
-    rows: tuple[channel.TableRow, ...] = ()
-    epoch: int = -1
-    keys: dict[int, channel.VoiceKeyRow] = field(default_factory=dict)
-    voice: channel.SetVoice | None = None
-    sid: bytes | None = None
-    input: str = "none"
-    sids: list[bytes] = field(default_factory=list)
+GOOD_WIFI = Wire(delay_s=0.008, jitter_s=0.006, loss=0.005)
+WEAK_4G = Wire(delay_s=0.06, jitter_s=0.04, loss=0.03)
+HOTEL = Wire(delay_s=0.03, jitter_s=0.1, loss=0.10)
 
 
 class Node:
@@ -72,26 +59,34 @@ class Node:
         self.world = world
         self.name = name
         self.skew_s = skew_s
+        self.is_honest = True
         self.entropy = world.rng.randbytes
         self.me = make_identity(now=self.now, entropy=self.entropy, name=name)
-        self.alive = True
+        self.dev = self.me.dev
+        self.island = 0  # nodes of one island reach one another
         self.remembered: list[object] | None = None
+        self.sids: list[bytes] = []  # of all its media processes
+        self.last_link = 0
         self.start()
 
     def start(self) -> None:
+        """A new process, whose core knows nothing but the keys."""
         self.alive = True
-        self.media = Media()
+        self.last_link = 0
+        self.media = Media(self, self.world)
         self.rooms = Rooms(
-            self.me, rng=random.Random(self.world.rng.random()), entropy=self.entropy
+            self.me,
+            rng=random.Random(self.world.rng.random()),
+            entropy=self.entropy,
+            mouth="device",
         )
         self.events: list[Event] = []
         self.answers: dict[int, messages.Answer] = {}
-        self.streams: dict[DeviceKey, tuple[RoomId, int]] = {}  # peer -> room and stream number
+        self.asked: dict[int, tuple[float, messages.VerbAction]] = {}  # not answered yet
+        self.sent: Counter[type] = Counter()
+        self.streams = Streams(self, self.world)
+        self.replies: dict[DeviceKey, Callable[[bytes], None]] = {}
         self.receive(self.dev, messages.OwnAddresses((b"\x04\x0a\x00\x00\x01\x06\x00\x01",)))
-
-    @property
-    def dev(self) -> DeviceKey:
-        return self.me.dev
 
     @property
     def now(self) -> Now:
@@ -104,37 +99,91 @@ class Node:
         membership = self.rooms.membership
         return {member.name for member in membership.members.values()} if membership else set()
 
+    @property
+    def is_inside(self) -> bool:
+        membership = self.rooms.membership
+        return self.alive and membership is not None and membership.joined
+
     def hears(self, other: "Node") -> bool:
         """Would a packet of the other's voice reach this node's ear and open there?"""
-        voice = other.media.voice
-        if not (self.alive and other.alive and voice and self.world.reachable(self, other)):
-            return False
-        way = self.world.way(other, self)
-        sent = any(
-            row.ssrc == voice.ssrc and way and way[0] in row.sinks for row in other.media.rows
-        )
-        taken = any(
-            row.ssrc == voice.ssrc and way and row.ingress == way[1] for row in self.media.rows
-        )
-        key = self.media.keys.get(voice.ssrc)
-        return sent and taken and key is not None and key.base == voice.base
+        alive = self.alive and other.alive and self.world.reaches(self, other)
+        return alive and self.media.plays(other.media)
 
     # ── acting ───────────────────────────────────────────────────────────────────────────────
 
     def act(self, action: messages.VerbAction) -> int:
         ticket = next(self.world.numbers)
+        self.asked[ticket] = (self.world.time, action)
         self.receive(self.dev, messages.Verb(ticket, action))
         return ticket
 
     def receive(self, sender: DeviceKey, message: messages.Input) -> None:
+        """As node.py and drive.py do it."""
         if not self.alive:
             return
-        self.perform(self.rooms.receive(self.now, sender, message))
+        before = None if self.world.is_honest(sender) else _snapshot(self.rooms.membership)
+        try:
+            outputs = self.rooms.receive(self.now, sender, message)
+        except PeerError as error:
+            outputs = self._drop(sender, error, before)
+        self.perform(outputs)
+
+    def _drop(self, sender: DeviceKey, error: PeerError, before: Membership | None) -> list[Output]:
+        assert not self.world.is_honest(sender), f"an honest node was accused: {error}"
+        assert _snapshot(self.rooms.membership) == before, f"half done, then refused: {error}"
+        room = self.rooms.room
+        if room is None or sender == self.dev:
+            return []
+        self.streams.close(sender, room)
+        return self.rooms.receive(self.now, sender, messages.RoomLinkDown(room, str(error)))
 
     def perform(self, outputs: list[Output]) -> None:
         for output in outputs:
-            self.world.perform(self, output)
+            self.sent[type(output)] += 1
+            self._perform(output)
+        self.world.check(self)
         self.world.wake(self)
+
+    def _perform(self, output: Output) -> None:
+        match output:
+            case messages.OpenRoomLink(dev, room, _):
+                self.streams.open(dev, room)
+            case messages.CloseRoomLink(dev, room):
+                self.streams.close(dev, room)
+            case messages.SendRoomFrame(dev, room, frame):
+                self.streams.send(dev, room, frame)
+            case messages.SendOffer(dev, offer, data):
+                self.world.signal(self, dev, offer, data)
+            case messages.SendAnswer(dev, _, data):
+                reply = self.replies.pop(dev, None)
+                if reply is not None:
+                    reply(data)
+            case messages.PublishCard(data):
+                self.world.gossip(self, data)
+            case messages.ToMedia(message):
+                self.media.perform(message)
+            case messages.Remember(state):
+                self.remembered = state  # type: ignore[assignment]  # opaque here
+            case messages.Answer(ticket):
+                assert ticket in self.asked, "a verb answered that was not asked, or asked once"
+                del self.asked[ticket]
+                self.answers[ticket] = output
+            case Event():
+                self.events.append(output)
+
+
+def _snapshot(membership: Membership | None) -> Membership | None:
+    """What a core believes, as it is now."""
+    if membership is None:
+        return None
+    return replace(
+        membership,
+        voice=replace(membership.voice),
+        members={dev: replace(member) for dev, member in membership.members.items()},
+        links={dev: replace(link) for dev, link in membership.links.items()},
+        sought={dev: replace(sought) for dev, sought in membership.sought.items()},
+        full_for=set(membership.full_for),
+    )
 
 
 class World:
@@ -147,10 +196,10 @@ class World:
         self.time = 0.0
         self.numbers = itertools.count(1)
         self.nodes: dict[DeviceKey, Node] = {}
-        self.partition: dict[DeviceKey, int] = {}
-        self._heap: list[tuple[float, int, Callable[[], None]]] = []
+        self.ends: dict[str, tuple[Media, Link]] = {}  # of media links, by ufrag
+        self._heap: list[tuple[float, int, Callable[[], object]]] = []
         self._wakes: dict[DeviceKey, float] = {}
-        self._last: dict[tuple[DeviceKey, DeviceKey], float] = {}
+        self._apart: dict[tuple[DeviceKey, DeviceKey], int] = {}
 
     def __repr__(self) -> str:
         return f"World(seed={self.seed})"
@@ -158,11 +207,14 @@ class World:
     # ── building and running ─────────────────────────────────────────────────────────────────
 
     def join(self, *names: str, skew_s: float = 0.0) -> list[Node]:
+        """New nodes on the network; each finds all others a little later."""
         made = [Node(self, name, self.rng.uniform(-skew_s, skew_s)) for name in names]
         self.nodes |= {node.dev: node for node in made}
+        for node in made:
+            self._meet_all(node)
         return made
 
-    def after(self, delay_s: float, act: Callable[[], None]) -> None:
+    def after(self, delay_s: float, act: Callable[[], object]) -> None:
         heapq.heappush(self._heap, (self.time + delay_s, next(self.numbers), act))
 
     def run_for(self, seconds: float) -> None:
@@ -174,309 +226,202 @@ class World:
         assert reached(), f"not reached within {within_s} s; {self}"
 
     def _run(self, end: float, reached: Callable[[], bool]) -> None:
-        while not reached() and self._heap and self._heap[0][0] <= end:
-            self.time, _, act = heapq.heappop(self._heap)
-            act()
-            self.check()
+        try:
+            while not reached() and self._heap and self._heap[0][0] <= end:
+                self.time, _, act = heapq.heappop(self._heap)
+                act()
+        except Exception as error:
+            error.add_note(f"{self} at {self.time:.3f} s; replay with {self.replay}")
+            raise
         if not reached():
             self.time = end
+
+    @property
+    def replay(self) -> str:
+        return f"P2PHOUSE_SEEDS={self.seed}-{self.seed}"
 
     def wake(self, node: Node) -> None:
         """Has the node's core ticked at its deadline."""
         deadline = node.rooms.deadline
+        if self._wakes.get(node.dev) == deadline:
+            return
         self._wakes[node.dev] = deadline
         if deadline == float("inf"):
             return
+        rooms = node.rooms
 
         def tick() -> None:
-            if node.alive and self._wakes.get(node.dev) == deadline:
-                outputs = node.rooms.tick(node.now)
-                assert node.rooms.deadline > self.time, f"a core that spins; {self}"
+            if node.alive and node.rooms is rooms and self._wakes.get(node.dev) == deadline:
+                del self._wakes[node.dev]
+                outputs = rooms.tick(node.now)
+                assert rooms.deadline > self.time, "a core that spins"
                 node.perform(outputs)
 
         self.after(max(0.0, deadline - self.time), tick)
 
-    # ── trouble ──────────────────────────────────────────────────────────────────────────────
+    def is_honest(self, dev: DeviceKey) -> bool:
+        return dev not in self.nodes or self.nodes[dev].is_honest
 
-    def reachable(self, a: Node, b: Node) -> bool:
-        same = self.partition.get(a.dev, 0) == self.partition.get(b.dev, 0)
-        return a.alive and b.alive and same
+    # ── trouble ──────────────────────────────────────────────────────────────────────────────
 
     def crash(self, node: Node) -> None:
         """kill -9 of control, and with it media: TCP ends at once, UDP falls silent."""
-        node.alive = False
-        for dev in list(node.streams):
-            self._end_stream(node, self.nodes[dev], "the peer is gone")
-        self._silence(node)
+        node.alive = node.media.alive = False
+        node.streams.die()
+
+    def cut_power(self, node: Node) -> None:
+        """The machine is gone: nothing is said any more, not even by its system."""
+        node.alive = node.media.alive = False
+        node.streams.is_dead = True
+        for other in self.nodes.values():
+            self.after(PINGS_S, lambda o=other: o.streams.break_with(node, "no answer to pings"))  # type: ignore[misc]
 
     def crash_media(self, node: Node) -> None:
         node.media.alive = False
-        self._silence(node)
-        node.media = Media()
+        node.media = Media(node, self)
         node.receive(node.dev, messages.MediaGone())
+
+    def rebuild_host(self, node: Node) -> None:
+        """libp2p under one node dies and is built anew; its sound does not notice."""
+        node.streams.abandon()
 
     def restart(self, node: Node) -> None:
         remembered = node.remembered
         node.start()
+        self._meet_all(node)
         if remembered is not None:
             node.receive(node.dev, messages.Resume(remembered))  # type: ignore[arg-type]  # as kept
 
     def split(self, *groups: list[Node]) -> None:
         for number, group in enumerate(groups):
             for node in group:
-                self.partition[node.dev] = number
-        for node in list(self.nodes.values()):
-            for dev in list(node.streams):
-                if not self.reachable(node, self.nodes[dev]):
-                    # A keep-alive notices after three missed answers.
-                    self.after(12.0, lambda a=node, b=self.nodes[dev]: self._time_out(a, b))  # type: ignore[misc]
-            self._silence(node, only_apart=True)
+                node.island = number
+        for a, b in itertools.permutations(self.nodes.values(), 2):
+            if not self.reaches(a, b):
+                since = self._apart[a.dev, b.dev] = next(self.numbers)
+                self.after(PINGS_S, lambda a=a, b=b, since=since: self._give_up(a, b, since))  # type: ignore[misc]
+
+    def _give_up(self, a: Node, b: Node, since: int) -> None:
+        if self._apart.get((a.dev, b.dev)) == since:
+            a.streams.break_with(b, "no answer to pings")
 
     def heal(self) -> None:
-        self.partition.clear()
-
-    def _time_out(self, a: Node, b: Node) -> None:
-        if not self.reachable(a, b):
-            self._end_stream(a, b, "no answer to pings")
-
-    def _silence(self, node: Node, *, only_apart: bool = False) -> None:
-        """The links of others to this node fall silent, then lose consent."""
-        for link in list(node.media.links.values()):
-            found = self._other_end(node, link)
-            if found is None or (only_apart and self.reachable(node, found[0])):
-                continue
-            other, end = found
-            self.after(SILENCE_S, lambda o=other, e=end: self._fall_silent(o, e))  # type: ignore[misc]
-            self.after(CONSENT_S, lambda o=other, e=end: self._lose(o, e))  # type: ignore[misc]
-
-    def _fall_silent(self, node: Node, link: Link) -> None:
-        if node.media.links.get(link.number) is link and link.up and not self._alive(node, link):
-            link.silent = True
-            node.receive(node.dev, channel.Silent(link.number))
-
-    def _lose(self, node: Node, link: Link) -> None:
-        if node.media.links.get(link.number) is not link or not link.up:
-            return
-        if self._alive(node, link):
-            if link.silent:
-                link.silent = False
-                node.receive(node.dev, channel.Heard(link.number))
-            return
-        link.up = False
-        node.receive(node.dev, channel.LinkState(link.number, LinkStatus.LOST, "consent ran out"))
-
-    def _alive(self, node: Node, link: Link) -> bool:
-        found = self._other_end(node, link)
-        return found is not None and self.reachable(node, found[0])
+        self._apart.clear()
+        for node in self.nodes.values():
+            node.island = 0
+        for node in self.nodes.values():
+            self._meet_all(node)
 
     # ── wires ────────────────────────────────────────────────────────────────────────────────
 
-    def _delay(self, a: DeviceKey, b: DeviceKey) -> float:
-        """One way, in order: TCP never overtakes itself."""
-        delay = self.wire.delay_s + self.rng.uniform(0, self.wire.jitter_s)
-        at = max(self.time + delay, self._last.get((a, b), 0.0) + 1e-6)
-        self._last[a, b] = at
-        return at - self.time
+    def reaches(self, a: Node, b: Node) -> bool:
+        """Whether the network between two machines is whole."""
+        return a.island == b.island
 
-    def _deliver(self, node: Node, to: Node, message: messages.Input) -> None:
+    def connected(self, a: Node, b: Node) -> bool:
+        return a.alive and b.alive and self.reaches(a, b)
+
+    def passes(self, a: Node, b: Node) -> bool:
+        """Whether one datagram gets from one node to the other."""
+        return self.reaches(a, b) and self.rng.random() >= self.wire.loss
+
+    def delay_s(self) -> float:
+        return self.wire.delay_s + self.rng.uniform(0, self.wire.jitter_s)
+
+    def round_trip_s(self) -> float:
+        return self.delay_s() + self.delay_s()
+
+    def _meet_all(self, node: Node) -> None:
+        """On each new connection both tell the cards that they hold (net/hall_exchange.py)."""
+        for other in list(self.nodes.values()):
+            if other is not node:
+                wait_s = self.rng.uniform(0, MEET_S)
+                self.after(wait_s, lambda o=other: self._meet(node, o))  # type: ignore[misc]
+
+    def _meet(self, a: Node, b: Node) -> None:
+        if self.connected(a, b):
+            for one, other in ((a, b), (b, a)):
+                for data in one.rooms.live_cards(one.now):
+                    self._tell(one, other, messages.CardHeard(data))
+
+    def gossip(self, node: Node, data: bytes) -> None:
+        for other in list(self.nodes.values()):
+            if other is not node:
+                self._tell(node, other, messages.CardHeard(data))
+
+    def _tell(self, a: Node, b: Node, message: messages.Input) -> None:
         def arrive() -> None:
-            if self.reachable(node, to):
-                to.receive(node.dev, message)
+            if self.connected(a, b):
+                b.receive(a.dev, message)
 
-        self.after(self._delay(node.dev, to.dev), arrive)
+        self.after(self.delay_s(), arrive)
 
-    def way(self, a: Node, b: Node) -> tuple[LinkNumber, LinkNumber] | None:
-        """The numbers of the connected link between two nodes, at either end."""
-        for link in a.media.links.values():
-            found = self._other_end(a, link) if link.up else None
-            if found is not None and found[0] is b and found[1].up:
-                return link.number, found[1].number
-        return None
-
-    def _other_end(self, node: Node, link: Link) -> tuple[Node, Link] | None:
-        for other in self.nodes.values():
-            for end in other.media.links.values():
-                if end.ufrag == link.remote and end.remote == link.ufrag:
-                    return other, end
-        return None
-
-    # ── what nodes want done ─────────────────────────────────────────────────────────────────
-
-    def perform(self, node: Node, output: Output) -> None:
-        match output:
-            case messages.OpenRoomLink(dev, room, _):
-                self._open_stream(node, dev, room)
-            case messages.CloseRoomLink(dev, _):
-                if dev in node.streams and dev in self.nodes:
-                    self._end_stream(node, self.nodes[dev], "closed", both=False)
-            case messages.SendRoomFrame(dev, room, frame):
-                stream = node.streams.get(dev)
-                if stream is not None and stream[0] == room:
-                    self._send_frame(node, self.nodes[dev], room, stream[1], frame)
-            case messages.SendOffer(dev, offer, data):
-                self._signal(node, dev, offer, data)
-            case messages.SendAnswer(dev, _, data):
-                if dev in self.nodes:
-                    self._deliver(node, self.nodes[dev], messages.OfferAnswered(data))
-            case messages.PublishCard(data):
-                for other in list(self.nodes.values()):
-                    if other is not node and self.reachable(node, other):
-                        self._deliver(node, other, messages.CardHeard(data))
-            case messages.ToMedia(message):
-                self._media(node, message)
-            case messages.Remember(state):
-                node.remembered = state  # type: ignore[assignment]  # opaque here
-            case messages.Answer(ticket):
-                assert ticket not in node.answers, f"a verb answered twice; {self}"
-                node.answers[ticket] = output
-            case Event():
-                node.events.append(output)
-
-    def _open_stream(self, node: Node, dev: DeviceKey, room: RoomId) -> None:
+    def signal(self, node: Node, dev: DeviceKey, offer: bytes, data: bytes) -> None:
+        """Offer in, answer out, on a stream of its own: in no order with what a room link says."""
         other = self.nodes.get(dev)
+        rooms = node.rooms
+        open_ = [True]
 
-        def opened() -> None:
-            if not node.alive:
-                return
-            if other is None or not self.reachable(node, other):
-                down = messages.RoomLinkDown(room, "nobody answers there")
-                self.after(DIAL_S_MAX, lambda: node.receive(dev, down))
-                return
-            standing = node.streams.get(dev)
-            both_opened = standing is not None and other.streams.get(node.dev) == standing
-            if both_opened and node.dev > dev:
-                return  # the stream of the lower device id stays
-            number = next(self.numbers)
-            node.streams[dev] = other.streams[node.dev] = (room, number)
-            other.receive(node.dev, messages.RoomLinkUp(room, outbound=False))
-            node.receive(dev, messages.RoomLinkUp(room, outbound=True))
+        def answered(answer: bytes) -> None:
+            def arrive() -> None:
+                if open_[0] and node.rooms is rooms and self.reaches(node, other):  # type: ignore[arg-type]
+                    open_[0] = False
+                    node.receive(dev, messages.OfferAnswered(answer))
 
-        self.after(2 * self.wire.delay_s + self.rng.uniform(0, self.wire.jitter_s), opened)
+            self.after(self.delay_s(), arrive)
 
-    def _send_frame(
-        self, node: Node, to: Node, room: RoomId, number: int, frame: list[object]
-    ) -> None:
-        def arrive() -> None:
-            if to.alive and to.streams.get(node.dev) == (room, number):
-                to.receive(node.dev, messages.RoomFrame(room, frame))  # type: ignore[arg-type]
+        def hear() -> None:
+            if other is not None and self.connected(node, other):
+                other.replies[node.dev] = answered
+                other.receive(node.dev, messages.OfferHeard(data))
 
-        self.after(self._delay(node.dev, to.dev), arrive)
+        def fail() -> None:
+            if open_[0] and node.rooms is rooms:
+                open_[0] = False
+                node.receive(dev, messages.OfferFailed(offer, "no answer"))
 
-    def _end_stream(self, node: Node, other: Node, reason: str, *, both: bool = True) -> None:
-        """The stream ends; `both`: the closing node learns of it too."""
-        stream = node.streams.pop(other.dev, None)
-        if stream is None:
-            return
-
-        def ended() -> None:
-            if other.streams.get(node.dev) == stream:
-                del other.streams[node.dev]
-                other.receive(node.dev, messages.RoomLinkDown(stream[0], reason))
-
-        self.after(self._delay(node.dev, other.dev), ended)
-        if both:
-            node.receive(other.dev, messages.RoomLinkDown(stream[0], reason))
-
-    def _signal(self, node: Node, dev: DeviceKey, offer: bytes, data: bytes) -> None:
-        other = self.nodes.get(dev)
-        if other is not None and self.reachable(node, other):
-            self._deliver(node, other, messages.OfferHeard(data))
-        failed = messages.OfferFailed(offer, "no answer")
-        self.after(SIGNAL_S_MAX, lambda: node.receive(dev, failed))
-
-    # ── media ────────────────────────────────────────────────────────────────────────────────
-
-    def _media(self, node: Node, message: channel.Down) -> None:
-        media = node.media
-        match message:
-            case channel.OpenLink(number, role):
-                ufrag = f"u{next(self.numbers)}"
-                media.links[number] = Link(number, ufrag, role is LinkRole.OFFERER)
-                told = channel.LocalDescription(number, ufrag, "p" * 22, bytes(32), ())
-                self.after(GATHER_S, lambda: self._up(node, media, told))
-            case channel.ConnectLink(number, ufrag):
-                if number in media.links:
-                    media.links[number].remote = ufrag
-                    self._connect(node, media, media.links[number])
-            case channel.CloseLink(number):
-                self._close(node, number)
-            case channel.SetTable(epoch, rows):
-                assert epoch > media.epoch, f"an old table; {self}"
-                media.epoch, media.rows = epoch, rows
-            case channel.SetKeys(keys):
-                media.keys = {row.ssrc: row for row in keys}
-            case channel.NewVoice(sid):
-                assert sid not in media.sids, f"a sid twice; {self}"
-                media.sids.append(sid)
-                media.sid, media.voice = sid, None
-                told_key = channel.VoiceKey(sid, bytes(32))
-                self.after(0.001, lambda: self._up(node, media, told_key))
-            case channel.SetVoice(sid):
-                if sid == media.sid:
-                    media.voice = message
-            case channel.EndVoice(sid):
-                if sid == media.sid:
-                    media.voice = None
-            case channel.SetInput(spec):
-                media.input = spec
-
-    def _up(self, node: Node, media: Media, message: channel.Up) -> None:
-        if node.media is media and media.alive:
-            node.receive(node.dev, message)
-
-    def _connect(self, node: Node, media: Media, link: Link) -> None:
-        def connected() -> None:
-            found = self._other_end(node, link)
-            if found is None or not self.reachable(node, found[0]) or link.up:
-                return
-            for at, end in ((node, link), found):
-                if at.media.links.get(end.number) is end and not end.up:
-                    end.up = True
-                    up = channel.LinkState(end.number, LinkStatus.CONNECTED, "")
-                    self._up(at, at.media, up)
-
-        def failed() -> None:
-            if media.links.get(link.number) is link and not link.up:
-                down = channel.LinkState(link.number, LinkStatus.FAILED, "no path")
-                self._up(node, media, down)
-
-        self.after(2 * CONNECT_ROUND_TRIPS * self.wire.delay_s, connected)
-        self.after(CONNECT_S_MAX, failed)
-
-    def _close(self, node: Node, number: LinkNumber) -> None:
-        link = node.media.links.get(number)
-        if link is None:
-            return
-        found = self._other_end(node, link)
-        del node.media.links[number]
-        if found is not None and found[1].up:
-            other, end = found
-            self.after(self.wire.delay_s, lambda: self._closed_there(other, end))
-
-    def _closed_there(self, node: Node, link: Link) -> None:
-        if node.media.links.get(link.number) is link and link.up:
-            link.up = False
-            lost = channel.LinkState(link.number, LinkStatus.LOST, "closed by the peer")
-            self._up(node, node.media, lost)
+        self.after(self.delay_s(), hear)
+        is_there = other is not None and self.connected(node, other)
+        self.after(ANSWER_S if is_there else self.round_trip_s(), fail)
 
     # ── what must always hold ────────────────────────────────────────────────────────────────
 
-    def check(self) -> None:
-        for node in self.nodes.values():
-            rows = node.media.rows
-            assert len({row.ssrc for row in rows}) == len(rows), f"two rows write one SSRC; {self}"
-            for row in rows:
-                assert row.ingress not in row.sinks, f"a packet goes back; {self}"
-            membership = node.rooms.membership
-            if membership is not None:
-                assert membership.count <= 8, f"a mesh of {membership.count}; {self}"
-                if membership.muted and node.media.voice is not None:
-                    assert node.media.voice.muted, f"muted, yet media is not; {self}"
+    def check(self, node: Node) -> None:
+        membership = node.rooms.membership
+        media = node.media
+        for row in media.table.rows:
+            if row.ingress != 0:
+                assert row.sinks == (0,), "a mesh forwards nothing"
+            else:
+                assert 0 not in row.sinks, "somebody hears himself"
+        for asked_s, action in node.asked.values():
+            assert isinstance(action, messages.Join | messages.JoinAt | messages.Say)
+            if not isinstance(action, messages.Say):
+                assert self.time - asked_s <= JOIN_S_MAX, "a join without an answer"
+        if membership is None:
+            assert media.sid is None or media.voice is None, "a voice outside of a room"
+            assert (media.input, media.output) in (("none", "none"), ("none", "null"))
+            assert not node.asked, "a verb forgotten on leaving"
+            return
+        assert membership.count <= 8, f"a mesh of {membership.count}"
+        assert len(membership.links) <= 64
+        assert len(membership.sought) <= 64
+        if membership.muted and media.voice is not None:
+            assert media.voice.muted, "muted, yet media is not"
+        open_links = [member.link for member in membership.members.values() if member.link]
+        assert sorted(open_links) == sorted(media.links), "links that nobody knows"
 
 
-def heard_by_all(nodes: list[Node]) -> bool:
+def heard_by_all(nodes: Iterable[Node]) -> bool:
     """Everybody's voice reaches everybody else."""
+    nodes = list(nodes)
     return all(a.hears(b) for a in nodes for b in nodes if a is not b)
+
+
+def agree(nodes: Iterable[Node]) -> bool:
+    """Everybody sees everybody else in the room, and nobody beside."""
+    names = {node.name for node in nodes}
+    return all(node.company == names - {node.name} for node in nodes)
 
 
 def kinds(node: Node) -> list[EventKind]:

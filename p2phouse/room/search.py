@@ -1,0 +1,119 @@
+"""Whom we look for: members whose links all broke, and people whom members told us of.
+
+One of them may be behind a bad network, another may not exist at all: whoever tells us of members
+has us open connections to addresses of his choice. Hence every bound below.
+"""
+
+import math
+import random
+from collections.abc import Iterator
+from typing import Final
+
+from p2phouse.hall.card import is_local_address
+from p2phouse.record import limits
+from p2phouse.record.types import Access
+from p2phouse.room.messages import OpenRoomLink, Output
+from p2phouse.room.state import Membership, RoomLink, Sought, Stage
+from p2phouse.vocabulary import DeviceKey, Now
+
+OPEN_S_MAX: Final = 20.0  # four addresses, two at once, 4 s each; the greeting within 5 s
+REDIAL_FIRST_S: Final = 1.0
+REDIAL_S_MAX: Final = 15.0
+LOST_SOUGHT_S: Final = 300.0  # a laptop that changed network is back long before
+LOST_MAX: Final = 16  # the longest sought goes first; a room of eight loses seven at most
+# Security: one member has us dial at most seven strangers in half a minute, whatever it tells.
+TOLD_SOUGHT_S: Final = 30.0  # dialled at once and after 1, 3, 7 and 15 s
+TOLD_EACH_MAX: Final = limits.MESH_MEMBERS_MAX - 1
+
+
+class Search:
+    """The room to look for people in is given with each call."""
+
+    def __init__(self, own: DeviceKey, *, rng: random.Random) -> None:
+        self._own = own
+        self._rng = rng
+
+    # ── whom to look for ─────────────────────────────────────────────────────────────────────
+
+    def lost(
+        self, now: Now, membership: Membership, dev: DeviceKey, addrs: tuple[bytes, ...]
+    ) -> None:
+        """Somebody who was here: looked for almost at once and then with growing pauses."""
+        membership.sought[dev] = Sought(
+            addrs, None, redial_at=now.mono + self.pause(-3), give_up_at=now.mono + LOST_SOUGHT_S
+        )
+        lost = [who for who, sought in membership.sought.items() if sought.teller is None]
+        if len(lost) > LOST_MAX:
+            del membership.sought[min(lost, key=lambda who: membership.sought[who].give_up_at)]
+
+    def told(
+        self,
+        now: Now,
+        membership: Membership,
+        teller: DeviceKey,
+        dev: DeviceKey,
+        addrs: tuple[bytes, ...],
+    ) -> Iterator[Output]:
+        """Somebody who is here, or so a member says."""
+        known = dev == self._own or dev in membership.members or dev in membership.links
+        if known or dev in membership.sought or membership.count >= limits.MESH_MEMBERS_MAX:
+            return
+        told = sum(sought.teller == teller for sought in membership.sought.values())
+        if told >= TOLD_EACH_MAX:
+            return
+        membership.sought[dev] = Sought(addrs, teller, math.inf, now.mono + TOLD_SOUGHT_S)
+        yield from self.dial(now, membership, dev, addrs)
+
+    # ── how it goes ──────────────────────────────────────────────────────────────────────────
+
+    def dial(
+        self, now: Now, membership: Membership, dev: DeviceKey, addrs: tuple[bytes, ...]
+    ) -> Iterator[Output]:
+        """Asks for a room link, unless there is one or one is on its way."""
+        if dev == self._own or dev in membership.links:
+            return
+        genesis = membership.genesis
+        if genesis is not None and genesis.record.access == Access.LAN:
+            addrs = tuple(addr for addr in addrs if is_local_address(addr))
+        membership.links[dev] = RoomLink(Stage.OPENING, until=now.mono + OPEN_S_MAX)
+        yield OpenRoomLink(dev, membership.room, addrs)
+
+    def found(self, membership: Membership, dev: DeviceKey) -> None:
+        membership.sought.pop(dev, None)
+
+    def failed(self, now: Now, membership: Membership, dev: DeviceKey) -> None:
+        """A dial came to nothing, or the link ended before a greeting."""
+        sought = membership.sought.get(dev)
+        if sought is not None and math.isinf(sought.redial_at):
+            sought.redial_at = now.mono + self.pause(sought.tries)
+            sought.tries += 1
+
+    def refused(self, now: Now, membership: Membership, dev: DeviceKey, *, is_full: bool) -> None:
+        """It is there and wants no link: for now, or at all."""
+        sought = membership.sought.get(dev)
+        if sought is None:
+            return
+        if is_full:
+            sought.redial_at = now.mono + self.pause(math.inf)
+        elif sought.teller is None:
+            del membership.sought[dev]
+        else:
+            sought.redial_at = math.inf  # kept, so that its teller cannot have it dialled again
+
+    def pause(self, tries: float) -> float:
+        pause: float = min(REDIAL_S_MAX, REDIAL_FIRST_S * 2.0**tries)
+        return pause * self._rng.uniform(0.8, 1.2)
+
+    # ── time ─────────────────────────────────────────────────────────────────────────────────
+
+    def tick(self, now: Now, membership: Membership) -> Iterator[Output]:
+        for dev, sought in list(membership.sought.items()):
+            if sought.give_up_at <= now.mono:
+                del membership.sought[dev]
+            elif sought.redial_at <= now.mono:
+                sought.redial_at = math.inf  # until we know how this one went
+                yield from self.dial(now, membership, dev, sought.addrs)
+
+    def deadline(self, membership: Membership) -> float:
+        times = (min(who.redial_at, who.give_up_at) for who in membership.sought.values())
+        return min(times, default=math.inf)

@@ -1,0 +1,269 @@
+"""Our stay in a room: coming in, being let in, going, and coming back after a crash.
+
+One membership at a time. `settle` draws the consequences after each input and tick.
+"""
+
+import math
+from collections.abc import Iterator
+from typing import Final
+
+from p2phouse.errors import P2PHouseError, PeerError, UserError
+from p2phouse.hall import invitation
+from p2phouse.hall.invitation import Invitation
+from p2phouse.identity.keys import Me
+from p2phouse.record import envelope
+from p2phouse.record.cbor import Value
+from p2phouse.record.envelope import Signed
+from p2phouse.record.types import Genesis, Join
+from p2phouse.room.company import Company, is_understood
+from p2phouse.room.frames import BYE_TEXTS, ByeReason
+from p2phouse.room.hallway import Hallway
+from p2phouse.room.messages import Answer, Event, EventKind, Output, Remember
+from p2phouse.room.negotiation import Negotiation
+from p2phouse.room.search import Search
+from p2phouse.room.state import Membership
+from p2phouse.room.talk import Talk
+from p2phouse.room.wiring import Wiring
+from p2phouse.vocabulary import DeviceKey, Now, RoomId
+
+JOIN_S_MAX: Final = 12.0  # a dial takes up to 4 s an address, two at once, then a greeting
+
+
+class NotInARoom(UserError):
+    """You are not in a room. Join one with `p2phouse join ROOM`, or open one."""
+
+
+class AlreadyInARoom(UserError):
+    """You are in "{title}". Leave it first: p2phouse leave."""
+
+
+class JoinFailed(P2PHouseError):
+    """Could not join: {reason}. Does the room still go on? `p2phouse rooms` lists what does."""
+
+
+class LeftMeanwhile(UserError):
+    """The room was left before all of it was said."""
+
+
+class OwnLink(UserError):
+    """That link leads to this node, which is not in the room any more.
+    Use the link of somebody who is, or open a room of your own."""
+
+
+class UnknownKind(UserError):
+    """That room is of a kind that this version of p2phouse does not know. Update it to join."""
+
+
+class Stay:
+    """See the module."""
+
+    def __init__(
+        self,
+        me: Me,
+        *,
+        hallway: Hallway,
+        wiring: Wiring,
+        talk: Talk,
+        negotiation: Negotiation,
+        search: Search,
+        company: Company,
+    ) -> None:
+        self.membership: Membership | None = None
+        self._me = me
+        self._hallway = hallway
+        self._wiring = wiring
+        self._talk = talk
+        self._negotiation = negotiation
+        self._search = search
+        self._company = company
+
+    @property
+    def here(self) -> Membership:
+        """The room we have been let into. Raises NotInARoom."""
+        if self.membership is None or not self.membership.joined:
+            raise NotInARoom
+        return self.membership
+
+    def refuse_second(self) -> None:
+        """Raises AlreadyInARoom."""
+        if self.membership is not None:
+            raise AlreadyInARoom(title=self.membership.title or "a room")
+
+    # ── coming in ────────────────────────────────────────────────────────────────────────────
+
+    def open(self, now: Now, genesis: Signed[Genesis], ticket: int | None) -> Iterator[Output]:
+        """Into a room that we need nobody's leave to be in."""
+        membership = self._enter(now, RoomId(genesis.id), genesis, ticket)
+        yield from self._talk.begin(membership)
+        yield from self._let_in(now, membership)
+
+    def approach(
+        self, now: Now, genesis: Signed[Genesis] | None, way: Invitation, ticket: int
+    ) -> Iterator[Output]:
+        """Asks the member that `way` leads to. Raises UserError."""
+        if genesis is not None and not is_understood(genesis.record):
+            raise UnknownKind
+        if way.dev == self._me.dev:
+            if genesis is None or genesis.record.dev != self._me.dev:
+                raise OwnLink
+            yield from self.open(now, genesis, ticket)  # a room of ours that others still list
+            return
+        membership = self._enter(now, way.room, genesis, ticket)
+        yield from self._talk.begin(membership)
+        yield from self._search.dial(now, membership, way.dev, way.addrs)
+
+    def _enter(
+        self, now: Now, room: RoomId, genesis: Signed[Genesis] | None, ticket: int | None
+    ) -> Membership:
+        join = Join(
+            room=room, dev=self._me.dev, idrec=self._me.record.id, beat=None, ts=int(now.unix)
+        )
+        self.membership = Membership(
+            room,
+            envelope.sign(join, self._me.device_key),
+            genesis,
+            self._talk.new_voice(),
+            joined=False,
+            ticket=ticket,
+            give_up_at=now.mono + JOIN_S_MAX,
+        )
+        return self.membership
+
+    def _let_in(self, now: Now, membership: Membership) -> Iterator[Output]:
+        membership.joined = True
+        membership.since = now.mono
+        membership.give_up_at = math.inf
+        assert membership.genesis is not None
+        if membership.genesis.record.dev == self._me.dev:
+            self._hallway.begin(now)
+        yield _remember(membership)
+        yield from self._talk.sign_voice(now, membership)
+        yield Event(EventKind.JOINED, membership.room, self._me.dev, membership.title)
+        if membership.ticket is not None:
+            yield Answer(membership.ticket, self.facts())
+            membership.ticket = None
+
+    def resume(self, now: Now, state: list[Value]) -> Iterator[Output]:
+        """Back into the room of a process that was killed: same identity, new voice, muted."""
+        match state:
+            case [bytes(data), list(others)] if self.membership is None:
+                pass
+            case _:
+                return
+        try:
+            genesis = envelope.read(data, Genesis)
+            envelope.check_time(genesis.record, now.unix)
+        except PeerError:
+            yield Remember(None)  # over, or damaged: nothing to come back to
+            return
+        yield from self.open(now, genesis, None)
+        assert self.membership is not None
+        for other in others:
+            match other:
+                case [bytes(dev), list(addrs)] if len(dev) == 32:
+                    known = tuple(addr for addr in addrs if isinstance(addr, bytes))
+                    self._search.lost(now, self.membership, DeviceKey(dev), known)
+        yield _remember(self.membership)
+
+    # ── going ────────────────────────────────────────────────────────────────────────────────
+
+    def leave(self, now: Now, why: str) -> Iterator[Output]:
+        """Out of the room, or no longer on the way into one. why: empty if the person asked."""
+        membership = self.membership
+        if membership is None:
+            raise NotInARoom
+        yield from self._talk.end(now, membership, LeftMeanwhile())
+        if membership.joined:
+            yield from self._hallway.end(now, membership)
+        yield from self._wiring.rewire(None)
+        yield from self._company.leave(membership)
+        self.membership = None
+        if membership.ticket is not None:
+            reason = why or "you left before anybody answered"
+            yield Answer(membership.ticket, error=JoinFailed(reason=reason))
+        if membership.joined:
+            yield Event(EventKind.LEFT, membership.room, self._me.dev, why)
+        yield Remember(None)
+
+    # ── what follows ─────────────────────────────────────────────────────────────────────────
+
+    def settle(self, now: Now) -> Iterator[Output]:
+        """Draws the consequences of what has just changed."""
+        membership = self.membership
+        if membership is None:
+            return
+        if not membership.joined:
+            if membership.members:
+                yield from self._let_in(now, membership)
+            elif not membership.links:
+                yield from self.leave(now, membership.refusal or "nobody there answered")
+                return
+        if membership.changed:
+            membership.changed = False
+            self._hallway.changed(now)
+            yield _remember(membership)
+
+    def media_gone(self, now: Now) -> Iterator[Output]:
+        """Media died: a new voice, muted, and a new link to everybody, offered by us."""
+        membership = self.membership
+        room = membership.room if membership is not None else None
+        yield Event(EventKind.MEDIA_RESTARTED, room, self._me.dev)
+        yield from self._talk.media_gone(now, membership)
+        if membership is None:
+            return
+        for member in membership.members.values():
+            member.link = None  # media knows none of the old numbers
+            yield from self._negotiation.offer(now, membership, member)
+        yield from self._wiring.rewire(membership)
+
+    def tick(self, now: Now) -> Iterator[Output]:
+        membership = self.membership
+        if membership is None:
+            return
+        if membership.give_up_at <= now.mono:
+            yield from self.leave(now, membership.refusal or "nobody there answered in time")
+        elif membership.genesis is not None and membership.genesis.record.exp <= now.unix:
+            yield from self.leave(now, "the room reached the end of its twelve hours")
+        elif membership.judged_at <= now.mono and self._company.has_no_place(membership):
+            yield from self.leave(now, BYE_TEXTS[ByeReason.FULL])
+        else:
+            yield from self._negotiation.tick(now, membership)
+            yield from self._company.tick(now, membership)
+            yield from self._search.tick(now, membership)
+
+    @property
+    def deadline(self) -> float:
+        membership = self.membership
+        if membership is None:
+            return math.inf
+        times = [membership.give_up_at, membership.judged_at]
+        times += [self._company.deadline(membership), self._search.deadline(membership)]
+        times.append(self._negotiation.deadline(membership))
+        if membership.genesis is not None:
+            times.append(self._hallway.mono_of(membership.genesis.record.exp))
+        return min(times)
+
+    def facts(self) -> dict[str, object]:
+        """The room we are in, as the API tells it."""
+        membership = self.membership
+        if membership is None or membership.genesis is None:
+            return {"room": None}
+        link = Invitation(membership.room, self._me.dev, self._hallway.own_addrs)
+        return {
+            "room": membership.room.hex(),
+            "title": membership.title,
+            "link": invitation.write(link),
+            "muted": membership.muted,
+            "people": membership.count,
+        }
+
+
+def _remember(membership: Membership) -> Remember:
+    """Where to come back to after a crash: the room, and whoever was or is sought in it."""
+    assert membership.genesis is not None
+    others: dict[DeviceKey, tuple[bytes, ...]] = {
+        dev: sought.addrs for dev, sought in membership.sought.items() if sought.teller is None
+    }
+    others |= {dev: member.addrs for dev, member in membership.members.items()}
+    told: list[Value] = [[dev, list(addrs)] for dev, addrs in others.items()]
+    return Remember([membership.genesis.data, told])

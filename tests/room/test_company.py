@@ -1,0 +1,505 @@
+"""Greetings and farewells: who is let in, who greets when, and what a broken link means."""
+
+import copy
+import itertools
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from p2phouse.channel import CloseLink, Heard, LinkStatus, OpenLink, SetTable, Silent
+from p2phouse.hall import invitation
+from p2phouse.hall.card import make_genesis
+from p2phouse.record import envelope, limits
+from p2phouse.record.cbor import Value
+from p2phouse.record.envelope import Signed
+from p2phouse.record.types import Access, Genesis
+from p2phouse.room import frames, messages
+from p2phouse.room.frames import ByeReason, FrameKind, FrameRefused
+from p2phouse.room.messages import (
+    CloseRoomLink,
+    EventKind,
+    OpenRoomLink,
+    Remember,
+    SendRoomFrame,
+)
+from p2phouse.vocabulary import DeviceKey, RoomId
+from tests.room.table import Person, Table, commands, down, frame_kinds, kinds, of
+
+GREETING, SPEAK, SOFT, BYE = FrameKind.GREETING, FrameKind.SPEAK, FrameKind.SOFT, FrameKind.BYE
+
+
+@pytest.fixture
+def table() -> Table:
+    table = Table()
+    table.open()
+    return table
+
+
+@pytest.fixture
+def ann(table: Table) -> Person:
+    return table.person()
+
+
+def told(outputs: list[messages.Output]) -> set[Value]:
+    """The devices that the last greeting sent named as members."""
+    greeting = [frame.frame for frame in of(SendRoomFrame, outputs) if frame.frame[0] == GREETING]
+    return {item[0] for item in greeting[-1][4]}  # type: ignore[index, union-attr]  # as sent
+
+
+def byes(outputs: list[messages.Output]) -> list[ByeReason]:
+    said = [frame.frame for frame in of(SendRoomFrame, outputs)]
+    return [frames.read_bye(frame) for frame in said if frame[0] == BYE]
+
+
+def again(times: int, act: Callable[[int], object]) -> None:
+    for number in range(times):
+        act(number)
+
+
+def fill(table: Table, count: int) -> list[Person]:
+    people = [table.person(f"p{number}") for number in range(count)]
+    for person in people:
+        table.let_in(person)
+    return people
+
+
+# ── greeting ─────────────────────────────────────────────────────────────────────────────────
+
+
+def test_who_opened_the_link_greets_first(table: Table, ann: Person):
+    table.ask_for(ann)
+    assert frame_kinds(table.up(ann, outbound=True)) == [GREETING]
+
+
+def test_who_did_not_waits_for_the_greeting_and_then_answers_it(table: Table, ann: Person):
+    assert not table.up(ann)
+    outputs = table.greet(ann)
+    assert frame_kinds(outputs) == [GREETING, SOFT]
+    assert EventKind.MEMBER_JOINED in kinds(outputs)
+
+
+def test_an_answered_greeting_is_not_answered_again(table: Table, ann: Person):
+    table.ask_for(ann)
+    table.up(ann, outbound=True)
+    assert GREETING not in frame_kinds(table.greet(ann))
+
+
+def test_a_greeting_said_twice_brings_no_second_answer_and_no_second_member(
+    table: Table, ann: Person
+):
+    table.let_in(ann)
+    outputs = table.greet(ann)
+    assert not frame_kinds(outputs)
+    assert not kinds(outputs)
+
+
+def test_a_link_announced_twice_is_greeted_twice_but_never_in_circles(table: Table, ann: Person):
+    """net/room_links.py says so of a link that stands when we ask for it: see RoomOpen."""
+    table.let_in(ann)
+    assert frame_kinds(table.up(ann, outbound=True)) == [GREETING]
+    assert not frame_kinds(table.greet(ann))
+
+
+def test_a_new_stream_of_theirs_under_a_standing_link_is_answered_again(table: Table, ann: Person):
+    table.let_in(ann)
+    table.up(ann)
+    assert frame_kinds(table.greet(ann)) == [GREETING, SOFT]
+    assert table.here.count == 2
+
+
+def test_nothing_is_said_on_a_new_link_before_its_greeting(table: Table, ann: Person):
+    table.let_in(ann)
+    table.up(ann)
+    assert not frame_kinds([*table_mute(table)])
+    table.greet(ann)
+    assert SOFT in frame_kinds([*table_mute(table)])
+
+
+def table_mute(table: Table) -> list[messages.Output]:
+    before = len(table.said)
+    table.ask(messages.SetMuted(muted=not table.here.muted))
+    return table.said[before:]
+
+
+def test_a_frame_from_somebody_who_has_not_greeted_is_passed_over(table: Table, ann: Person):
+    table.up(ann)
+    assert not table.frame(ann, ann.voice_frame(table.here.room))
+    assert not table.frame(ann, ann.mute_frame(table.here.room, False))
+    assert table.here.count == 1
+
+
+def test_a_greeting_on_a_link_that_is_not_open_lets_nobody_in(table: Table, ann: Person):
+    assert not table.greet(ann)
+    assert table.here.count == 1
+
+
+def test_kinds_of_a_later_version_are_passed_over(table: Table, ann: Person):
+    table.let_in(ann)
+    for kind in (2, 4, 6, 99):
+        assert not table.frame(ann, [kind, b"news", 7])
+
+
+def test_a_frame_that_breaks_the_protocol_is_refused_and_changes_nothing(table: Table, ann: Person):
+    table.let_in(ann)
+    before = copy.deepcopy(table.here)
+    bob = table.person("bob")
+    room = table.here.room
+    for frame in (bob.voice_frame(room), bob.mute_frame(room, False), bob.greeting(room, None)):
+        with pytest.raises(FrameRefused):
+            table.frame(ann, frame)
+    assert table.here == before
+
+
+def test_far_more_frames_than_a_person_needs_are_refused(table: Table, ann: Person):
+    table.let_in(ann)
+    for _ in range(60):
+        table.frame(ann, ann.mute_frame(table.here.room, False))
+    with pytest.raises(FrameRefused, match="more frames"):
+        again(60, lambda _: table.frame(ann, ann.mute_frame(table.here.room, False)))
+    table.wait(10)
+    table.frame(ann, ann.mute_frame(table.here.room, False))
+
+
+# ── who is told of whom ──────────────────────────────────────────────────────────────────────
+
+
+def test_a_newcomer_is_told_of_everybody_and_everybody_it_tells_of_is_called(
+    table: Table, ann: Person
+):
+    bob, carl = table.person("bob"), table.person("carl")
+    table.let_in(bob)
+    table.up(ann)
+    outputs = table.greet(ann, members=[bob.dev, carl.dev, table.me.dev])
+    assert told(outputs) == {bob.dev}
+    assert [opened.dev for opened in of(OpenRoomLink, outputs)] == [carl.dev]
+
+
+def test_who_was_let_in_while_a_greeting_was_on_its_way_is_told_afterwards(
+    table: Table, ann: Person
+):
+    bob = table.person("bob")
+    table.ask_for(ann)
+    assert told(table.up(ann, outbound=True)) == set()
+    table.let_in(bob)
+    assert told(table.greet(ann)) == {bob.dev}
+
+
+def test_a_member_told_of_is_called_again_until_half_a_minute_is_over(table: Table, ann: Person):
+    bob = table.person("bob")
+    table.up(ann)
+    table.greet(ann, members=[bob.dev])
+    calls = 0
+    for _ in range(60):
+        table.down(bob)
+        calls += len(of(OpenRoomLink, table.wait(1.0)))
+    assert 3 <= calls <= 5
+
+
+def test_one_member_has_us_call_at_most_seven_strangers_whatever_it_tells(
+    table: Table, ann: Person
+):
+    table.up(ann)
+    calls = of(OpenRoomLink, table.greet(ann, members=strangers(8)))
+    for _ in range(29):
+        calls += of(OpenRoomLink, table.greet(ann, members=strangers(8)))
+        for opened in calls:
+            table.tell(opened.dev, messages.RoomLinkDown(opened.room, "refused"))
+        calls += of(OpenRoomLink, table.wait(0.5))
+    assert len({opened.dev for opened in calls}) == 7
+    assert len(calls) <= 7 * 5
+
+
+def test_a_stranger_who_refuses_is_not_called_again_on_the_same_word(table: Table, ann: Person):
+    (victim,) = strangers(1)
+    table.up(ann)
+    table.greet(ann, members=[victim])
+    table.tell(victim, messages.RoomLinkUp(table.here.room, outbound=True))
+    bye = frames.bye(ByeReason.NOT_HERE)
+    table.tell(victim, messages.RoomFrame(table.here.room, bye))
+    assert not of(OpenRoomLink, table.greet(ann, members=[victim]))
+    assert not of(OpenRoomLink, table.wait(25))
+
+
+NUMBERS = itertools.count(10_000)
+
+
+def strangers(count: int) -> list[DeviceKey]:
+    """Devices that nobody has heard of."""
+    return [DeviceKey(next(NUMBERS).to_bytes(32, "big")) for _ in range(count)]
+
+
+def test_a_full_room_calls_nobody_and_turns_the_ninth_away(table: Table, ann: Person):
+    people = fill(table, limits.MESH_MEMBERS_MAX - 2)
+    last = table.person("last")
+    table.up(last)
+    table.greet(last, members=strangers(3))
+    assert table.here.count == limits.MESH_MEMBERS_MAX
+    table.up(ann)
+    outputs = table.greet(ann)
+    assert byes(outputs) == [ByeReason.FULL]
+    assert of(CloseRoomLink, outputs)
+    assert table.here.count == limits.MESH_MEMBERS_MAX
+    assert not of(OpenRoomLink, table.greet(people[0], members=strangers(3)))
+
+
+def test_a_member_of_a_full_room_may_come_back_in_a_new_process(table: Table):
+    people = fill(table, limits.MESH_MEMBERS_MAX - 1)
+    table.up(people[2])
+    outputs = table.greet(people[2], ts=table.unix + 5)
+    assert BYE not in frame_kinds(outputs)
+    assert table.here.count == limits.MESH_MEMBERS_MAX
+
+
+# ── a new process ────────────────────────────────────────────────────────────────────────────
+
+
+def test_another_join_on_a_new_link_is_the_same_device_in_a_new_process(table: Table, ann: Person):
+    table.let_in(ann)
+    table.frame(ann, ann.voice_frame(table.here.room))
+    link = table.connect(ann)
+    table.up(ann)
+    outputs = table.greet(ann, ts=table.unix + 5)
+    assert down(CloseLink, outputs) == [CloseLink(link)]
+    assert table.here.members[ann.dev].speak is None
+    assert table.here.members[ann.dev].muted
+
+
+def test_another_join_on_the_same_link_is_refused(table: Table, ann: Person):
+    table.let_in(ann)
+    link = table.connect(ann)
+    with pytest.raises(FrameRefused, match="another join"):
+        table.greet(ann, ts=table.unix + 5)
+    assert table.here.members[ann.dev].link == link
+
+
+def test_what_a_device_used_up_it_has_not_back_in_a_new_process(table: Table, ann: Person):
+    table.let_in(ann)
+
+    def come_and_speak(number: int) -> None:
+        table.up(ann)
+        table.greet(ann, ts=table.unix + number)
+        sid = number.to_bytes(16, "big")
+        table.frame(ann, ann.voice_frame(table.here.room, sid=sid))
+
+    with pytest.raises(FrameRefused, match="new voices"):
+        again(100, come_and_speak)
+
+
+# ── the genesis ──────────────────────────────────────────────────────────────────────────────
+
+
+def room_of(host: Person, **change: object) -> Signed[Genesis]:
+    table = Table(seed=9)
+    genesis = make_genesis(
+        host.me, title="Tea", access=Access.OPEN, now=table.now, entropy=table.rng.randbytes
+    )
+    return envelope.sign(replace(genesis.record, **change), host.me.device_key)  # type: ignore[arg-type]
+
+
+def join_by_link(table: Table, host: Person, genesis: Signed[Genesis]) -> int:
+    link = invitation.Invitation(RoomId(genesis.id), host.dev, host.addrs)
+    return table.ask(messages.Join(invitation.write(link)))
+
+
+def test_one_who_joins_by_link_learns_the_genesis_from_the_greeting():
+    table = Table()
+    ann = table.person()
+    genesis = room_of(ann)
+    ticket = join_by_link(table, ann, genesis)
+    table.up(ann, outbound=True)
+    assert not table.answers(ticket)
+    table.frame(ann, ann.greeting(table.here.room, genesis))
+    assert table.answer(ticket).facts["title"] == "Tea"
+
+
+def test_a_greeting_without_genesis_leads_nobody_in_who_has_none():
+    """Else a stranger who knows of the link could have us in a room we know nothing of."""
+    table = Table()
+    ann, eve = table.person(), table.person("eve")
+    ticket = join_by_link(table, ann, room_of(ann))
+    table.up(eve)
+    outputs = table.frame(eve, eve.greeting(table.here.room, None))
+    assert byes(outputs) == [ByeReason.NOT_HERE]
+    assert not table.answers(ticket)
+
+
+@pytest.mark.parametrize(
+    "change", [{"access": Access.CLOSED}, {"access": Access.SOCIAL}, {"exposure": "relay"}]
+)
+def test_a_room_of_an_unknown_kind_is_not_entered(change: dict[str, object]):
+    """Our voice would be public in it, or our address told, against its host's will."""
+    table = Table()
+    ann = table.person()
+    genesis = room_of(ann, **change)
+    ticket = join_by_link(table, ann, genesis)
+    table.up(ann, outbound=True)
+    table.frame(ann, ann.greeting(table.here.room, genesis))
+    assert table.rooms.membership is None
+    assert table.answer(ticket).error is not None
+
+
+# ── ends ─────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_bye_ends_the_membership_at_once(table: Table, ann: Person):
+    table.let_in(ann)
+    link = table.connect(ann)
+    outputs = table.frame(ann, frames.bye(ByeReason.LEAVING))
+    assert EventKind.MEMBER_LEFT in kinds(outputs)
+    assert CloseLink(link) in down(CloseLink, outputs)
+    assert of(CloseRoomLink, outputs)
+    assert not of(OpenRoomLink, table.wait(400))
+
+
+def test_a_broken_link_without_sound_loses_the_member_who_is_looked_for_five_minutes(
+    table: Table, ann: Person
+):
+    table.let_in(ann)
+    assert EventKind.MEMBER_LOST in kinds(table.down(ann))
+    calls = of(OpenRoomLink, table.wait(0.2))
+    assert [call.dev for call in calls] == [ann.dev]
+    while of(OpenRoomLink, calls):
+        table.down(ann)
+        calls = of(OpenRoomLink, table.wait(20.0))
+    assert 295 < table.mono - 100.0 < 345
+
+
+def test_a_broken_link_with_sound_has_half_a_minute_to_come_back(table: Table, ann: Person):
+    table.let_in(ann)
+    table.connect(ann)
+    assert not kinds(table.down(ann))
+    early = table.wait(29)
+    assert of(OpenRoomLink, early)
+    assert not kinds(early)
+    assert EventKind.MEMBER_LOST in kinds(table.wait(2))
+
+
+def test_a_link_that_comes_back_in_time_loses_nobody(table: Table, ann: Person):
+    table.let_in(ann)
+    link = table.connect(ann)
+    table.down(ann)
+    table.wait(20)
+    table.up(ann)
+    table.greet(ann)
+    assert EventKind.MEMBER_LOST not in kinds(table.wait(60))
+    assert table.here.members[ann.dev].link == link
+
+
+def test_a_redial_that_fails_is_tried_again(table: Table, ann: Person):
+    table.let_in(ann)
+    table.connect(ann)
+    table.down(ann)
+    calls = 0
+    for _ in range(28):
+        calls += len(of(OpenRoomLink, table.wait(1.0)))
+        table.down(ann)
+    assert calls >= 4
+    assert table.here.count == 2
+
+
+@pytest.mark.parametrize("first", ["sound", "room link"])
+def test_a_member_is_lost_when_the_second_of_its_two_links_ends(
+    table: Table, ann: Person, first: str
+):
+    table.let_in(ann)
+    link = table.connect(ann)
+    ends = [lambda: table.media(Silent(link)), lambda: table.down(ann)]
+    if first != "sound":
+        ends.reverse()
+    assert EventKind.MEMBER_LOST not in kinds(ends[0]())
+    assert EventKind.MEMBER_LOST in kinds(ends[1]())
+
+
+def test_sound_that_is_lost_with_the_room_link_down_loses_the_member(table: Table, ann: Person):
+    table.let_in(ann)
+    link = table.connect(ann)
+    table.down(ann)
+    assert EventKind.MEMBER_LOST in kinds(table.link(link, LinkStatus.LOST))
+
+
+def test_silence_is_told_once_and_so_is_its_end(table: Table, ann: Person):
+    table.let_in(ann)
+    link = table.connect(ann)
+    assert kinds(table.media(Silent(link))) == [EventKind.MEMBER_SILENT]
+    assert not kinds(table.media(Silent(link)))
+    assert kinds(table.media(Heard(link))) == [EventKind.MEMBER_HEARD]
+    assert not kinds(table.media(Heard(link)))
+    assert not kinds(table.media(Silent(link + 1)))  # type: ignore[arg-type]  # none of ours
+
+
+def test_a_link_down_that_we_closed_ourselves_means_nothing(table: Table, ann: Person):
+    assert not table.down(ann)
+
+
+def test_a_link_that_never_comes_up_is_given_up(table: Table, ann: Person):
+    table.ask_for(ann)
+    assert of(CloseRoomLink, table.wait(20))
+    assert of(OpenRoomLink, table.wait(2)), "not tried again"
+
+
+def test_a_link_that_comes_up_after_we_gave_it_up_is_closed(table: Table, ann: Person):
+    outputs = table.up(ann, outbound=True)
+    assert of(CloseRoomLink, outputs)
+    assert not of(SendRoomFrame, outputs)
+
+
+def test_people_lost_beyond_number_are_not_all_looked_for(table: Table):
+    """A stranger with many keys could come and vanish with each."""
+    for number in range(60):
+        person = table.person(f"p{number}")
+        table.let_in(person)
+        table.down(person)
+    assert len(table.here.sought) <= 16
+    (remembered,) = of(Remember, table.said)[-1:]
+    assert remembered.state is not None
+    assert len(remembered.state[1]) <= 16  # type: ignore[arg-type]
+
+
+def test_a_leaver_says_bye_to_all_and_closes_everything(table: Table, ann: Person):
+    bob = table.person("bob")
+    table.let_in(ann)
+    table.ask_for(bob)
+    link = table.connect(ann)
+    before = len(table.said)
+    table.ask(messages.Leave())
+    outputs = table.said[before:]
+    assert byes(outputs) == [ByeReason.LEAVING]
+    assert {closed.dev for closed in of(CloseRoomLink, outputs)} == {ann.dev, bob.dev}
+    last_table = down(SetTable, outputs)[-1]
+    assert last_table.rows == ()
+    order = [type(message) for message in commands(outputs)]
+    assert order.index(SetTable) < order.index(CloseLink)
+    assert CloseLink(link) in down(CloseLink, outputs)
+    assert of(Remember, outputs) == [Remember(None)]
+
+
+def test_who_calls_for_a_room_we_are_not_in_is_told_so(table: Table, ann: Person):
+    other = RoomId(b"\7" * 32)
+    up = messages.RoomLinkUp(other, outbound=False)
+    assert not table.tell(ann.dev, up)
+    outputs = table.tell(ann.dev, messages.RoomFrame(other, ann.greeting(other, None)))
+    assert [frame.frame for frame in of(SendRoomFrame, outputs)] == [frames.bye(ByeReason.NOT_HERE)]
+    assert of(CloseRoomLink, outputs) == [CloseRoomLink(ann.dev, other)]
+
+
+def test_in_a_lan_room_only_local_addresses_are_called():
+    table = Table()
+    table.open(lan=True)
+    ann = table.person()
+    public = b"\x04\x08\x08\x08\x08\x06\x00\x01"
+    table.up(ann)
+    bob = table.person("bob")
+    greeting = ann.greeting(table.here.room, table.here.genesis)
+    greeting[4] = [[bob.dev, [public, ann.addrs[0]]]]
+    (opened,) = of(OpenRoomLink, table.frame(ann, greeting))
+    assert opened.addrs == ann.addrs
+
+
+def test_no_open_link_is_made_twice(table: Table, ann: Person):
+    table.let_in(ann)
+    bob = table.person("bob")
+    table.up(bob)
+    outputs = table.greet(bob, members=[ann.dev])
+    assert not of(OpenRoomLink, outputs)
+    assert not down(OpenLink, outputs)

@@ -1,0 +1,108 @@
+"""What media is told of the room: rows, keys and our own voice, in an order that never lies."""
+
+import pytest
+
+from p2phouse.channel import CloseLink, LinkStatus, SetKeys, SetTable, SetVoice, TableRow
+from p2phouse.room import frames, keys, messages
+from p2phouse.room.frames import ByeReason
+from p2phouse.vocabulary import HERE, Ssrc, VoiceId
+from tests.room.table import Person, Table, commands, down
+
+
+@pytest.fixture
+def table() -> Table:
+    table = Table()
+    table.open()
+    return table
+
+
+def speaker(table: Table, name: str, slot: int) -> tuple[Person, Ssrc]:
+    person = table.person(name)
+    speak = person.speak(table.here.room, slot)
+    table.let_in(person, speaks=[speak])
+    return person, Ssrc(int.from_bytes(speak.id[:4]))
+
+
+def rows(table: Table) -> tuple[TableRow, ...]:
+    return down(SetTable, table.said)[-1].rows
+
+
+def key_ssrcs(table: Table) -> set[Ssrc]:
+    return {key.ssrc for key in down(SetKeys, table.said)[-1].keys}
+
+
+def test_our_voice_goes_to_all_that_are_connected_and_each_voice_comes_from_its_link(table: Table):
+    ann, ann_ssrc = speaker(table, "ann", 1)
+    bob, bob_ssrc = speaker(table, "bob", 2)
+    to_ann, to_bob = table.connect(ann), table.connect(bob)
+    own = table.here.voice.ssrc
+    assert own is not None
+    assert set(rows(table)) == {
+        TableRow(HERE, own, None, (to_ann, to_bob)),
+        TableRow(to_ann, ann_ssrc, None, (HERE,)),
+        TableRow(to_bob, bob_ssrc, None, (HERE,)),
+    }
+    assert key_ssrcs(table) == {ann_ssrc, bob_ssrc}
+
+
+def test_who_is_not_connected_has_no_row_and_no_key(table: Table):
+    ann, _ = speaker(table, "ann", 1)
+    assert rows(table) == ()
+    assert key_ssrcs(table) == set()
+    link = table.connect(ann)
+    assert len(rows(table)) == 2
+    table.link(link, LinkStatus.LOST)
+    assert rows(table) == ()
+    assert key_ssrcs(table) == set()
+
+
+def test_a_leaver_is_out_of_the_table_before_its_link_is_closed(table: Table):
+    ann, _ = speaker(table, "ann", 1)
+    link = table.connect(ann)
+    outputs = table.frame(ann, frames.bye(ByeReason.LEAVING))
+    told = commands(outputs)
+    places = [told.index(kind) for kind in (down(SetTable, outputs)[0], CloseLink(link))]
+    assert places == sorted(places)
+    assert rows(table) == ()
+
+
+def test_each_table_has_a_higher_epoch_than_the_last(table: Table):
+    ann, _ = speaker(table, "ann", 1)
+    table.connect(ann)
+    table.tell(table.me.dev, messages.MediaGone())
+    table.ask(messages.Leave())
+    table.open()
+    epochs = [message.epoch for message in down(SetTable, table.said)]
+    assert epochs == sorted(set(epochs))
+
+
+def test_the_key_of_a_voice_is_of_its_device_and_sid(table: Table):
+    ann, ssrc = speaker(table, "ann", 5)
+    table.connect(ann)
+    (row,) = down(SetKeys, table.said)[-1].keys
+    room = table.here.room
+    base = keys.sender_base(
+        keys.open_secret(room), room=room, epoch=0, dev=ann.dev, sid=VoiceId(b"\1" * 16)
+    )
+    assert (row.ssrc, row.kid, row.base) == (ssrc, 5, base)
+
+
+def test_our_own_voice_is_told_with_the_key_that_others_open_it_with(table: Table):
+    (told,) = down(SetVoice, table.said)
+    voice, room = table.here.voice, table.here.room
+    assert voice.speak is not None
+    base = keys.sender_base(
+        keys.open_secret(room), room=room, epoch=0, dev=table.me.dev, sid=voice.sid
+    )
+    assert (told.sid, told.ssrc, told.base) == (voice.sid, voice.ssrc, base)
+    assert told.kid == voice.speak.record.slot
+    assert told.muted
+
+
+def test_a_second_voice_of_a_member_replaces_its_first(table: Table):
+    ann, first = speaker(table, "ann", 1)
+    table.connect(ann)
+    table.frame(ann, ann.voice_frame(table.here.room, slot=2, sid=b"\2" * 16))
+    assert first not in {row.ssrc for row in rows(table)}
+    assert len(rows(table)) == 2
+    assert first not in key_ssrcs(table)

@@ -1,0 +1,241 @@
+"""A media process reduced to what control sees of it: links that come up, fall silent and end.
+
+What falls silent is decided by the shipped `carry.repair`, fed by keepalives that the wire may
+lose; tables are the shipped ones. The work of ICE, DTLS and Opus is not done, only timed.
+"""
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from p2phouse import channel
+from p2phouse.carry.repair import Repair
+from p2phouse.carry.table import Table, compile_table
+from p2phouse.channel import LinkRole, LinkStatus, VoiceCondition
+from p2phouse.vocabulary import HERE, LinkNumber, Ssrc
+
+if TYPE_CHECKING:
+    from tests.sim.world import Node, World
+
+GATHER_S = 0.02  # ICE gathering on a LAN
+CONNECT_ROUND_TRIPS = 4  # a STUN check, then three flights of DTLS
+CONNECT_S_MAX = 10.0  # link/ice.py
+CONSENT_S_MAX = 3.4  # link/ice.py
+KEEPALIVE_S = 0.2  # carry/control.py
+TICK_S = 0.02  # engine.py
+
+
+@dataclass(slots=True)
+class Link:
+    number: LinkNumber
+    ufrag: str
+    role: LinkRole
+    local_only: bool
+    remote: str | None = None  # ufrag of the other end, once told
+    up: bool = False
+    consent_s: float = 0.0  # when its other end last answered
+
+
+@dataclass(eq=False, slots=True)
+class Media:
+    """One life of the process."""
+
+    node: "Node"
+    world: "World"
+    alive: bool = True
+    links: dict[LinkNumber, Link] = field(default_factory=dict)
+    repair: Repair = field(default_factory=Repair)
+    table: Table = field(default_factory=Table.empty)
+    keys: dict[Ssrc, channel.VoiceKeyRow] = field(default_factory=dict)
+    voice: channel.SetVoice | None = None
+    sid: bytes | None = None
+    input: str = "none"
+    output: str = "none"
+    _keepalive_s: float = 0.0
+    _ticks_at: float = -1.0
+    _inputs: int = 0  # how many there were
+
+    # ── commands ─────────────────────────────────────────────────────────────────────────────
+
+    def perform(self, message: channel.Down) -> None:
+        world = self.world
+        match message:
+            case channel.OpenLink(number, role, local_only):
+                assert number > self.node.last_link, "a link number is used again"
+                self.node.last_link = number
+                ufrag = f"u{next(world.numbers)}"
+                link = self.links[number] = Link(number, ufrag, role, local_only)
+                world.ends[ufrag] = (self, link)
+                told = channel.LocalDescription(number, ufrag, "p" * 22, bytes(32), ())
+                self.say_later(GATHER_S, told)
+            case channel.ConnectLink(number, ufrag):
+                if number in self.links:
+                    self.links[number].remote = ufrag
+                    self._connect(self.links[number])
+            case channel.CloseLink(number):
+                self._close(number)
+            case channel.SetTable(epoch, rows):
+                table = compile_table(epoch, rows)
+                assert epoch > self.table.epoch, "an old table"
+                self.table = table
+                self.repair.set_table(table)
+            case channel.SetKeys(keys):
+                self.keys = {row.ssrc: row for row in keys}
+                assert len(self.keys) == len(keys), "two keys for one voice"
+            case channel.NewVoice(sid):
+                assert sid not in self.node.sids, "a sid used again would use a nonce again"
+                self.node.sids.append(sid)
+                self.sid, self.voice = sid, None
+                self.say_later(0.001, channel.VoiceKey(sid, bytes(32)))
+            case channel.SetVoice(sid):
+                if sid == self.sid:
+                    self.voice = message
+            case channel.EndVoice(sid):
+                if sid == self.sid:
+                    self.voice = None
+            case channel.SetInput(spec):
+                self._set_input(spec)
+            case channel.SetOutput(spec):
+                self.output = spec
+
+    def _set_input(self, spec: str) -> None:
+        """`file:…` lasts for two seconds; any other input goes on."""
+        self.input = spec
+        self._inputs += 1
+        number = self._inputs
+        if not spec.startswith("file:"):
+            return
+
+        def end() -> None:
+            if self._inputs == number:
+                self.input = "none"
+                self.say(channel.VoiceState(Ssrc(0), VoiceCondition.INPUT_ENDED, ""))
+
+        self.say_later(TICK_S, channel.VoiceState(Ssrc(0), VoiceCondition.INPUT_STARTED, ""))
+        self.world.after(2.0, end)
+
+    def say(self, message: channel.Up) -> None:
+        if self.alive and self.node.alive and self.node.media is self:
+            self.node.receive(self.node.dev, message)
+
+    def say_later(self, delay_s: float, message: channel.Up) -> None:
+        self.world.after(delay_s, lambda: self.say(message))
+
+    # ── links ────────────────────────────────────────────────────────────────────────────────
+
+    def _connect(self, link: Link) -> None:
+        wait_s = CONNECT_ROUND_TRIPS * self.world.round_trip_s()
+        self.world.after(wait_s, lambda: self._try_path(link, CONNECT_S_MAX - wait_s))
+
+    def _try_path(self, link: Link, left_s: float) -> None:
+        if self.links.get(link.number) is not link or link.up or not self.alive:
+            return
+        found = self.other_end(link)
+        if found is not None and self.world.reaches(self.node, found[0].node):
+            for media, end in ((self, link), found):
+                if not end.up:
+                    media.connected(end)
+        elif left_s > 0:
+            self.world.after(0.5, lambda: self._try_path(link, left_s - 0.5))
+        else:
+            self.say(channel.LinkState(link.number, LinkStatus.FAILED, "no path"))
+
+    def connected(self, link: Link) -> None:
+        link.up = True
+        link.consent_s = self.world.time
+        self.repair.add(self.world.time, link.number)
+        self.say(channel.LinkState(link.number, LinkStatus.CONNECTED, ""))
+        self._tick_again()
+
+    def _close(self, number: LinkNumber) -> None:
+        link = self.links.get(number)
+        if link is None:
+            return
+        found = self.other_end(link)
+        del self.links[number]
+        self.repair.remove(number)
+        if found is not None and self.world.passes(self.node, found[0].node):
+            media, end = found
+            self.world.after(self.world.delay_s(), lambda: media.lose(end, "closed by the peer"))
+
+    def lose(self, link: Link, reason: str) -> None:
+        if self.alive and self.links.get(link.number) is link and link.up:
+            link.up = False
+            self.repair.remove(link.number)
+            self.say(channel.LinkState(link.number, LinkStatus.LOST, reason))
+
+    def other_end(self, link: Link) -> "tuple[Media, Link] | None":
+        found = self.world.ends.get(link.remote or "")
+        if found is None:
+            return None
+        media, end = found
+        lives = media.alive and media.links.get(end.number) is end
+        return found if lives and end.remote == link.ufrag else None
+
+    # ── time ─────────────────────────────────────────────────────────────────────────────────
+
+    def _tick_again(self) -> None:
+        """At the tick of 20 ms on which repair or a keepalive is due."""
+        if not any(link.up for link in self.links.values()):
+            return
+        due = min(self.repair.deadline, self._keepalive_s + KEEPALIVE_S)
+        at = max(self.world.time + 1e-9, due)
+        at += -at % TICK_S
+        if self.world.time < self._ticks_at <= at:
+            return
+        self._ticks_at = at
+        self.world.after(at - self.world.time, self._tick)
+
+    def _tick(self) -> None:
+        if not self.alive or not self.node.alive or self.world.time < self._ticks_at:
+            return
+        if self.world.time >= self._keepalive_s + KEEPALIVE_S:
+            self._keepalive_s = self.world.time
+            self._keep_links()
+        for output in self.repair.tick(self.world.time):
+            assert isinstance(output, channel.Silent)  # a mesh has no standbys
+            self.say(output)
+        self._tick_again()
+
+    def _keep_links(self) -> None:
+        for link in list(self.links.values()):
+            found = self.other_end(link) if link.up else None
+            if found is None or not found[1].up:
+                continue
+            media, end = found
+            if self.world.passes(self.node, media.node):
+                self.world.after(self.world.delay_s(), lambda m=media, e=end: m.hear(e))  # type: ignore[misc]
+                # Of five questions in a second one is ICE's; its answer has to come back too.
+                if self.world.passes(media.node, self.node):
+                    link.consent_s = self.world.time
+        for link in list(self.links.values()):
+            if link.up and self.world.time - link.consent_s > CONSENT_S_MAX:
+                self.lose(link, "the other end answers no more")
+
+    def hear(self, link: Link) -> None:
+        if not self.alive or self.links.get(link.number) is not link:
+            return
+        for output in self.repair.heard(self.world.time, link.number, talking=False):
+            assert isinstance(output, channel.Heard)
+            self.say(output)
+
+    # ── what a person would find ─────────────────────────────────────────────────────────────
+
+    def way_to(self, other: "Media") -> tuple[LinkNumber, LinkNumber] | None:
+        """The numbers of the connected link to another media process, at either end."""
+        for link in self.links.values():
+            found = self.other_end(link) if link.up else None
+            if found is not None and found[0] is other and found[1].up:
+                return link.number, found[1].number
+        return None
+
+    def plays(self, other: "Media") -> bool:
+        """Would a packet of the other's voice reach our ear and open there?"""
+        voice, way = other.voice, other.way_to(self)
+        if voice is None or way is None:
+            return False
+        sent = other.table.way(HERE, voice.ssrc)
+        taken = self.table.way(way[1], voice.ssrc)
+        key = self.keys.get(voice.ssrc)
+        is_sent = sent is not None and way[0] in sent.sinks
+        is_taken = taken is not None and HERE in taken.sinks
+        return is_sent and is_taken and key is not None and key.base == voice.base
