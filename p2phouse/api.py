@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 REQUEST_BYTES_MAX: Final = 64 * 1024
 REQUEST_S_MAX: Final = 5.0  # one line of a local program
 CONNECTIONS_MAX: Final = 32
-EVENTS_QUEUED_MAX: Final = 256  # a listener that does not read loses the oldest
+EVENTS_QUEUED_MAX: Final = 256  # a listener that does not read loses the newest
 
 Facts = dict[str, Any]
 ResultT = TypeVar("ResultT")

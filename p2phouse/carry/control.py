@@ -1,7 +1,7 @@
 """What the two ends of one link tell each other beside voices: that it lives, and how well it does.
 
 Plain RTCP in and out; link/ puts SRTCP round it. A link is silent when neither a voice nor a
-keepalive comes; what follows from that is repair.py's. Formats: rtcp.py, docs/protocol.md §5.
+keepalive comes; what follows from that is repair.py's. Formats: rtcp.py, docs/protocol.md §6.
 """
 
 from math import inf

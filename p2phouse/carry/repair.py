@@ -22,7 +22,7 @@ SILENCE_S: Final = 0.550
 # then; at a loss of 1 % that happens by chance each five hours of talk.
 TALKING_SILENCE_S: Final = 0.060
 QUIET_SILENCE_S: Final = 0.600  # nobody misses a word meanwhile, so haste gains nothing
-PULL_S: Final = 0.200  # a pull may be lost, and lapses by itself after 1.5 s (protocol.md §5)
+PULL_S: Final = 0.200  # a pull may be lost, and lapses by itself after 1.5 s (protocol.md §6)
 
 LOOK_S: Final = 0.100  # at least so often, to tell a stall of ours from a silence of theirs
 STALL_S: Final = 0.100  # later than this is a stall, not a busy moment
