@@ -90,6 +90,16 @@ def test_each_card_is_newer_than_the_last_even_if_the_clock_goes_back():
     assert seqs[-1] == int(at(100).unix * 1_000)
 
 
+def test_a_card_of_ours_that_others_still_hold_is_outdone_though_our_clock_is_behind():
+    advert = begun()
+    theirs = int(at(5_000).unix * 1_000)
+    advert.saw(theirs)
+    advert.saw(7)
+    told = advert.card(at(0), TEA, ())
+    assert told is not None
+    assert told.record.seq == theirs + 1
+
+
 def test_the_end_of_a_room_is_a_tombstone_newer_than_all_its_cards():
     advert = begun()
     last = advert.card(at(0), TEA, (LAN_ADDRESS,))

@@ -4,6 +4,7 @@ from itertools import permutations
 import pytest
 
 from p2phouse.errors import PeerError
+from p2phouse.hall.card import RoomCard
 from p2phouse.hall.directory import ROOMS_PER_KEY_MAX, Directory, NoSuchRoom, SeveralRooms
 from p2phouse.record import limits
 from p2phouse.vocabulary import RoomId
@@ -175,6 +176,19 @@ def test_2000_rooms_are_kept_and_no_more():
     assert len(directory.live(at(0))) == 2_000
     me, genesis = rooms[0]
     assert directory.receive(at(0), card(me, genesis, seq=2).data) is not None
+
+
+def test_our_own_room_is_listed_whatever_the_caps_and_the_clock_say():
+    directory = Directory()
+    for number in range(ROOMS_PER_KEY_MAX):
+        directory.receive(at(0), card(ANA, room(ANA, nonce=number)).data)
+    own = card(ANA, TEA, seq=9, now=at(500))  # our clock ran ahead, and was put right
+    with pytest.raises(PeerError):
+        directory.receive(at(0), own.data)
+    directory.keep(RoomCard(own, TEA))
+    assert titles(directory)[0] == "Tea"
+    assert directory.get(TEA_ID, at(0)) is not None
+    assert [gone.room for gone in directory.expire(at(1_100))][-1] == TEA_ID
 
 
 def test_what_is_no_card_changes_nothing():
