@@ -182,13 +182,14 @@ def test_our_own_room_is_listed_whatever_the_caps_and_the_clock_say():
     directory = Directory()
     for number in range(ROOMS_PER_KEY_MAX):
         directory.receive(at(0), card(ANA, room(ANA, nonce=number)).data)
-    own = card(ANA, TEA, seq=9, now=at(500))  # our clock ran ahead, and was put right
+    ours = room(ANA, "Ours")
+    own = card(ANA, ours, seq=9, now=at(500))  # our clock ran ahead, and was put right
     with pytest.raises(PeerError):
         directory.receive(at(0), own.data)
-    directory.keep(RoomCard(own, TEA))
-    assert titles(directory)[0] == "Tea"
-    assert directory.get(TEA_ID, at(0)) is not None
-    assert [gone.room for gone in directory.expire(at(1_100))][-1] == TEA_ID
+    directory.keep(RoomCard(own, ours))
+    assert titles(directory)[0] == "Ours"
+    assert directory.get(RoomId(ours.id), at(0)) is not None
+    assert [gone.room for gone in directory.expire(at(1_100))][-1] == RoomId(ours.id)
 
 
 def test_what_is_no_card_changes_nothing():
