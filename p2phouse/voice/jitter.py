@@ -23,12 +23,13 @@ class Jitter:
 
     def __init__(self) -> None:
         self.wait_for_s: float | None = None  # transit of the latest packet worth waiting for
+        self.stalled = False  # we stood still until this tick or the last: packets may lie unread
         self._window: deque[tuple[float, float]] = deque()  # (arrival, transit), in order
         self._sorted: list[float] = []
         self._pending: list[float] = []  # since the last tick; at most one burst
         self._waking = 0
         self._heard_s = -AGE_S_MAX
-        self._stalled = False
+        self._stalled_ticks = 0  # of the ticks to come, those that take in nothing
 
     @property
     def spread_s(self) -> float:
@@ -55,12 +56,13 @@ class Jitter:
 
     def stall(self) -> None:
         """We stood still: what came since the last tick, and comes until the next, lay waiting."""
-        self._stalled = True
+        self._stalled_ticks = 2  # a socket is read packet by packet, with ticks in between
 
     def settle(self, now_s: float) -> None:
         """The tick: take in what came since the last one."""
-        if self._stalled:
-            self._stalled = False
+        self.stalled = self._stalled_ticks > 0
+        if self.stalled:
+            self._stalled_ticks -= 1
             self._pending.clear()
         if not self._pending:
             return
@@ -73,7 +75,8 @@ class Jitter:
         while len(window) > WINDOW_PACKETS or window[0][0] < oldest_s:
             del ordered[bisect_left(ordered, window.popleft()[1])]
         count = len(ordered)
-        latest = ordered[count - 1 - count * LATE_PER_HUNDRED // 100]
+        given_up = min(count - 1, -(-count * LATE_PER_HUNDRED // 100))  # rounded up
+        latest = ordered[count - 1 - given_up]
         self.wait_for_s = min(latest, ordered[0] + SPREAD_S_MAX)
 
     def forget(self) -> None:

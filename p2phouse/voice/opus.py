@@ -18,7 +18,7 @@ from p2phouse.errors import PeerError, UserError
 from p2phouse.vocabulary import FRAME_SAMPLES, SAMPLE_RATE_HZ, Frame
 
 BITRATE_BPS: Final = 32_000
-COMPLEXITY: Final = 5  # from 7 on libopus analyses the signal and DTX then hardly ever fires
+COMPLEXITY: Final = 6  # from 7 on libopus analyses the signal, and then DTX hardly ever fires
 LOSS_PCT_MIN: Final = 10  # below 8 % libopus writes no FEC at 20-32 kb/s, whatever the switch says
 DTX_BYTES_MAX: Final = 2  # RFC 6716 leaves 1 or 2 bytes of an untransmitted frame
 PACKET_BYTES_MAX: Final = 640  # sealed it stays under packet.PAYLOAD_BYTES_MAX

@@ -21,16 +21,19 @@ AHEAD_MAX: Final = 50  # a second ahead of what is due: the voice's clock jumped
 FEC_MARGIN_S: Final = FRAME_S  # a lost frame stands in its follower, so that must be here as well
 GROW_S: Final = 0.005  # too little delay by less than this is left alone: the estimate's noise
 GROW_NOW_S: Final = FRAME_S  # past this more packets come late than we accept: do not wait
-SHRINK_S: Final = FRAME_S + 0.004  # one frame too much, and 4 ms against growing again at once
+SLACK_S_MIN: Final = 0.001  # a whole frame too much, and this much more, and delay may shrink:
+SLACK_S_MAX: Final = 0.004  # less would move it to and fro with the estimate's noise
 HOLD_TICKS: Final = 4  # 80 ms; after 5 ticks without a packet play on where the clock stands
 WAKE_FRAMES: Final = 10  # 200 ms: the beginning of a word is worth that delay until the next pause
 VERY_LATE_S: Final = 5 * FRAME_S  # more than four frames late: louder frames may go
+TOO_LATE_S: Final = 0.2  # any frame may: a tone or music has no quiet ones, and clocks drift
 QUIET: Final = 10 ** (-20 / 10)  # power, relative to the voice's recent peak
 QUIET_VERY_LATE: Final = 10 ** (-8 / 10)
 PEAK_DECAY: Final = 0.995  # per frame; 1.1 dB a second
 SILENT_TICKS: Final = 64  # three of Opus' noise refreshes (each 0.4 s) missed: it is mute, not DTX
 LATE_TICK_S: Final = 0.010  # a tick this late found packets that had waited for us
-PAUSE_S: Final = 1.0  # no tick for so long: the engine rested, it did not merely stumble
+REST_S: Final = 1.0  # no tick for so long: the engine rested, it did not merely stumble
+ASTRAY_S: Final = 1.0  # nothing but late packets for so long: the voice's clock fell back
 SPLICE_SAMPLES: Final = SAMPLE_RATE_HZ // 200  # 5 ms of cross-fade over a dropped frame
 
 SILENCE: Final[Frame] = np.zeros(FRAME_SAMPLES, np.float32)
@@ -53,6 +56,7 @@ class Stats:
     grown: int = 0  # frames inserted into speech
     dropped: int = 0  # quiet frames left out
     skipped: int = 0  # frames consumed while we stood still
+    crowded_out: int = 0  # packets dropped from a full queue
     broken: int = 0  # packets that did not hold 20 ms of Opus
     buffered_us: int = 0  # how long the packet played last had waited
     jitter_us: int = 0  # from the fastest packet to the latest worth waiting for
@@ -81,6 +85,7 @@ class Playout:
         self._last_seq = UNKNOWN
         self._recovered_since = 0  # frames recovered since that packet
         self._starved = 0  # ticks in a row without anything to play
+        self._late_since_s = math.inf  # since then every packet came late
         self._tick_s = -math.inf
         self._peak = 0.0  # the voice's recent peak, energy of a frame
         self._quiet = True  # the last frame played was
@@ -93,9 +98,15 @@ class Playout:
                 self.stats.skipped += 1
             else:
                 self.stats.late += 1
-            return
+            self._late_since_s = min(self._late_since_s, now_s)
+            if now_s - self._late_since_s < ASTRAY_S:
+                return
+            # A sleeping machine's clock stands still: wait for its counter, and it is long mute.
+            self._start_afresh()
+        self._late_since_s = math.inf
         if len(self._queue) >= QUEUE_MAX:
             del self._queue[min(self._queue)]
+            self.stats.crowded_out += 1
         self._queue[counter] = _Queued(seq, marker, opus, now_s)
 
     def pull(self, now_s: float) -> Frame:
@@ -112,7 +123,7 @@ class Playout:
                 return self._starve()
             first = min(self._queue)
         elif first - self._due > AHEAD_MAX:
-            self._jitter.forget()
+            self._start_afresh()
             self._start()
         self._starved = 0
         return self._play() if first == self._due else self._cross_gap(first)
@@ -134,7 +145,7 @@ class Playout:
         """Follow the ticks' own schedule: a late tick is no later frame."""
         if self._tick_s == -math.inf:
             self._tick_s = now_s
-        elif now_s - self._tick_s > PAUSE_S:
+        elif now_s - self._tick_s > REST_S:
             self.skip(int((now_s - self._tick_s) / FRAME_S) - 1)
             self._tick_s = now_s
         else:
@@ -151,6 +162,15 @@ class Playout:
             return 0.0
         return self._tick_s - self._due * FRAME_S - wait_for_s - FEC_MARGIN_S
 
+    def _slack_s(self) -> float:
+        """What the estimate may be wrong by: more on a network that is less even."""
+        return min(SLACK_S_MAX, SLACK_S_MIN + self._jitter.spread_s / 4)
+
+    def _steps_in_pause(self) -> int:
+        """By how much `due` moves on where nobody hears it: all delay is put right at once."""
+        room_s, slack_s = self._room_s(), self._slack_s()
+        return 0 if room_s < -slack_s else 1 + int(max(0.0, room_s - slack_s) / FRAME_S)
+
     def _clock_stand(self, transit_s: float) -> int:
         """The counter that should be due at this tick if packets take this long."""
         return math.floor((self._tick_s - transit_s - FEC_MARGIN_S) / FRAME_S)
@@ -163,6 +183,12 @@ class Playout:
         self._decided = self._due - 1
         self._last_seq = UNKNOWN
         self._started = True
+
+    def _start_afresh(self) -> None:
+        """The voice's clock jumped: what we know of it is of no use."""
+        self._jitter.forget()
+        self._started = False
+        self._decided = self._consumed = -1
 
     def _catch_up(self, first: int) -> None:
         """Packets came after their tick, nothing newer was played: hear them late, or not."""
@@ -187,11 +213,13 @@ class Playout:
         room_s = self._room_s()
         if room_s < -GROW_NOW_S or (room_s < -GROW_S and self._quiet):
             self.stats.grown += 1
-            return self._decoder.conceal()
+            return self._conceal()
+        played = self.stats.played
         frame = self._decode_due()
-        if room_s >= SHRINK_S and self._due in self._queue and self._may_drop(frame, room_s):
+        surplus = room_s >= FRAME_S + self._slack_s()
+        if surplus and self._due in self._queue and self._may_drop(frame, room_s):
             self.stats.dropped += 1
-            self.stats.played -= 1
+            self.stats.played = played  # of the two one is heard
             follower = self._decode_due()
             head = frame[:SPLICE_SAMPLES] * _FADE_OUT + follower[:SPLICE_SAMPLES] * _FADE_IN
             follower[:SPLICE_SAMPLES] = head
@@ -210,25 +238,23 @@ class Playout:
                 self.stats.grown += 1  # it may yet come
             else:
                 self._pass_by(1)
-        elif room_s >= -GROW_S:
-            # In a pause delay changes unheard: leave out as much of it as is too much.
-            surplus = int((room_s - SHRINK_S) / FRAME_S) + 1 if room_s >= SHRINK_S else 0
-            self._pass_by(1 + min(surplus, first - self._due - 1))
-        return self._decoder.conceal()
+        else:
+            self._pass_by(min(self._steps_in_pause(), first - self._due))
+        return self._conceal()
 
     def _starve(self) -> Frame:
         """Nothing is here: the sender pauses, or the network does. The next packet will tell."""
         self._starved += 1
         room_s = self._room_s()
-        if room_s >= -GROW_S:
+        if self._starved > HOLD_TICKS:
+            self._due += self._steps_in_pause()
+        elif room_s >= -GROW_S:
             self._due += 1
-        elif self._starved <= HOLD_TICKS:
+            if self._jitter.stalled:  # it lies unread: our fault, and to wait would make it last
+                self._decided = self._consumed = self._due - 1
+        else:
             self.stats.grown += 1
-        if self._starved > HOLD_TICKS and room_s >= SHRINK_S:
-            self._due += int((room_s - SHRINK_S) / FRAME_S) + 1
-        if self._starved > SILENT_TICKS:
-            return SILENCE
-        return self._decoder.conceal()
+        return SILENCE if self._starved > SILENT_TICKS else self._conceal()
 
     # ── frames ───────────────────────────────────────────────────────────────────────────────
 
@@ -242,10 +268,11 @@ class Playout:
         self._recovered_since = 0
         self._pass_by(1)
         try:
-            frame = self._safe(self._decoder.decode(packet.opus))
+            frame = _within_full_scale(self._decoder.decode(packet.opus))
         except NotOpus:
             self.stats.broken += 1
-            return self._decoder.conceal()
+            return self._conceal()
+        self._follow(frame)
         self.stats.played += 1
         self.stats.buffered_us = int(max(0.0, self._tick_s - packet.arrived_s) * 1e6)
         self.stats.jitter_us = int(self._jitter.spread_s * 1e6)
@@ -253,27 +280,26 @@ class Playout:
 
     def _recover(self, follower: bytes) -> Frame:
         try:
-            frame = self._safe(self._decoder.recover(follower))
+            frame = _within_full_scale(self._decoder.recover(follower))
         except NotOpus:
-            return self._decoder.conceal()
+            return self._conceal()
+        self._follow(frame)
         self.stats.recovered += 1
         self._recovered_since += 1
         return frame
 
-    def _safe(self, frame: Frame) -> Frame:
-        """Follow the voice's loudness; a frame beyond full scale is cut to it."""
+    def _conceal(self) -> Frame:
+        return _within_full_scale(self._decoder.conceal())
+
+    def _follow(self, frame: Frame) -> None:
+        """Follow the voice's loudness."""
         energy = float(frame @ frame)
-        # Security: a crafted packet may decode to huge samples or NaN, which would silence or
-        # deafen the whole mix. Not `energy > ...`: NaN compares false.
-        # Test: test_playout.py::test_a_decoder_gone_mad_is_kept_within_full_scale
-        if not energy <= FRAME_SAMPLES:
-            frame = np.clip(np.nan_to_num(frame, nan=0.0), -1.0, 1.0)
-            energy = float(frame @ frame)
         self._peak = max(energy, self._peak * PEAK_DECAY)
         self._quiet = energy <= self._peak * QUIET
-        return frame
 
     def _may_drop(self, frame: Frame, room_s: float) -> bool:
+        if room_s > TOO_LATE_S:
+            return True
         limit = QUIET_VERY_LATE if room_s > VERY_LATE_S else QUIET
         return float(frame @ frame) <= self._peak * limit
 
@@ -303,3 +329,16 @@ class Playout:
         at = self._due - self._last_counter - 1
         # A hole part lost, part DTX: before a marker nothing was sent, else the loss adjoins it.
         return at < lost if follower.marker else at >= hole - lost
+
+
+def _within_full_scale(frame: Frame) -> Frame:
+    """The frame, what of it lies beyond full scale cut off. May write into it."""
+    energy = float(frame @ frame)
+    # Security: crafted packets decode to samples of thousands, and concealment carries them on;
+    # the limiter would turn everybody else down for seconds. Not `energy >= ...`: NaN is not.
+    # Test: test_playout.py::test_a_decoder_gone_mad_is_kept_within_full_scale
+    if not energy < math.inf:
+        frame.fill(0.0)
+    elif energy > 1.0:  # a single sample beyond full scale has that much
+        np.clip(frame, -1.0, 1.0, out=frame)
+    return frame

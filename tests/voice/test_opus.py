@@ -60,7 +60,9 @@ def test_packets_repeat_their_forerunner_however_little_loss_is_declared(declare
 
 
 def test_padded_packets_of_constant_bitrate_also_show_their_fec():
-    packets = encode_all(Encoder(constant=True, dtx=False), frames_of(librivox()))
+    # At our own complexity none of this clip needs padding; another's encoder may pad.
+    encoder = Encoder(constant=True, dtx=False, complexity=5)
+    packets = encode_all(encoder, frames_of(librivox()))
     padded = [packet for packet in packets if packet[0] & 3 == 3]
     assert padded
     assert sum(map(carries_fec, packets)) > 0.7 * len(packets)

@@ -1,0 +1,195 @@
+import random
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from p2phouse.vocabulary import FRAME_S
+from p2phouse.voice.jitter import (
+    AGE_S_MAX,
+    BURST_PACKETS,
+    IDLE_S,
+    SPREAD_S_MAX,
+    WAKING_PACKETS,
+    WINDOW_PACKETS,
+    Jitter,
+)
+
+
+def hear(jitter: Jitter, transits_s: list[float], *, start_s: float = 100.0) -> float:
+    """One packet and one tick each 20 ms; when the next would be."""
+    for n, transit_s in enumerate(transits_s):
+        now_s = start_s + n * FRAME_S
+        jitter.hear(now_s, transit_s, marker=False)
+        jitter.settle(now_s)
+    return start_s + len(transits_s) * FRAME_S
+
+
+def known(transits_s: list[float]) -> Jitter:
+    jitter = Jitter()
+    hear(jitter, transits_s)
+    return jitter
+
+
+def test_nothing_is_known_before_the_first_tick_after_a_packet():
+    jitter = Jitter()
+    jitter.settle(0.0)
+    jitter.hear(0.0, 7.0, marker=False)
+    assert jitter.wait_for_s is None
+    assert jitter.spread_s == 0.0
+    jitter.settle(0.02)
+    assert jitter.wait_for_s == 7.0
+    assert jitter.spread_s == 0.0
+
+
+def test_three_packets_of_a_hundred_are_not_waited_for():
+    for late, waited_for in ((3, 5.0), (4, 5.1)):
+        transits_s = [5.0] * (100 - late) + [5.1] * late
+        random.Random(late).shuffle(transits_s)
+        assert known(transits_s).wait_for_s == waited_for
+
+
+def test_of_a_few_packets_one_may_be_late():
+    """A talk has just begun; one hiccup of its sender must not rule the first seconds."""
+    assert known([5.0, 5.0, 5.3, 5.0]).wait_for_s == 5.0
+    assert known([5.0, 5.2, 5.3, 5.0]).wait_for_s == 5.2
+    assert known([5.3]).wait_for_s == 5.3
+
+
+def test_spread_is_from_the_fastest_to_the_latest_that_is_waited_for():
+    jitter = known([5.0] * 50 + [5.04] * 50)
+    assert jitter.spread_s == pytest.approx(0.04)
+
+
+def test_the_last_three_seconds_of_speech_count():
+    jitter = known([5.1] * 50 + [5.0] * WINDOW_PACKETS)
+    assert jitter.wait_for_s == 5.0
+    assert known([5.1] * 50 + [5.0] * (WINDOW_PACKETS - 6)).wait_for_s == 5.1
+
+
+def test_what_is_long_past_is_forgotten_though_few_packets_came_since():
+    jitter = Jitter()
+    now_s = hear(jitter, [5.1] * 100)
+    hear(jitter, [5.0], start_s=now_s + AGE_S_MAX - 3.0)
+    assert jitter.wait_for_s == 5.1
+    hear(jitter, [5.0], start_s=now_s + AGE_S_MAX + 0.1)
+    assert jitter.wait_for_s == 5.0
+
+
+def test_delay_has_an_end_however_wide_the_spread():
+    jitter = known([5.0] + [9.0] * 60)
+    assert jitter.wait_for_s == 5.0 + SPREAD_S_MAX
+    assert jitter.spread_s == pytest.approx(SPREAD_S_MAX)
+
+
+def test_a_burst_of_any_length_weighs_as_one_stall():
+    jitter = Jitter()
+    now_s = hear(jitter, [5.0] * 100)
+    for n in range(40):
+        jitter.hear(now_s, 5.8 - n * FRAME_S, marker=False)
+    jitter.settle(now_s)
+    assert jitter.wait_for_s == 5.0
+
+
+def test_bursts_that_are_the_rule_are_waited_for():
+    """A modem that sends each 80 ms: four packets at a time, the first 60 ms late."""
+    jitter = Jitter()
+    for group in range(30):
+        now_s = 100.0 + group * 4 * FRAME_S
+        for n in range(BURST_PACKETS + 1):
+            jitter.hear(now_s, 5.06 - n * FRAME_S, marker=False)
+        jitter.settle(now_s)
+    assert jitter.wait_for_s == pytest.approx(5.06)
+
+
+def test_what_lay_unread_while_we_stood_still_is_no_jitter():
+    """Read before the tick that comes late, or after it and before the next."""
+    jitter = Jitter()
+    now_s = hear(jitter, [5.0] * 10)
+    jitter.hear(now_s, 5.3, marker=False)
+    jitter.hear(now_s, 5.28, marker=False)
+    jitter.stall()
+    assert not jitter.stalled
+    jitter.settle(now_s)
+    assert jitter.stalled
+    jitter.hear(now_s, 5.26, marker=False)
+    jitter.hear(now_s, 5.24, marker=False)
+    jitter.settle(now_s + FRAME_S)
+    assert jitter.stalled
+    assert jitter.wait_for_s == 5.0
+    for n, transit_s in enumerate((5.1, 5.1), start=2):
+        jitter.hear(now_s + n * FRAME_S, transit_s, marker=False)
+        jitter.settle(now_s + n * FRAME_S)
+        assert not jitter.stalled
+    assert jitter.wait_for_s == 5.1
+
+
+def test_the_late_first_packets_of_a_sender_that_wakes_are_no_jitter():
+    jitter = Jitter()
+    now_s = hear(jitter, [5.0] * 100) + IDLE_S
+    for n in range(WAKING_PACKETS):
+        jitter.hear(now_s, 5.1 - n * FRAME_S, marker=n == 0)
+        jitter.settle(now_s)
+    hear(jitter, [5.0] * 40, start_s=now_s)
+    assert jitter.spread_s == 0.0
+
+
+def test_waking_lasts_for_a_few_packets_only():
+    jitter = Jitter()
+    jitter.hear(100.0, 5.0, marker=True)
+    hear(jitter, [5.1] * (WAKING_PACKETS - 1))
+    assert jitter.wait_for_s is None
+    hear(jitter, [5.1], start_s=101.0)
+    assert jitter.wait_for_s == 5.1
+
+
+def test_a_sender_that_wakes_closer_than_before_is_believed_at_once():
+    jitter = Jitter()
+    now_s = hear(jitter, [5.1] * 10) + AGE_S_MAX
+    jitter.hear(now_s, 5.0, marker=True)
+    jitter.settle(now_s)
+    assert jitter.wait_for_s == 5.0
+
+
+def test_after_a_mere_pause_in_speech_late_packets_are_jitter():
+    jitter = Jitter()
+    now_s = hear(jitter, [5.0] * 10) + IDLE_S / 2
+    for n in range(2):
+        jitter.hear(now_s + n * FRAME_S, 5.1, marker=n == 0)
+        jitter.settle(now_s + n * FRAME_S)
+    assert jitter.wait_for_s == 5.1
+
+
+def test_a_clock_that_jumped_begins_anew():
+    jitter = known([5.0] * 100)
+    jitter.hear(200.0, 5.0, marker=False)
+    jitter.forget()
+    assert jitter.wait_for_s is None
+    assert jitter.spread_s == 0.0
+    hear(jitter, [-9.0], start_s=200.02)
+    assert jitter.wait_for_s == -9.0
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    st.lists(
+        st.tuples(st.floats(0.0, 3.0), st.floats(-50.0, 50.0), st.booleans(), st.booleans()),
+        min_size=1,
+        max_size=300,
+    )
+)
+def test_whatever_comes_it_waits_for_one_of_the_transits_or_the_longest_it_would(
+    events: list[tuple[float, float, bool, bool]],
+):
+    jitter, now_s, heard = Jitter(), 0.0, set()
+    for later_s, transit_s, marker, tick in events:
+        now_s += later_s
+        jitter.hear(now_s, transit_s, marker)
+        heard.add(transit_s)
+        if tick:
+            jitter.settle(now_s)
+            assert 0.0 <= jitter.spread_s <= SPREAD_S_MAX + 1e-9
+            if jitter.wait_for_s is not None:
+                fastest_s = jitter.wait_for_s - jitter.spread_s
+                assert jitter.wait_for_s in heard or jitter.spread_s == pytest.approx(SPREAD_S_MAX)
+                assert min(heard) <= fastest_s + 1e-9

@@ -1,0 +1,632 @@
+import random
+from functools import cache
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from p2phouse.vocabulary import FRAME_S, FRAME_SAMPLES, SAMPLE_RATE_HZ, Frame
+from p2phouse.voice.opus import Encoder, carries_fec
+from p2phouse.voice.playout import QUEUE_MAX, SILENT_TICKS, Playout
+from tests.voice.speech import CLIPS, frames_of, librivox, noise, tone
+from tests.voice.wire import (
+    GOOD_WIFI,
+    HOTEL,
+    SILENCE,
+    WEAK_4G,
+    Conditions,
+    Ear,
+    Network,
+    Sent,
+    arrivals,
+    click,
+    ear_of,
+    speak,
+)
+
+PHASES = [0.001, 0.007, 0.013, 0.019]
+
+
+@cache
+def said() -> np.ndarray:
+    """24 s of a person who reads, nearly without a pause."""
+    return np.concatenate([librivox(clip) for clip in CLIPS])
+
+
+@cache
+def spoken() -> list[Sent]:
+    return speak(frames_of(said()))
+
+
+@cache
+def sentence() -> list[Sent]:
+    """Three seconds, every tick sent."""
+    return speak(frames_of(librivox()), sealed=True)
+
+
+def room_noise(n: int) -> Frame:
+    return noise(n, amplitude=0.0005)  # -66 dBFS: DTX leaves it out
+
+
+def hear(
+    sent: list[Sent],
+    network: Network | None = None,
+    *,
+    phase_s: float = 0.013,
+    stalls: tuple[tuple[float, float], ...] = (),
+    reads_first: bool = False,
+) -> tuple[Playout, Ear[Sent]]:
+    playout = Playout()
+    ear = ear_of(playout, phase_s=phase_s, stalls=stalls, reads_first=reads_first)
+    ear.listen(arrivals(sent, network or Network()), until_s=sent[-1].at_s + 0.3)
+    return playout, ear
+
+
+def delays_ms(ear: Ear[Sent], *at_s: float) -> list[int]:
+    """Delay of what was said at these times, wherever there is speech."""
+    found = [ear.delay_s(said(), each) for each in at_s]
+    return [round(1000 * delay_s) for delay_s in found if delay_s is not None]
+
+
+def lose(sent: list[Sent], *counters: int) -> list[Sent]:
+    return [each for each in sent if each.counter not in counters]
+
+
+def energy(frame: np.ndarray) -> float:
+    return float(frame @ frame)
+
+
+# ── one frame a tick, in order ───────────────────────────────────────────────────────────────────
+
+
+def some_opus() -> st.SearchStrategy[bytes]:
+    return st.one_of(
+        st.sampled_from([each.opus for each in sentence()[20:80]]),
+        st.binary(min_size=0, max_size=40),
+        st.integers(0, 255).map(lambda byte: bytes([31 << 3]) + bytes([byte]) * 100),
+    )
+
+
+@settings(max_examples=60, deadline=None)
+@given(data=st.data())
+def test_every_tick_gives_one_frame_within_full_scale_whatever_comes(data: st.DataObject):
+    """Invariant: float32[960], finite, -1 to 1; nothing raises; at most QUEUE_MAX are played on."""
+    playout, now_s, counter = Playout(), 0.0, 0
+    for _ in range(data.draw(st.integers(1, 120), label="steps")):
+        now_s += data.draw(st.sampled_from([0.0, 0.001, 0.02, 0.02, 0.3, 2.0]), label="later")
+        step = data.draw(st.sampled_from(["tick", "tick", "next", "next", "any", "skip"]))
+        if step == "tick":
+            frame = playout.pull(now_s)
+            assert frame.shape == (FRAME_SAMPLES,)
+            assert frame.dtype == np.float32
+            assert float(np.abs(frame).max()) <= 1.0  # false for NaN
+        elif step == "skip":
+            playout.skip(data.draw(st.integers(1, 200)))
+        else:
+            leap = st.integers(0, 3) if step == "next" else st.integers(-500, 5_000)
+            counter = min(max(0, counter + data.draw(leap, label="leap")), 2**32 - 1)
+            seq = data.draw(st.sampled_from([counter & 0xFFFF, 0, 40_000]), label="seq")
+            playout.receive(now_s, seq, counter, data.draw(st.booleans()), data.draw(some_opus()))
+
+
+def glide(count: int = 60) -> list[Frame]:
+    """A tone that rises 120 Hz each frame, so that one hears which frame one hears."""
+    hz = np.repeat(400.0 + 120.0 * np.arange(count), FRAME_SAMPLES)
+    phase = 2 * np.pi * np.cumsum(hz) / SAMPLE_RATE_HZ
+    return frames_of((0.3 * np.sin(phase)).astype(np.float32))
+
+
+@cache
+def glide_sent() -> list[Sent]:
+    return speak(glide(), sealed=True)
+
+
+def pitch_hz(frame: Frame) -> float:
+    spectrum = np.abs(np.fft.rfft(frame * np.hanning(FRAME_SAMPLES), 10 * FRAME_SAMPLES))
+    return float(np.argmax(spectrum)) * SAMPLE_RATE_HZ / (10 * FRAME_SAMPLES)
+
+
+@settings(max_examples=40, deadline=None)
+@given(seed=st.integers(0, 2**32), loss=st.floats(0, 0.4), spread_s=st.floats(0, 0.3))
+def test_frames_are_heard_in_order_whatever_the_network_does(
+    seed: int, loss: float, spread_s: float
+):
+    rng = random.Random(seed)
+    came = [
+        (each.at_s + 0.03 + rng.random() ** 3 * spread_s, each)
+        for each in glide_sent()
+        if rng.random() >= loss
+    ]
+    ear = ear_of(Playout())
+    ear.listen(came, until_s=1.7)
+    highest_hz = 0.0
+    for frame in ear.heard:
+        if energy(frame) > 10:  # a quarter of its loudness: not what concealment fades to
+            # Concealment in the course of a rise reads up to a step and a half lower.
+            assert pitch_hz(frame) > highest_hz - 200
+            highest_hz = max(highest_hz, pitch_hz(frame))
+
+
+# ── loss ─────────────────────────────────────────────────────────────────────────────────────────
+
+
+@settings(max_examples=40, deadline=None)
+@given(lost=st.sets(st.integers(1, 110), max_size=60))
+def test_no_loss_leaves_a_delay_behind(lost: set[int]):
+    """Before, after, and without any loss the delay is the same to the sample."""
+    whole, ear = hear(sentence())
+    playout, lossy = hear(lose(sentence(), *lost))
+    assert lossy.delay_s(librivox(), 2.5) == ear.delay_s(librivox(), 2.5)
+    assert playout.stats.grown == playout.stats.dropped == playout.stats.late == 0
+    assert playout.stats.buffered_us == whole.stats.buffered_us
+    assert playout.stats.played == len(sentence()) - len(lost)
+    assert playout.stats.recovered + playout.stats.concealed == len(lost)
+
+
+def with_copy_in_follower(sent: list[Sent]) -> list[int]:
+    """Counters of loud packets whose follower repeats them."""
+    return [
+        one.counter
+        for one, follower in pairwise(sent)
+        if carries_fec(follower.opus) and 20 < one.counter < 130
+    ]
+
+
+def test_a_lost_packet_is_recovered_from_its_follower():
+    _, ear = hear(sentence())
+    for n in with_copy_in_follower(sentence())[::20]:
+        playout, lossy = hear(lose(sentence(), n))
+        assert (playout.stats.recovered, playout.stats.concealed) == (1, 0)
+        concealing, worse = hear(lose(sentence(), n, n + 1))
+        assert concealing.stats.concealed + concealing.stats.recovered == 2
+        at_s = n * FRAME_S + 0.03
+        truth = ear.part(at_s, at_s + 0.06)
+        error = energy(truth - lossy.part(at_s, at_s + 0.06))
+        assert error < 0.6 * energy(truth - worse.part(at_s, at_s + 0.06))
+
+
+def test_a_packet_whose_follower_has_no_copy_of_it_is_concealed():
+    n = next(
+        one.counter
+        for one, follower in pairwise(sentence())
+        if one.counter > 5 and not carries_fec(follower.opus)
+    )
+    playout, _ = hear(lose(sentence(), n))
+    assert (playout.stats.recovered, playout.stats.concealed) == (0, 1)
+
+
+def test_of_several_lost_in_a_row_the_last_is_recovered():
+    n = with_copy_in_follower(sentence())[10]
+    playout, _ = hear(lose(sentence(), n - 2, n - 1, n))
+    assert (playout.stats.recovered, playout.stats.concealed) == (1, 2)
+
+
+def test_a_late_packet_is_given_up_and_not_waited_for():
+    n = with_copy_in_follower(sentence())[10]
+    came = [
+        (at_s + (0.1 if each.counter == n else 0), each)
+        for at_s, each in arrivals(sentence(), Network())
+    ]
+    playout = Playout()
+    ear = ear_of(playout)
+    ear.listen(came, until_s=4)
+    assert (playout.stats.late, playout.stats.recovered, playout.stats.grown) == (1, 1, 0)
+    _, whole = hear(sentence())
+    assert ear.delay_s(librivox(), 2.5) == whole.delay_s(librivox(), 2.5)
+
+
+@pytest.mark.parametrize(
+    "rubbish",
+    [b"", b"\xff\xff", b"\x4b\x41\xfe\x40" + bytes(20)],
+    ids=["empty", "no packet", "says it repeats its forerunner"],
+)
+def test_a_packet_that_is_no_opus_costs_its_own_frame(rubbish: bytes):
+    _, whole = hear(sentence())
+    broken = [
+        each._replace(opus=rubbish) if each.counter == 60 else each for each in lose(sentence(), 59)
+    ]
+    playout, ear = hear(broken)
+    assert playout.stats.broken == 1
+    assert playout.stats.played == len(sentence()) - 2
+    assert playout.stats.recovered == 0
+    assert ear.delay_s(librivox(), 2.5) == whole.delay_s(librivox(), 2.5)
+
+
+def test_a_decoder_gone_mad_is_kept_within_full_scale():
+    # CELT packets of one repeated byte raise their own energy from frame to frame.
+    loud = bytes([31 << 3]) + bytes([50]) * 100
+    playout = Playout()
+    for n in range(40):
+        playout.receive(n * FRAME_S, n, n, n == 0, loud)
+        assert float(np.abs(playout.pull(n * FRAME_S + 0.001)).max()) <= 1.0
+    for n in range(40, 50):  # what is invented after it is as loud as it was
+        assert float(np.abs(playout.pull(n * FRAME_S)).max()) <= 1.0
+    assert playout.stats.played > 30
+
+
+# ── pauses ───────────────────────────────────────────────────────────────────────────────────────
+
+
+def with_pause(frames_of_pause: int) -> tuple[list[Frame], range]:
+    """Speech, a pause in which only the room is heard, speech; and where the pause is."""
+    speech = frames_of(librivox())
+    before, after = speech[20:60], speech[60:110]
+    pause = range(len(before), len(before) + frames_of_pause)
+    # The words come out of the room's noise: without it libopus takes the pause for another room.
+    frames = [*[room_noise(n) for n in range(20)], *before]
+    pause = range(len(frames), len(frames) + frames_of_pause)
+    return [*frames, *[room_noise(n) for n in pause], *after], pause
+
+
+def test_a_pause_is_no_loss_and_sounds_like_the_room():
+    frames, pause = with_pause(150)
+    sent = speak(frames)
+    quiet = range(pause.start + 30, pause.stop)
+    assert sum(each.counter in quiet for each in sent) < 12  # a refresh each 0.4 s
+    playout, ear = hear(sent)
+    assert playout.stats.concealed == playout.stats.recovered == playout.stats.grown == 0
+    assert playout.stats.played == len(sent)
+    room = np.median([energy(frame) for frame in frames[:20]])
+    heard = [energy(ear.part(n * FRAME_S + 0.1, (n + 1) * FRAME_S + 0.1)) for n in quiet[:-5]]
+    assert min(heard) > 0.01 * room  # comfort noise; of digital silence one asks who hung up
+    assert max(heard) < 10 * room
+
+
+def test_after_a_pause_the_delay_is_the_same():
+    frames, at = clicks(400, quiet=range(100, 300))
+    sent = speak(frames)
+    assert sum(150 < each.counter < 300 for each in sent) < 12
+    playout, ear = hear(sent)
+    assert max(abs(ear.click_delay_s(n) - ear.click_delay_s(5)) for n in at) < 0.001
+    assert playout.stats.grown == playout.stats.dropped == 0
+
+
+def test_a_packet_lost_at_either_end_of_a_pause_is_counted():
+    frames, pause = with_pause(60)
+    sent = speak(frames)
+    gap = next(
+        (one, other)
+        for one, other in pairwise(sent)
+        if other.counter > one.counter + 5 and one.counter in pause
+    )
+    last, marked = gap[0].counter, gap[1].counter
+    assert gap[1].marker
+    assert hear(lose(sent, last))[0].stats.concealed == 1
+    first_lost, _ = hear(lose(sent, marked))
+    assert first_lost.stats.concealed + first_lost.stats.recovered == 1
+    both, _ = hear(lose(sent, last, marked))
+    assert both.stats.concealed + both.stats.recovered == 2
+
+
+def test_a_voice_of_which_nothing_comes_any_more_falls_silent():
+    playout = Playout()
+    ear = ear_of(playout)
+    assert not playout.pull(0.0).any()
+    sent = sentence()[:100]
+    ear.listen(arrivals(sent, Network()), until_s=2.1)
+    ear.heard.clear()
+    ear.listen([], until_s=2.1 + (SILENT_TICKS + 5) * FRAME_S)
+    assert all(frame.any() for frame in ear.heard[:20])
+    assert not any(frame.any() for frame in ear.heard[-5:])
+    assert playout.stats.concealed == 0
+
+
+# ── delay: as much as the network needs ──────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("conditions", [GOOD_WIFI, WEAK_4G, HOTEL])
+def test_few_packets_come_too_late_once_the_network_is_known(conditions: Conditions):
+    calm = Conditions(conditions.delay_s, conditions.jitter_s)
+    playout, ear = hear(spoken(), Network(calm, seed=2))
+    assert playout.stats.late < 0.03 * len(spoken())
+    # And no later than that needs: its spread, the follower's frame, and a tick's phase.
+    needed_s = FRAME_S + calm.delay_s + 3 * calm.jitter_s + 2 * FRAME_S + 0.0065
+    assert max(delays_ms(ear, *np.arange(4.0, 20.0))) <= 1000 * needed_s
+
+
+class TwoNetworks(Network):
+    """One until a time, another after it."""
+
+    def __init__(self, first: Conditions, second: Conditions, *, change_s: float) -> None:
+        super().__init__(first, seed=3)
+        self._then, self._change_s = Network(second, seed=3), change_s
+
+    def carry(self, sent_s: float) -> float | None:
+        return super().carry(sent_s) if sent_s < self._change_s else self._then.carry(sent_s)
+
+
+@pytest.mark.parametrize("loudness", [1.0, 0.02])
+def test_delay_grows_with_jitter_and_shrinks_after_it_in_quiet_frames(loudness: float):
+    rough, even = Conditions(0.03, 0.03), Conditions(0.03)
+    sent = speak([loudness * frame for frame in frames_of(said())])
+    steady = delays_ms(hear(sent)[1], 10.0)
+    growing, ear = hear(sent, TwoNetworks(even, rough, change_s=8.0))
+    assert growing.stats.grown >= 1
+    assert growing.stats.dropped <= growing.stats.grown
+    assert delays_ms(ear, 7.0) == steady
+    assert delays_ms(ear, 20.0) > steady
+    shrinking, ear = hear(sent, TwoNetworks(rough, even, change_s=8.0))
+    assert delays_ms(ear, 7.0) > steady
+    # 3 s until the window has forgotten the jitter, and some for quiet frames to come by.
+    assert delays_ms(ear, 14.0) == delays_ms(ear, 20.0) == steady
+    assert shrinking.stats.dropped >= 1
+
+
+def test_a_frame_left_out_leaves_no_crack():
+    # A pure tone too late by 0.3 s: each frame left out puts two of its frames together.
+    sent = speak([tone(n, hz=410.0) for n in range(200)], sealed=True)
+    playout, ear = hear_late_start(sent, late_s=0.3)
+    assert playout.stats.dropped >= 3
+    steps = np.abs(np.diff(ear.part(0.5, 3.0)))
+    assert float(steps.max()) < 0.035  # 410 Hz at 0.3 moves 0.016 a sample
+
+
+def hear_late_start(sent: list[Sent], *, late_s: float) -> tuple[Playout, Ear[Sent]]:
+    """The first packet comes so late, and the next with it; those after that in time."""
+    start_s = sent[0].at_s + 0.03 + late_s
+    came = [(max(at_s, start_s), each) for at_s, each in arrivals(sent, Network())]
+    playout = Playout()
+    ear = ear_of(playout)
+    ear.listen(came, until_s=sent[-1].at_s + 0.2)
+    return playout, ear
+
+
+@pytest.mark.parametrize(
+    ("quiet_db", "surplus_ms"), [(-25, (-5, 21)), (-12, (80, 101)), (0, (180, 201))]
+)
+def test_the_later_it_is_the_louder_a_frame_may_be_left_out(
+    quiet_db: int, surplus_ms: tuple[int, int]
+):
+    """At once what is 20 dB under the peak; over 100 ms late 8 dB; over 200 ms anything."""
+    loud = [n % 10 < 7 for n in range(300)]
+    frames = [
+        noise(n, amplitude=0.1 * (1.0 if loud[n] else 10 ** (quiet_db / 20))) for n in range(300)
+    ]
+    steady, _ = hear(speak(frames, sealed=True))
+    playout, _ = hear_late_start(speak(frames, sealed=True), late_s=0.35)
+    surplus = (playout.stats.buffered_us - steady.stats.buffered_us) / 1000
+    assert surplus_ms[0] <= surplus <= surplus_ms[1]
+    assert playout.stats.concealed == playout.stats.late == 0
+
+
+def test_in_a_pause_delay_is_put_right_at_once_and_unheard():
+    loud = [noise(n) for n in range(60)]  # not a frame of it may be left out
+    sent = speak([*loud, *[SILENCE] * 60, *loud])
+    steady, _ = hear(sent)
+    before_pause, _ = hear_late_start([each for each in sent if each.counter < 60], late_s=0.15)
+    assert before_pause.stats.buffered_us > steady.stats.buffered_us + 140_000
+    playout, _ = hear_late_start(sent, late_s=0.15)
+    assert playout.stats.buffered_us == steady.stats.buffered_us
+    assert playout.stats.concealed == 0
+
+
+@pytest.mark.parametrize("ppm", [-1000, 1000])
+@pytest.mark.parametrize("voice", ["speech", "tone"])
+def test_a_clock_that_drifts_is_followed(ppm: int, voice: str):
+    """Ten times what sound cards drift, for two minutes: as 20 minutes, with and without pauses."""
+    tones = [tone(n) for n in range(200)]
+    sent = speak(frames_of(said()) if voice == "speech" else tones, sealed=True)[20:]
+    playout = Playout()
+    buffered = drift(playout, sent, ppm=ppm, minutes=2)
+    moved = playout.stats.grown if ppm > 0 else playout.stats.dropped
+    assert max(buffered) <= 225_000 if voice == "tone" else max(buffered) < 65_000
+    assert moved <= 6
+    assert playout.stats.late == playout.stats.concealed == 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("ppm", [-100, 100])
+def test_an_hour_of_talk_between_two_clocks_that_differ(ppm: int):
+    encoder = Encoder(bitrate_bps=8_000, dtx=False)  # narrow-band: decoded in half the time
+    sent = [
+        Sent(0.0, 0, n, False, encoder.encode(frame), b"")
+        for n, frame in enumerate(frames_of(said()))
+    ]
+    playout = Playout()
+    buffered = drift(playout, sent[20:], ppm=ppm, minutes=60)
+    assert max(buffered) < 65_000
+    assert max(buffered[-5:]) < 65_000
+    # 100 ppm of an hour are 360 ms, 18 frames.
+    assert 16 <= playout.stats.grown + playout.stats.dropped <= 20
+    assert playout.stats.late == playout.stats.concealed == 0
+
+
+def drift(playout: Playout, sent: list[Sent], *, ppm: float, minutes: int) -> list[int]:
+    """Plays the packets round and round; how long the last packet of each minute had waited, µs."""
+    ear = ear_of(playout)
+    buffered, n = [], 0
+    for minute in range(1, minutes + 1):
+        came = []
+        while (at_s := n * FRAME_S * (1 + ppm / 1e6)) < minute * 60:
+            each = sent[n % len(sent)]
+            came.append((at_s + 0.03, each._replace(seq=n & 0xFFFF, counter=n, marker=n == 0)))
+            n += 1
+        ear.listen(came, until_s=minute * 60)
+        ear.heard.clear()
+        buffered.append(playout.stats.buffered_us)
+    return buffered
+
+
+# ── stalls ───────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("reads_first", [False, True])
+@pytest.mark.parametrize("length_s", [0.03, 0.05, 0.08, 0.095, 0.12, 0.3, 0.9, 2.0])
+def test_a_stall_of_our_own_costs_its_own_length_and_nothing_after(
+    length_s: float, reads_first: bool
+):
+    for phase_s in PHASES:
+        for at_s in (0.7, 8.0):
+            playout, ear = hear(
+                spoken(), phase_s=phase_s, stalls=((at_s, length_s),), reads_first=reads_first
+            )
+            end_s = at_s + length_s
+            after_s = [end_s + later for later in (0.1, 0.5, 1.0, 2.0, 4.0, 9.0)]
+            found = delays_ms(ear, 0.0, 7.0, *after_s)
+            assert len(found) >= 5
+            assert max(found) - min(found) <= 1
+            assert playout.stats.grown == playout.stats.dropped == 0
+            assert playout.stats.jitter_us == 0  # what was read after it is no jitter
+            stats = playout.stats
+            lost = stats.skipped + stats.late + stats.crowded_out
+            assert lost <= length_s / FRAME_S + 1
+            assert stats.played + lost == len(spoken())
+
+
+@pytest.mark.parametrize("length_s", [0.15, 0.3, 0.5, 1.0])
+def test_a_stall_of_the_network_is_left_behind_at_once(length_s: float):
+    """Nothing queued and more than four frames missing: play on where the clock stands."""
+    for phase_s in PHASES:
+        for at_s in (0.7, 8.0):
+            network = Network(stalls=[(at_s, length_s)])
+            playout, ear = hear(spoken(), network, phase_s=phase_s)
+            end_s = at_s + length_s
+            found = delays_ms(ear, 7.0, *[end_s + later for later in (0.2, 0.5, 1, 2, 4)])
+            assert len(found) >= 4
+            assert max(found) - min(found) <= 1
+            assert playout.stats.grown == playout.stats.dropped == 0
+            assert length_s / FRAME_S - 3 <= playout.stats.late <= length_s / FRAME_S + 1
+
+
+@pytest.mark.parametrize("length_s", [0.06, 0.08])
+def test_a_short_stall_of_the_network_is_waited_for_and_caught_up_within_two_seconds(
+    length_s: float,
+):
+    for phase_s in PHASES:
+        playout, ear = hear(spoken(), Network(stalls=[(4.0, length_s)]), phase_s=phase_s)
+        assert playout.stats.late <= 1
+        assert len(set(delays_ms(ear, 3.0, 6.0, 7.0, 10.0))) == 1
+        assert playout.stats.dropped == playout.stats.grown
+
+
+def test_skipped_ticks_consume_their_frames():
+    playout = Playout()
+    playout.skip(3)  # of a voice that has not begun: nothing
+    for n, each in enumerate(sentence()[:100]):
+        playout.receive(n * FRAME_S, each.seq, each.counter, each.marker, each.opus)
+        if not 50 <= n < 60:
+            if n == 60:
+                playout.skip(10)
+            playout.pull(n * FRAME_S + 0.001)
+    assert playout.stats.skipped == 10
+    assert playout.stats.played + playout.stats.skipped >= 98
+    assert playout.stats.concealed == playout.stats.late == playout.stats.grown == 0
+
+
+def test_an_engine_that_rested_goes_on_where_the_clock_stands():
+    playout = Playout()
+    for n, each in enumerate(sentence()):
+        playout.receive(n * FRAME_S, each.seq, each.counter, each.marker, each.opus)
+        if not 30 <= n < 100:
+            playout.pull(n * FRAME_S + 0.001)
+    assert playout.stats.buffered_us < 45_000
+    assert playout.stats.grown == playout.stats.dropped == playout.stats.late == 0
+
+
+# ── beginnings ───────────────────────────────────────────────────────────────────────────────────
+
+
+def clicks(
+    count: int, *, quiet: range = range(0), muted: range = range(0)
+) -> tuple[list[Frame | None], list[int]]:
+    """A click each 0.2 s in a quiet room, and in which frames."""
+    at = [n for n in range(5, count, 10) if n not in quiet and n not in muted]
+    frames = [room_noise(n) + click() * (n in at) for n in range(count)]
+    return [None if n in muted else frame for n, frame in enumerate(frames)], at
+
+
+@pytest.mark.parametrize("late_s", [0.06, 0.1, 0.135, 0.18])
+def test_the_first_word_after_idle_is_heard_whole_and_the_delay_is_back_within_two_seconds(
+    late_s: float,
+):
+    """A sender that wakes sends its first packets late: 60-135 ms were seen."""
+    frames, at = clicks(500, muted=range(100, 250))
+    at_mute, awake = at.index(95), at.index(255)
+    sent = speak(frames)
+    for phase_s in PHASES:
+        playout = Playout()
+        ear = ear_of(playout, phase_s=phase_s)
+        start_s = 250 * FRAME_S + 0.03 + late_s
+        came = [
+            (max(at_s, start_s) if each.counter >= 250 else at_s, each)
+            for at_s, each in arrivals(sent, Network())
+        ]
+        ear.listen(came, until_s=10.5)
+        steady_s = ear.click_delay_s(at[at_mute])
+        assert ear.click_delay_s(at[awake], within_s=0.35) < steady_s + late_s + 0.021
+        for n in at[awake + 10 :]:
+            assert abs(ear.click_delay_s(n) - steady_s) < 0.001
+        assert playout.stats.late == playout.stats.concealed == playout.stats.grown == 0
+
+
+def test_a_beginning_that_is_too_late_is_not_waited_for():
+    frames, _ = clicks(500, muted=range(100, 250))
+    came = [
+        (max(at_s, 250 * FRAME_S + 0.33) if each.counter >= 250 else at_s, each)
+        for at_s, each in arrivals(speak(frames), Network())
+    ]
+    playout = Playout()
+    ear = ear_of(playout)
+    ear.listen(came, until_s=10.5)
+    assert abs(ear.click_delay_s(275) - ear.click_delay_s(95)) < 0.001
+    assert 10 <= playout.stats.late <= 15
+
+
+def test_a_clock_that_leaps_ahead_is_followed_at_once():
+    """Say, a machine's virtual clock was put right: more than a second at once."""
+    leapt = [
+        each._replace(counter=each.counter + 1_000) if each.counter >= 80 else each
+        for each in sentence()
+    ]
+    playout, ear = hear(leapt)
+    _, whole = hear(sentence())
+    assert playout.stats.played == len(sentence())
+    assert ear.delay_s(librivox(), 2.5) == whole.delay_s(librivox(), 2.5)
+
+
+def test_a_clock_that_stood_still_is_followed_after_a_second():
+    """A machine that sleeps: its counter goes on from where it was, seconds late."""
+    slept = [
+        each._replace(at_s=each.at_s + 5.0) if each.counter >= 400 else each for each in spoken()
+    ]
+    playout, _ = hear(slept)
+    whole, _ = hear(spoken())
+    assert 45 <= playout.stats.late <= 55
+    assert playout.stats.played >= len(spoken()) - 60
+    assert playout.stats.buffered_us == whole.stats.buffered_us
+
+
+def test_a_voice_that_counts_from_nothing_again_is_heard_after_a_second():
+    first = sentence()[:100]
+    again = [each._replace(at_s=each.at_s + 3.0, seq=each.seq + 7_000) for each in sentence()]
+    playout, _ = hear([*[each._replace(counter=each.counter + 5_000) for each in first], *again])
+    assert playout.stats.played >= len(first) + len(again) - 55
+
+
+def test_a_late_packet_now_and_then_is_no_sign_of_another_clock():
+    came = [
+        (at_s + (0.15 if each.counter % 50 == 7 else 0), each)
+        for at_s, each in arrivals(spoken(), Network())
+    ]
+    playout = Playout()
+    ear = ear_of(playout)
+    ear.listen(came, until_s=25.0)
+    assert playout.stats.played + playout.stats.late == len(spoken())
+    assert playout.stats.late > 20
+
+
+def test_a_flood_is_held_in_no_more_than_a_full_queue():
+    playout = Playout()
+    for n in range(5_000):
+        playout.receive(0.0, n & 0xFFFF, n, n == 0, sentence()[50].opus)
+    for n in range(300):
+        playout.pull(n * FRAME_S)
+    assert 0 < playout.stats.played + playout.stats.dropped <= QUEUE_MAX
+
+
+def test_silence_that_is_handed_to_many_cannot_be_written_to():
+    assert not SILENCE.any()
+    with pytest.raises(ValueError, match="read-only"):
+        Playout().pull(0.0)[0] = 1.0
