@@ -3,8 +3,9 @@
 A member is held by two kinds of link, the room link and media. While one of them lives the member
 stays; when none is left the member is lost, and looked for.
 
-Each greeting is either the first on a link that we opened, or one answer to the first on a link
-that they opened, or tells of members admitted since: so two nodes never greet in circles.
+A greeting is the first word on a link that we opened, or the one answer to the first on a link that
+they opened. One that comes later tells of members and gets no answer: so two nodes never greet in
+circles.
 """
 
 import math
@@ -31,6 +32,7 @@ LINKLESS_S_MAX: Final = 30.0  # sound goes on while a libp2p host is rebuilt: 2 
 OFFER_AWAITED_S: Final = 10.0  # the opener offers within a second; then we do
 NEWCOMER_S: Final = 12.0  # within it one has met everybody
 JUDGED_AFTER_S: Final = 3.0  # everybody has answered by then
+RETELL_S: Final = 60.0  # two who could not reach each other when they were told try again
 
 
 class Company:
@@ -107,7 +109,7 @@ class Company:
         frame: list[Value],
     ) -> Iterator[Output]:
         """Anything that a room link brings. Raises PeerError, before anything has changed."""
-        kind = frame[0] if frame else None
+        kind = frame[0] if frame and frame[0] is not True else None  # which is 1 to Python
         if membership is None or membership.room != room:
             if kind == FrameKind.GREETING:
                 yield SendRoomFrame(sender, room, frames.bye(ByeReason.NOT_HERE))
@@ -168,6 +170,7 @@ class Company:
             # Admitted while our greeting was on its way: of any two members each of us knows,
             # the later is told of the earlier, so no two stay strangers.
             yield self._greet(membership, sender)
+        member.knows = frozenset(dev for dev, _ in greeting.members)
         for dev, addrs in greeting.members:
             yield from self._search.told(now, membership, sender, dev, addrs)
         for speak in greeting.speaks:
@@ -229,11 +232,9 @@ class Company:
         member = membership.members.get(sender)
         if member is not None:
             yield from self._remove(membership, member, EventKind.MEMBER_LEFT)
-        elif reason is ByeReason.FULL:
+        elif reason is ByeReason.FULL and now.mono - membership.since < NEWCOMER_S:
             membership.full_for.add(sender)
-            is_newcomer = now.mono - membership.since < NEWCOMER_S
-            if is_newcomer and math.isinf(membership.judged_at):
-                membership.judged_at = now.mono + JUDGED_AFTER_S
+            membership.judged_at = min(membership.judged_at, now.mono + JUDGED_AFTER_S)
 
     def has_no_place(self, membership: Membership) -> bool:
         """Whether those who find the room full outnumber those who let us in.
@@ -241,10 +242,17 @@ class Company:
         Two who come last at once, through different members, are each let in by some and turned
         away by others. The one with fewer friends goes, and the other is let in by all.
         """
+        members = membership.members.values()
+        # Security: only whom half of the members know has a say, or one liar among them could
+        # have friends outside turn every newcomer away.
+        turned_away = [
+            dev
+            for dev in membership.full_for - membership.members.keys()
+            if 2 * sum(dev in member.knows for member in members) >= len(members)
+        ]
         membership.judged_at = math.inf
-        turned_away = len(membership.full_for - membership.members.keys())
         membership.full_for.clear()
-        return turned_away >= len(membership.members)
+        return len(turned_away) >= len(members)
 
     def link_down(
         self, now: Now, membership: Membership, sender: DeviceKey, reason: str
@@ -262,7 +270,7 @@ class Company:
         elif member.is_heard:
             # Sound goes on without it: the peer may be rebuilding its libp2p host.
             member.redial_at = now.mono + self._search.pause(0 if member.outbound else 2)
-            member.give_up_at = now.mono + LINKLESS_S_MAX
+            member.give_up_at = min(member.give_up_at, now.mono + LINKLESS_S_MAX)
         else:
             yield from self._lose(now, membership, member)
 
@@ -299,6 +307,11 @@ class Company:
     # ── time ─────────────────────────────────────────────────────────────────────────────────
 
     def tick(self, now: Now, membership: Membership) -> Iterator[Output]:
+        if membership.retell_at <= now.mono:
+            membership.retell_at = now.mono + self._search.about(RETELL_S)
+            for dev, link in membership.links.items():
+                if link.stage is Stage.UP:
+                    yield self._greet(membership, dev)
         for dev, link in list(membership.links.items()):
             if link.until <= now.mono:
                 yield CloseRoomLink(dev, membership.room)
@@ -311,7 +324,7 @@ class Company:
                 yield from self._search.dial(now, membership, member.dev, member.addrs)
 
     def deadline(self, membership: Membership) -> float:
-        times = [link.until for link in membership.links.values()]
+        times = [membership.retell_at, *(link.until for link in membership.links.values())]
         for member in membership.members.values():
             times += [member.redial_at, member.give_up_at]
         return min(times, default=math.inf)

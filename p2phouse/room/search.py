@@ -55,8 +55,8 @@ class Search:
         addrs: tuple[bytes, ...],
     ) -> Iterator[Output]:
         """Somebody who is here, or so a member says."""
-        known = dev == self._own or dev in membership.members or dev in membership.links
-        if known or dev in membership.sought or membership.count >= limits.MESH_MEMBERS_MAX:
+        known = dev == self._own or dev in membership.members or dev in membership.sought
+        if known or membership.count >= limits.MESH_MEMBERS_MAX:
             return
         told = sum(sought.teller == teller for sought in membership.sought.values())
         if told >= TOLD_EACH_MAX:
@@ -101,8 +101,11 @@ class Search:
             sought.redial_at = math.inf  # kept, so that its teller cannot have it dialled again
 
     def pause(self, tries: float) -> float:
-        pause: float = min(REDIAL_S_MAX, REDIAL_FIRST_S * 2.0**tries)
-        return pause * self._rng.uniform(0.8, 1.2)
+        return self.about(min(REDIAL_S_MAX, REDIAL_FIRST_S * 2.0**tries))
+
+    def about(self, seconds: float) -> float:
+        """Give or take a fifth, so that nodes do not do everything at the same moment."""
+        return seconds * self._rng.uniform(0.8, 1.2)
 
     # ── time ─────────────────────────────────────────────────────────────────────────────────
 

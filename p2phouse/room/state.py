@@ -69,6 +69,7 @@ class Member:
     identity: Signed[Identity]
     addrs: tuple[bytes, ...]
     outbound: bool  # we opened the room link; the opener offers
+    knows: frozenset[DeviceKey] = frozenset()  # the members that its last greeting named
     speak: Signed[Speak] | None = None
     muted: bool = True
     soft_seq: int = -1
@@ -139,6 +140,7 @@ class Membership:
     members: dict[DeviceKey, Member] = field(default_factory=dict)
     links: dict[DeviceKey, RoomLink] = field(default_factory=dict)
     sought: dict[DeviceKey, Sought] = field(default_factory=dict)
+    retell_at: float = math.inf  # when to tell all members of one another again
     changed: bool = False  # members came or went since this was last acted upon
     refusal: str = ""  # why the last member would not have us
     since: float = math.inf  # when we were let in

@@ -15,7 +15,7 @@ from p2phouse.record import envelope
 from p2phouse.record.cbor import Value
 from p2phouse.record.envelope import Signed
 from p2phouse.record.types import Genesis, Join
-from p2phouse.room.company import Company, is_understood
+from p2phouse.room.company import RETELL_S, Company, is_understood
 from p2phouse.room.frames import BYE_TEXTS, ByeReason
 from p2phouse.room.hallway import Hallway
 from p2phouse.room.messages import Answer, Event, EventKind, Output, Remember
@@ -132,6 +132,7 @@ class Stay:
     def _let_in(self, now: Now, membership: Membership) -> Iterator[Output]:
         membership.joined = True
         membership.since = now.mono
+        membership.retell_at = now.mono + self._search.about(RETELL_S)
         membership.give_up_at = math.inf
         assert membership.genesis is not None
         if membership.genesis.record.dev == self._me.dev:
@@ -156,14 +157,14 @@ class Stay:
         except PeerError:
             yield Remember(None)  # over, or damaged: nothing to come back to
             return
-        yield from self.open(now, genesis, None)
-        assert self.membership is not None
+        membership = self._enter(now, RoomId(genesis.id), genesis, None)
         for other in others:
             match other:
                 case [bytes(dev), list(addrs)] if len(dev) == 32:
                     known = tuple(addr for addr in addrs if isinstance(addr, bytes))
-                    self._search.lost(now, self.membership, DeviceKey(dev), known)
-        yield _remember(self.membership)
+                    self._search.lost(now, membership, DeviceKey(dev), known)
+        yield from self._talk.begin(membership)
+        yield from self._let_in(now, membership)
 
     # ── going ────────────────────────────────────────────────────────────────────────────────
 

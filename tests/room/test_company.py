@@ -503,3 +503,26 @@ def test_no_open_link_is_made_twice(table: Table, ann: Person):
     outputs = table.greet(bob, members=[ann.dev])
     assert not of(OpenRoomLink, outputs)
     assert not down(OpenLink, outputs)
+
+
+def test_who_is_told_of_while_we_call_it_already_is_called_again_if_that_fails(table: Table):
+    """We joined by the link of somebody out of reach, and somebody else let us in."""
+    table = Table()
+    ann, bob = table.person(), table.person("bob")
+    genesis = room_of(ann)
+    join_by_link(table, ann, genesis)
+    table.up(bob)
+    table.frame(bob, bob.greeting(table.here.room, genesis, members=[ann.dev]))
+    table.down(ann)
+    assert [call.dev for call in of(OpenRoomLink, table.wait(2))] == [ann.dev]
+
+
+def test_members_are_told_of_one_another_again_each_minute(table: Table, ann: Person):
+    """Two who could not reach each other at first may have lost patience."""
+    bob = table.person("bob")
+    table.let_in(ann)
+    table.let_in(bob)
+    outputs = table.wait(73)
+    greetings = [frame for frame in of(SendRoomFrame, outputs) if frame.frame[0] == GREETING]
+    assert [frame.dev for frame in greetings] == [ann.dev, bob.dev]
+    assert told(outputs) == {ann.dev}

@@ -12,7 +12,7 @@ from p2phouse.record import limits
 from p2phouse.record.types import Access
 from p2phouse.room import frames, messages
 from p2phouse.room.frames import ByeReason
-from p2phouse.room.messages import EventKind, OpenRoomLink, PublishCard, Remember
+from p2phouse.room.messages import Event, EventKind, OpenRoomLink, PublishCard, Remember
 from p2phouse.room.room import NobodyThere
 from p2phouse.room.stay import AlreadyInARoom, JoinFailed, NotInARoom, OwnLink, UnknownKind
 from p2phouse.vocabulary import RoomId
@@ -327,3 +327,67 @@ def test_who_left_has_nothing_due_but_the_end_of_its_tombstone():
     table.wait(2_000)
     assert table.rooms.deadline == math.inf
     assert isinstance(table.answer(table.ask(messages.Leave())).error, NotInARoom)
+
+
+# ── the last place ───────────────────────────────────────────────────────────────────────────
+
+
+def come_in(table: Table, host: Person, known: list[Person]) -> None:
+    """Ann lets us in and names the others; each of them finds the room full."""
+    table.ask(messages.Join("tea"))
+    table.up(host, outbound=True)
+    names = [person.dev for person in known]
+    table.frame(host, host.greeting(table.here.room, host.genesis, members=names))
+
+
+def turn_us_away(table: Table, person: Person) -> None:
+    table.up(person, outbound=True)
+    table.frame(person, frames.bye(ByeReason.FULL))
+
+
+def test_a_newcomer_for_whom_most_have_no_place_leaves(table: Table, ann: Person):
+    people = [table.person(f"p{number}") for number in range(3)]
+    come_in(table, ann, people)
+    for person in people:
+        turn_us_away(table, person)
+    table.wait(5)
+    assert table.rooms.membership is None
+    (left,) = [event for event in of(Event, table.said) if event.kind is EventKind.LEFT]
+    assert "full" in left.text
+
+
+def test_a_newcomer_for_whom_most_have_a_place_stays_and_asks_the_others_again(
+    table: Table, ann: Person
+):
+    bob, carl = table.person("bob"), table.person("carl")
+    come_in(table, ann, [bob, carl])
+    table.up(carl, outbound=True)
+    members = [ann.dev, bob.dev]
+    table.frame(carl, carl.greeting(table.here.room, ann.genesis, members=members))
+    turn_us_away(table, bob)
+    assert bob.dev in [call.dev for call in of(OpenRoomLink, table.wait(25))]
+    assert set(table.here.members) == {ann.dev, carl.dev}
+
+
+def test_friends_of_one_liar_turn_nobody_away(table: Table, ann: Person):
+    bob, eve = table.person("bob"), table.person("eve")
+    friends = [table.person(f"p{number}") for number in range(6)]
+    come_in(table, ann, [bob, eve])
+    for person, knows in ((bob, [ann, eve]), (eve, [ann, bob, *friends])):
+        table.up(person, outbound=True)
+        members = [other.dev for other in knows]
+        table.frame(person, person.greeting(table.here.room, ann.genesis, members=members))
+    for friend in friends:
+        turn_us_away(table, friend)
+    table.wait(5)
+    assert set(table.here.members) == {ann.dev, bob.dev, eve.dev}
+
+
+def test_who_has_been_inside_for_a_while_is_not_turned_away_by_anybody(table: Table, ann: Person):
+    bob = table.person("bob")
+    come_in(table, ann, [])
+    table.wait(30)
+    table.frame(ann, ann.greeting(table.here.room, ann.genesis, members=[bob.dev]))
+    turn_us_away(table, bob)
+    table.wait(10)
+    assert set(table.here.members) == {ann.dev}

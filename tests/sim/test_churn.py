@@ -40,7 +40,7 @@ class Weather:
     def befall(self, node: Node) -> None:
         world = self.world
         inside = [other for other in self.nodes if other.is_inside]
-        what = self.rng.randrange(10)
+        what = self.rng.randrange(11)
         if what == 0 and node.alive and len(inside) > 2:
             world.crash(node)
         elif what == 1 and node.alive and len(inside) > 2:
@@ -60,9 +60,11 @@ class Weather:
             cut = self.rng.randrange(1, len(self.nodes))
             shuffled = self.rng.sample(self.nodes, len(self.nodes))
             world.split(shuffled[:cut], shuffled[cut:])
-        elif what == 9:
+        elif what == 9 and self.rng.random() < 0.5:
             self.split = False
             world.heal()
+        elif what == 10:
+            world.cut(*self.rng.sample(self.nodes, 2))
         if node.is_inside:
             self.talk(node)
 

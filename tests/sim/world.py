@@ -64,6 +64,7 @@ class Node:
         self.me = make_identity(now=self.now, entropy=self.entropy, name=name)
         self.dev = self.me.dev
         self.island = 0  # nodes of one island reach one another
+        self.cut_off: set[DeviceKey] = set()  # those it cannot reach all the same
         self.remembered: list[object] | None = None
         self.sids: list[bytes] = []  # of all its media processes
         self.last_link = 0
@@ -296,8 +297,19 @@ class World:
         for number, group in enumerate(groups):
             for node in group:
                 node.island = number
+        self._notice()
+
+    def cut(self, a: Node, b: Node) -> None:
+        """These two alone reach each other no more."""
+        a.cut_off.add(b.dev)
+        b.cut_off.add(a.dev)
+        self._notice()
+
+    def _notice(self) -> None:
         for a, b in itertools.permutations(self.nodes.values(), 2):
-            if not self.reaches(a, b):
+            if self.reaches(a, b):
+                self._apart.pop((a.dev, b.dev), None)
+            elif (a.dev, b.dev) not in self._apart:
                 since = self._apart[a.dev, b.dev] = next(self.numbers)
                 self.after(PINGS_S, lambda a=a, b=b, since=since: self._give_up(a, b, since))  # type: ignore[misc]
 
@@ -309,6 +321,7 @@ class World:
         self._apart.clear()
         for node in self.nodes.values():
             node.island = 0
+            node.cut_off.clear()
         for node in self.nodes.values():
             self._meet_all(node)
 
@@ -316,7 +329,7 @@ class World:
 
     def reaches(self, a: Node, b: Node) -> bool:
         """Whether the network between two machines is whole."""
-        return a.island == b.island
+        return a.island == b.island and b.dev not in a.cut_off
 
     def connected(self, a: Node, b: Node) -> bool:
         return a.alive and b.alive and self.reaches(a, b)
