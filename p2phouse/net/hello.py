@@ -67,12 +67,15 @@ def request(entropy: Entropy) -> tuple[bytes, bytes]:
     return nonce, nonce.ljust(REQUEST_BYTES, b"\x00")
 
 
+def is_request(datagram: bytes) -> bool:
+    """Whether this is padded as a request is; anything else gets no answer."""
+    return len(datagram) == REQUEST_BYTES and not any(datagram[NONCE_BYTES:])
+
+
 def reply(
     datagram: bytes, key: nacl.signing.SigningKey, dev: DeviceKey, addrs: tuple[bytes, ...]
-) -> bytes | None:
-    """The answer to a request; None for anything that is none, which gets no answer."""
-    if len(datagram) != REQUEST_BYTES or any(datagram[NONCE_BYTES:]):
-        return None
+) -> bytes:
+    """The answer to a request, and no longer."""
     hello = Hello(nonce=datagram[:NONCE_BYTES], versions=VERSIONS, dev=dev, addrs=addrs[:ADDRS_MAX])
     data = envelope.sign(hello, key).data
     assert len(data) <= REPLY_BYTES_MAX
@@ -128,18 +131,16 @@ class HelloAnswerer:
     ) -> bytes | None:
         """The reply for a source, or None: silence is all that a stranger's noise gets."""
         now = self._clock().mono
-        if len(datagram) != REQUEST_BYTES:
-            self._faults.count("hello_size")
+        # Before any bucket, or one program's noise would use up its whole address's answers.
+        if not is_request(datagram):
+            self._faults.count("hello_noise")
             return None
         # Security: UDP sources can be invented, hence the second bucket for all of them together.
         if not self._sources.take(source, now) or not self._all.take(now):
             self._faults.count("hello_too_fast")
             return None
         told = tuple(self._addrs() if addrs is None else addrs)
-        data = reply(datagram, self._key, self._dev, told)
-        if data is None:
-            self._faults.count("hello_padding")
-        return data
+        return reply(datagram, self._key, self._dev, told)
 
     async def serve_udp(self, socket: trio.socket.SocketType) -> None:
         """Answers on a bound UDP socket until cancelled, then closes it."""

@@ -2,6 +2,10 @@
 
 from collections import OrderedDict
 from collections.abc import Hashable
+from typing import Final
+
+# Sums of fractions fall short of 1 by a rounding, which no wait would ever make up for.
+_WHOLE: Final = 1.0 - 1e-6
 
 
 class TokenBucket:
@@ -16,15 +20,15 @@ class TokenBucket:
     def take(self, now_mono: float) -> bool:
         """Takes one token if there is one."""
         self._fill(now_mono)
-        if self._tokens < 1.0:
+        if self._tokens < _WHOLE:
             return False
-        self._tokens -= 1.0
+        self._tokens = max(0.0, self._tokens - 1.0)
         return True
 
     def wait_s(self, now_mono: float) -> float:
         """Seconds until a token is there; 0 if one is."""
         self._fill(now_mono)
-        return max(0.0, (1.0 - self._tokens) / self._rate)
+        return 0.0 if self._tokens >= _WHOLE else (1.0 - self._tokens) / self._rate
 
     def _fill(self, now_mono: float) -> None:
         elapsed = max(0.0, now_mono - self._at)
