@@ -102,7 +102,7 @@ def test_every_room_frame_and_bye_stands_with_its_number():
 def test_every_character_that_text_may_not_hold_is_named():
     part = section(PROTOCOL, "## 1")
     named = set()
-    for first, last in re.findall(r"U\+([0-9A-F]{4})(?: to U\+([0-9A-F]{4}))?", part):
+    for first, last in re.findall(r"U\+([0-9A-F]{4})(?:\s+to\s+U\+([0-9A-F]{4}))?", part):
         named |= {chr(code) for code in range(int(first, 16), int(last or first, 16) + 1)}
     assert named == _FORBIDDEN
 
