@@ -202,7 +202,14 @@ def mute(home: Home = None, json: Json = False) -> None:
 @app.command()
 def unmute(home: Home = None, json: Json = False) -> None:
     """Send your voice; opens the microphone if the node has one."""
-    _answer(home, json, lambda _: print("You are heard."), "unmute")
+
+    def show(facts: dict[str, Any]) -> None:
+        if facts["mouth"] == "none":
+            print("You are unmuted, but this node has no microphone: p2phouse up --audio device")
+        else:
+            print("You are heard.")
+
+    _answer(home, json, show, "unmute")
 
 
 @app.command()

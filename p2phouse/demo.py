@@ -25,12 +25,12 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from p2phouse.ask import Asking, ask
+from p2phouse.ask import Asking, NoNode, ask
 from p2phouse.config import api_socket
 from p2phouse.errors import P2PHouseError
 from p2phouse.hearing import Hearing, measure
 
-NAMES: Final = ("Ana", "Ben", "Carla")
+NAMES: Final = ("Ana", "Ben", "Cleo")
 TITLE: Final = "Morning coffee"
 READY_S_MAX: Final = 60.0  # a second on a quiet machine; three at once on two busy cores take ten
 MEET_S_MAX: Final = 30.0
@@ -106,9 +106,10 @@ class DemoNode:
         return facts
 
     def start(self, verb: str, **arguments: Any) -> Asking:  # noqa: ANN401 - JSON
-        if self.process.poll() is not None:
-            raise NodeDied(name=self.name, said=self._last_words())
-        return ask(self._socket, self.home, verb, **arguments)
+        try:
+            return ask(self._socket, self.home, verb, **arguments)
+        except NoNode as error:
+            raise NodeDied(name=self.name, said=self._last_words()) from error
 
     def do(self, verb: str, **arguments: Any) -> dict[str, Any]:  # noqa: ANN401 - JSON
         asking = self.start(verb, **arguments)

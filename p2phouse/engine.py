@@ -348,6 +348,8 @@ class Engine:
         ]
         if self._ear.is_open:
             self._ear.play(scheduled, self._mixer.mix(heard))
+        for ssrc, voice in self._heard.items():
+            self._tell_condition(ssrc, voice)
         self._keep_links(now)
         if self._ticks.index % LEVELS_EACH_TICKS == 0:
             self._tell_levels()
@@ -399,8 +401,6 @@ class Engine:
         levels = {ssrc: voice.level for ssrc, voice in self._heard.items()}
         if self._voice is not None and self._voice.ssrc is not None:
             levels[self._voice.ssrc] = self._voice.level
-        for ssrc, voice in self._heard.items():
-            self._tell_condition(ssrc, voice)
         if levels != self._levels_told:
             self._levels_told = levels
             self._say(channel.Levels(tuple(channel.Level(*item) for item in levels.items())))

@@ -240,6 +240,7 @@ class EventKind(IntEnum):
     SOUND_TROUBLE = 15
     MEDIA_RESTARTED = 16
     OUTPUT_ENDED = 17
+    VOICE_HEARD = 18  # the first frame of a member's voice was played
 
 
 @dataclass(frozen=True, slots=True)

@@ -213,7 +213,7 @@ class Rooms:
                 yield Answer(ticket)
             case messages.SetMuted(muted):
                 yield from self.talk.set_muted(now, stay.here, muted)
-                yield Answer(ticket, {"muted": muted})
+                yield Answer(ticket, {"muted": muted, "mouth": self.talk.mouth})
             case messages.Say(spec):
                 yield from self.talk.say(now, stay.here, ticket, spec)
             case messages.StopSaying():

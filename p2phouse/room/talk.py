@@ -62,7 +62,7 @@ class Talk:
         self._wiring = wiring
         self._entropy = entropy
         self._usual_ear = self._ear = ear
-        self._mouth = mouth
+        self.mouth = mouth
         self._mouth_open = False
         self._saying: _Saying | None = None
         self._heard_from = math.inf
@@ -155,7 +155,7 @@ class Talk:
             # Security: the microphone opens at a person's unmute, and nowhere else.
             self._mouth_open = True
             if self._saying is None:
-                yield ToMedia(SetInput(self._mouth))
+                yield ToMedia(SetInput(self.mouth))
         yield from self._mute(now, membership, muted)
 
     def _mute(self, now: Now, membership: Membership, muted: bool) -> Iterator[Output]:
@@ -212,7 +212,7 @@ class Talk:
         if saying is None:
             return
         yield from self._mute(now, membership, saying.muted_after)
-        yield ToMedia(SetInput(self._mouth if self._mouth_open else "none"))
+        yield ToMedia(SetInput(self.mouth if self._mouth_open else "none"))
         facts: dict[str, object] = {}
         if math.isfinite(saying.began_mono):
             facts["began_mono_s"] = saying.began_mono
@@ -237,8 +237,17 @@ class Talk:
             case VoiceCondition.OUTPUT_STARTED:
                 self._ear_began = True
                 self._heard_from = now.mono
-            case VoiceCondition.INPUT_FAILED | VoiceCondition.OUTPUT_FAILED:
+            case VoiceCondition.INPUT_FAILED:
+                # Nobody may believe to be heard whose microphone gives nothing.
+                self._mouth_open = False
+                yield from self._mute(now, membership, muted=True)
                 yield Event(EventKind.SOUND_TROUBLE, membership.room, self._me.dev, state.text)
+            case VoiceCondition.OUTPUT_FAILED:
+                yield Event(EventKind.SOUND_TROUBLE, membership.room, self._me.dev, state.text)
+            case VoiceCondition.FLOWING:
+                for member in membership.members.values():
+                    if member.ssrc == state.ssrc:
+                        yield Event(EventKind.VOICE_HEARD, membership.room, member.dev, member.name)
 
     def keep_stats(self, now: Now, stats: Stats) -> None:
         """Ages become times of our clock; a message is never early, so the earliest is right.
