@@ -90,7 +90,7 @@ def test_reports_come_back_as_they_went(reports: list[Report]):
 
 def test_an_epoch_is_told_by_its_low_32_bits_and_a_loss_in_24():
     assert decode(encode_keepalive(US, Keepalive(False, (1 << 40) + 9))) == Keepalive(False, 9)
-    for lost, told in [(1 << 30, LOST_MAX), (-(1 << 30), LOST_MIN)]:
+    for lost, told in [(1 << 30, 8_388_607), (-(1 << 30), -8_388_608)]:
         data = encode_report(Report(US, None, (Block(THEM, lost=lost),)))
         assert decode(data) == (Report(US, None, (Block(THEM, lost=told),)),)
 
@@ -101,6 +101,22 @@ def test_what_others_put_into_a_compound_packet_is_walked_over():
     assert decode(SDES) == ()
 
 
+def test_a_report_holds_thirty_one_blocks():
+    report = Report(US, None, tuple(Block(Ssrc(n)) for n in range(31)))
+    data = encode_report(report)
+    assert decode(data) == (report,)
+    assert data[8:] == b"".join(n.to_bytes(4) + bytes(20) for n in range(31))
+    with pytest.raises(AssertionError):
+        encode_report(Report(US, None, (*report.blocks, Block(THEM))))
+
+
+def test_the_least_and_the_greatest_that_may_come():
+    assert decode(b"\x80\xc0\x00\x00") == decode(b"\x80\xdf\x00\x00") == ()
+    assert decode(b"\x80\xcc\x00\x02" + bytes(4) + b"abcd") == ()
+    assert decode(b"\x80\xca" + (1_500 // 4 - 1).to_bytes(2) + bytes(1_496)) == ()
+    assert decode(b"\xa0\xca\x00\x01" + b"\x00\x00\x00\x04") == ()
+
+
 def test_padding_may_end_the_last_packet():
     padded = encode_report(REPORT) + bytes(3) + b"\x04"
     padded = bytes([padded[0] | 0x20, *padded[1:3], padded[3] + 1, *padded[4:]])
@@ -108,7 +124,7 @@ def test_padding_may_end_the_last_packet():
     assert decode(SDES + padded) == (REPORT,)
     with pytest.raises(NotLinkControl, match="padding before the last"):
         decode(padded + SDES)
-    for count in (0, 3, 5, 255):
+    for count in (0, 3, 5, 56, 60, 252, 255):
         with pytest.raises(NotLinkControl, match="bytes of padding"):
             decode(padded[:-1] + bytes([count]))
     # Padding that eats into what the packet says it holds.
