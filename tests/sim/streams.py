@@ -143,12 +143,14 @@ class Streams:
             self._wanted.discard(key)
             self._emit(key[0], messages.RoomLinkDown(key[1], reason))
 
-    def break_with(self, other: "Node", reason: str) -> None:
-        """The connection under all streams to the other is gone, as this end sees it."""
-        for stream in list(self.links.values()):
-            if stream.beyond(self._node) is other:
-                stream.open = False
-                self.ended(stream, reason)
+    def with_peer(self, other: "Node") -> list[Stream]:
+        return [stream for stream in self.links.values() if stream.beyond(self._node) is other]
+
+    def give_up(self, streams: list[Stream], reason: str) -> None:
+        """The connection under these is dead, as this end sees it."""
+        for stream in streams:
+            stream.open = False
+            self.ended(stream, reason)
 
     def die(self) -> None:
         """The process is gone: its system ends all connections."""

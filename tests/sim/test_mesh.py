@@ -17,6 +17,12 @@ from tests.sim.world import (
     kinds,
 )
 
+LINK_FAILED, MEMBER_LOST, MEMBER_SILENT = (
+    EventKind.LINK_FAILED,
+    EventKind.MEMBER_LOST,
+    EventKind.MEMBER_SILENT,
+)
+
 
 def room_of(world: World, count: int) -> list[Node]:
     """So many people in one room, connected."""
@@ -87,6 +93,41 @@ def test_a_killed_node_is_lost_within_a_second_and_its_return_is_heard(seed: int
     assert nodes[1].media.voice is not None
     assert nodes[1].media.voice.muted
     assert nodes[1].media.sid not in before
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_machine_without_power_is_silent_in_600_ms_unlinked_in_4_s_and_then_lost(seed: int):
+    """Its system says nothing, so libp2p needs three pings more to miss it than media does."""
+    world = World(seed)
+    nodes = room_of(world, 4)
+    gone, rest = nodes[1], [nodes[0], *nodes[2:]]
+    world.cut_power(gone)
+    for within_s, kind in ((0.6, MEMBER_SILENT), (3.4, LINK_FAILED), (9.0, MEMBER_LOST)):
+        before = [seen(node, kind, gone) for node in rest]
+        world.run_for(within_s)
+        assert not any(before)
+        assert all(seen(node, kind, gone) for node in rest)
+    assert agree(rest)
+    assert heard_by_all(rest)
+
+
+def seen(node: Node, kind: EventKind, of: Node) -> bool:
+    return any(event.kind is kind and event.dev == of.dev for event in node.events)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_rebuilt_host_is_not_heard_of_by_anybody(seed: int):
+    """libp2p dies under one node and is built again: its sound does not notice, nor do people."""
+    world = World(seed)
+    nodes = room_of(world, 5)
+    world.rebuild_host(nodes[2])
+    world.run_for(20)
+    assert heard_by_all(nodes)
+    trouble = {MEMBER_SILENT, LINK_FAILED, MEMBER_LOST, EventKind.MEMBER_LEFT}
+    assert not any(trouble & set(kinds(node)) for node in nodes)
+    nodes[2].act(messages.SetMuted(muted=False))
+    world.run_for(1)
+    assert all(seen(node, EventKind.MEMBER_UNMUTED, nodes[2]) for node in nodes)
 
 
 @pytest.mark.parametrize("seed", SEEDS)

@@ -275,7 +275,8 @@ class World:
         node.alive = node.media.alive = False
         node.streams.is_dead = True
         for other in self.nodes.values():
-            self.after(PINGS_S, lambda o=other: o.streams.break_with(node, "no answer to pings"))  # type: ignore[misc]
+            dead = other.streams.with_peer(node)
+            self.after(PINGS_S, lambda o=other.streams, d=dead: o.give_up(d, "no answer to pings"))  # type: ignore[misc]
 
     def crash_media(self, node: Node) -> None:
         node.media.alive = False
@@ -315,7 +316,7 @@ class World:
 
     def _give_up(self, a: Node, b: Node, since: int) -> None:
         if self._apart.get((a.dev, b.dev)) == since:
-            a.streams.break_with(b, "no answer to pings")
+            a.streams.give_up(a.streams.with_peer(b), "no answer to pings")
 
     def heal(self) -> None:
         self._apart.clear()
