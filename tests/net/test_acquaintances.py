@@ -2,6 +2,7 @@
 
 import random
 from ipaddress import ip_address
+from itertools import pairwise
 
 import pytest
 import trio
@@ -23,7 +24,7 @@ class World:
 
     def __init__(self):
         self.at_home = set()
-        self.here = set()
+        self.here: set[DeviceKey] = set()
         self.called = []
         self.calling = 0
         self.most_at_once = 0
@@ -75,7 +76,7 @@ async def test_who_is_alone_tries_again_with_growing_pauses(world, autojump_cloc
     world.acquaintances.add(dev(1), [HOME])
     await trio.sleep(3_600)
     times = [when for when, _ in world.called]
-    gaps = [after - before for before, after in zip(times, times[1:], strict=False)]
+    gaps = [after - before for before, after in pairwise(times)]
     assert times[0] < 40
     assert gaps[0] < gaps[2]
     assert max(gaps) <= 1.25 * 480 + 2

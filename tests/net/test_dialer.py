@@ -2,6 +2,7 @@
 
 import random
 from ipaddress import ip_address, ip_network
+from itertools import pairwise
 
 import pytest
 import trio
@@ -42,7 +43,7 @@ class World:
     def __init__(self):
         self.answers = set()
         self.refuses = {}
-        self.here = set()
+        self.here: set[DeviceKey] = set()
         self.dialled = []
         self.failed = []
         self.dialer = Dialer(
@@ -123,7 +124,7 @@ async def test_a_peer_to_be_kept_is_dialled_with_growing_pauses(world, autojump_
     world.dialer.want(ANA, [NEAR], tries=float("inf"))
     await trio.sleep(600)
     times = [when for when, _ in world.dialled]
-    gaps = [after - before for before, after in zip(times, times[1:], strict=False)]
+    gaps = [after - before for before, after in pairwise(times)]
     assert gaps[0] < gaps[2] < gaps[4]
     assert all(gap <= 1.25 * PAUSE_S_MAX + 1 for gap in gaps)
 

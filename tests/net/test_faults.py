@@ -104,14 +104,16 @@ def test_the_cause_of_an_error_is_told_without_addresses(error, words):
 
 
 def test_the_innermost_cause_is_the_one_told():
-    try:
+    def refuse():
         try:
             raise ConnectionRefusedError(111, SECRET)
         except OSError as error:
             raise RuntimeError(SECRET) from error
-    except RuntimeError as error:
-        assert cause(error) == "connection refused"
-        assert place(error).startswith("test_faults.py:")
+
+    with pytest.raises(RuntimeError) as raised:
+        refuse()
+    assert cause(raised.value) == "connection refused"
+    assert place(raised.value).startswith("test_faults.py:")
 
 
 @pytest.fixture(autouse=True)

@@ -1,12 +1,14 @@
 """Our own ping, in memory and on a clock that jumps."""
 
 import random
+from itertools import pairwise
 
 import pytest
 import trio
 
+from p2phouse.errors import PeerError
 from p2phouse.net import keepalive
-from p2phouse.net.wire import WireBroken
+from p2phouse.net.wire import TooSlow, WireBroken
 from tests.net.pipes import BEN, raw_pair, wire_pair
 
 
@@ -57,7 +59,7 @@ async def test_a_living_peer_is_pinged_for_ever_on_one_stream(
         await watch(peer, in_room=in_room)
     assert scope.cancelled_caught
     assert peer.opened == 1
-    gaps = [after - before for before, after in zip(peer.pings, peer.pings[1:], strict=False)]
+    gaps = [after - before for before, after in pairwise(peer.pings)]
     assert all(0.9 * interval_s <= gap <= 1.1 * interval_s for gap in gaps)
 
 
@@ -144,7 +146,7 @@ async def test_an_echo_comes_back_as_it_went_and_not_longer(autojump_clock, nurs
 async def test_nine_bytes_are_no_ping(autojump_clock):
     ours, theirs = wire_pair()
     await ours.send(b"123456789")
-    with pytest.raises(keepalive.PeerError):
+    with pytest.raises(PeerError):
         await keepalive.echo(theirs)
 
 
@@ -161,6 +163,6 @@ async def test_whoever_pings_without_end_gets_ten_echoes_a_second(autojump_clock
 
 async def test_a_ping_stream_that_falls_silent_is_ended(autojump_clock):
     _, theirs = wire_pair()
-    with pytest.raises(keepalive.TooSlow):
+    with pytest.raises(TooSlow):
         await keepalive.echo(theirs)
     assert trio.current_time() == pytest.approx(keepalive.IDLE_S, abs=1)

@@ -67,9 +67,8 @@ def test_the_usual_port_when_taken_becomes_any_free_one():
 
 
 def test_after_a_failure_nothing_stays_bound():
-    with taken(socket.SOCK_STREAM) as port:
-        with pytest.raises(ports.PortInUse):
-            ports.claim([ip_address("127.0.0.2"), LOOPBACK], port)
+    with taken(socket.SOCK_STREAM) as port, pytest.raises(ports.PortInUse):
+        ports.claim([ip_address("127.0.0.2"), LOOPBACK], port)
     with claimed([ip_address("127.0.0.2"), LOOPBACK], port):
         pass
 

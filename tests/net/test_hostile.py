@@ -1,0 +1,386 @@
+"""Whatever a stranger sends, the node lives: hello answers, an honest peer still connects.
+
+Both crashes that py-libp2p 0.8.1 has as shipped are here as regressions.
+"""
+
+import logging
+import random
+import socket as stdlib_socket
+from contextlib import asynccontextmanager
+
+import pytest
+import trio
+from libp2p.pubsub.pb import rpc_pb2
+
+from p2phouse.net import keepalive, room_links, signalling
+from p2phouse.net.events import CardHeard, PeerDown, PeerUp, RoomClosed, RoomFrame, RoomOpen
+from p2phouse.net.faults import BAD_A_MINUTE_MAX
+from p2phouse.net.gossip import PROTOCOLS, TOPIC
+from p2phouse.net.hall_exchange import PROTOCOL as HALL
+from p2phouse.net.host import STREAMS_PER_PEER_MAX, peer_id_of
+from p2phouse.net.muxer import UNREAD_BYTES_MAX
+from p2phouse.vocabulary import DeviceKey
+from tests.net.stranger import stranger
+
+SERVED = [*PROTOCOLS, HALL, keepalive.PROTOCOL, room_links.PROTOCOL, signalling.PROTOCOL]
+MESHSUB = PROTOCOLS[0]
+
+
+def varint(number):
+    out = b""
+    while number > 0x7F:
+        out += bytes([number & 0x7F | 0x80])
+        number >>= 7
+    return out + bytes([number])
+
+
+def rpc_frame(rpc):
+    body = rpc.SerializeToString()
+    return varint(len(body)) + body
+
+
+@asynccontextmanager
+async def survives(make_node, node):
+    """After the block the node is as good as before: it answers, connects and gossips."""
+    yield
+    async with make_node(77) as honest:
+        answer = await honest.network.hello("127.0.0.1", node.network.port)
+        assert answer.dev == node.dev
+        honest.network.dial(node.dev, node.network.addrs, keep=True)
+        await honest.in_mesh_with(node)
+        await honest.network.publish_card(b"still here")
+        assert await node.next(CardHeard, data=b"still here")
+    assert node.network.counters["host_died"] == 0
+
+
+async def ends(stream):
+    """Once the node has ended the stream."""
+    with trio.fail_after(15):
+        try:
+            while True:
+                await stream.read(4_096)
+        except Exception:
+            return  # by whichever of libp2p's errors
+
+
+async def count(node, name, at_least=1):
+    with trio.fail_after(15):
+        while node.network.counters[name] < at_least:  # noqa: ASYNC110 - a counter has no event
+            await trio.sleep(0.01)
+
+
+async def test_fifty_bytes_of_ff_on_meshsub_end_nothing(make_node):
+    async with make_node(1) as node, survives(make_node, node), stranger() as eve:
+        await eve.connect(node)
+        stream = await eve.open(node, MESHSUB)
+        await stream.write(varint(50) + b"\xff" * 50)
+        await ends(stream)
+        await count(node, "peer_error")
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: rpc_pb2.Message(
+            data=b"card", topicIDs=[TOPIC], from_id=b"\x12\x20" + b"h" * 32, seqno=b"1",
+            key=b"junk", signature=b"s" * 64,
+        ),
+        lambda: rpc_pb2.Message(
+            data=b"card", topicIDs=[TOPIC], from_id=b"", seqno=b"", key=b"\xff" * 99,
+            signature=b"s",
+        ),
+        lambda: rpc_pb2.Message(
+            data=b"card", topicIDs=[TOPIC], from_id=peer_id_of(DeviceKey(bytes(32))).to_bytes(),
+            seqno=b"1", key=b"junk", signature=b"s" * 64,
+        ),
+    ],
+    ids=["a hashed id and a junk key", "nothing right", "a weak key"],
+)  # fmt: skip
+async def test_a_whole_rpc_with_a_message_nobody_signed_ends_nothing(make_node, make):
+    async with make_node(1) as node, survives(make_node, node), stranger() as eve:
+        await eve.connect(node)
+        stream = await eve.open(node, MESHSUB)
+        await stream.write(rpc_frame(rpc_pb2.RPC(publish=[make()])))
+        await ends(stream)
+        await count(node, "peer_error")
+
+
+@pytest.mark.parametrize(
+    "rpc",
+    [
+        rpc_pb2.RPC(
+            publish=[rpc_pb2.Message(data=b"x", topicIDs=["other"], from_id=b"x", seqno=b"1")]
+        ),
+        rpc_pb2.RPC(
+            publish=[rpc_pb2.Message(data=bytes(2_000), topicIDs=[TOPIC], from_id=b"x", seqno=b"1")]
+        ),
+        rpc_pb2.RPC(publish=[rpc_pb2.Message(topicIDs=[TOPIC])] * 65),
+        rpc_pb2.RPC(subscriptions=[rpc_pb2.RPC.SubOpts(subscribe=True, topicid=TOPIC)] * 9),
+        rpc_pb2.RPC(
+            control=rpc_pb2.ControlMessage(ihave=[rpc_pb2.ControlIHave(topicID="made up")])
+        ),
+        rpc_pb2.RPC(
+            control=rpc_pb2.ControlMessage(graft=[rpc_pb2.ControlGraft(topicID=TOPIC)] * 65)
+        ),
+        rpc_pb2.RPC(
+            control=rpc_pb2.ControlMessage(
+                iwant=[rpc_pb2.ControlIWant(messageIDs=[b"%03d" % n for n in range(513)])]
+            )
+        ),
+    ],
+    ids=["topic", "long message", "messages", "subscriptions", "ihave topic", "grafts", "ids"],
+)
+async def test_gossip_past_a_limit_ends_the_stream_and_no_more(make_node, rpc):
+    async with make_node(1) as node, survives(make_node, node), stranger() as eve:
+        await eve.connect(node)
+        stream = await eve.open(node, MESHSUB)
+        await stream.write(rpc_frame(rpc))
+        await ends(stream)
+        await count(node, "peer_error")
+
+
+async def test_gossip_at_every_limit_is_read(make_node):
+    ids = [b"%03d" % number for number in range(256)]
+    rpc = rpc_pb2.RPC(
+        subscriptions=[rpc_pb2.RPC.SubOpts(subscribe=True, topicid=TOPIC)] * 8,
+        control=rpc_pb2.ControlMessage(
+            graft=[rpc_pb2.ControlGraft(topicID=TOPIC)] * 62,
+            ihave=[rpc_pb2.ControlIHave(topicID=TOPIC, messageIDs=ids)],
+            iwant=[rpc_pb2.ControlIWant(messageIDs=ids)],
+        ),
+    )
+    async with make_node(1) as node, survives(make_node, node), stranger() as eve:
+        await eve.connect(node)
+        stream = await eve.open(node, MESHSUB)
+        await stream.write(rpc_frame(rpc))
+        await stream.write(rpc_frame(rpc_pb2.RPC(publish=[rpc_pb2.Message(topicIDs=["x"])])))
+        await ends(stream)
+        assert node.network.counters["peer_error"] == 1, "the second frame's, not the first's"
+
+
+async def test_a_prune_that_names_addresses_makes_us_dial_nobody(make_node):
+    async with make_node(1) as node, survives(make_node, node), stranger() as eve:
+        with stdlib_socket.socket() as trap:
+            trap.bind(("127.0.0.1", 0))
+            trap.listen()
+            trap.setblocking(False)
+            await eve.connect(node)
+            stream = await eve.open(node, MESHSUB)
+            peers = [rpc_pb2.PeerInfo(peerID=peer_id_of(eve.dev).to_bytes(), signedPeerRecord=b"x")]
+            prune = rpc_pb2.ControlPrune(topicID=TOPIC, peers=peers, backoff=60)
+            control = rpc_pb2.ControlMessage(prune=[prune])
+            await stream.write(rpc_frame(rpc_pb2.RPC(control=control)))
+            async with make_node(2) as other:
+                other.network.dial(node.dev, node.network.addrs)
+                await other.next(PeerUp)
+            with pytest.raises(BlockingIOError):
+                trap.accept()
+
+
+async def test_a_handler_of_ours_that_raises_ends_its_stream_and_nothing_else(make_node):
+    def broken(data, now):
+        raise RuntimeError("a bug of ours")
+
+    async with make_node(1, judge=broken) as node, stranger() as eve:
+        await eve.connect(node)
+        stream = await eve.open(node, HALL)
+        await stream.write(b"\0\0\0\x03\x81\x41c")
+        await ends(stream)
+        await count(node, "stream_failed")
+        async with make_node(2) as honest:
+            honest.network.dial(node.dev, node.network.addrs)
+            await honest.next(PeerUp)
+        assert node.network.counters["host_died"] == 0
+
+
+@pytest.mark.parametrize("protocol", SERVED)
+async def test_random_bytes_on_a_protocol_we_serve_end_nothing(make_node, protocol):
+    rng = random.Random(protocol)
+    async with make_node(1) as node, survives(make_node, node), stranger() as eve:
+        await eve.connect(node)
+        for _ in range(8):
+            try:
+                stream = await eve.open(node, protocol)
+                await stream.write(rng.randbytes(rng.randrange(1, 3_000)))
+                await stream.close_write()
+            except Exception:
+                continue  # the node may have ended the stream already, or had enough of them
+            await ends(stream)
+
+
+@pytest.mark.parametrize("kind", ["whole", "negotiation", "length"])
+async def test_junk_on_the_tcp_port_ends_nothing(make_node, kind):
+    rng = random.Random(kind)
+    junk = {
+        "whole": lambda: rng.randbytes(64 * 1024),
+        "negotiation": lambda: b"\x13/multistream/1.0.0\n\x07/noise\n" + rng.randbytes(20_000),
+        "length": lambda: varint(2**31) + bytes(1_000_000),
+    }[kind]
+
+    async def send(port):
+        try:
+            async with await trio.open_tcp_stream("127.0.0.1", port) as tcp:
+                await tcp.send_all(junk())
+                with trio.fail_after(10):
+                    while await tcp.receive_some(4_096):
+                        pass
+        except trio.BrokenResourceError:
+            return  # the node hung up on it
+
+    async with make_node(1) as node, survives(make_node, node), trio.open_nursery() as nursery:
+        for _ in range(5):
+            nursery.start_soon(send, node.network.port)
+
+
+async def test_two_hundred_connections_that_say_nothing_keep_nobody_out(make_node):
+    async with make_node(1) as node, survives(make_node, node):
+        port = node.network.port
+        idle = [await trio.open_tcp_stream("127.0.0.1", port) for _ in range(200)]
+        async with make_node(2) as honest:
+            honest.network.dial(node.dev, node.network.addrs, keep=True)
+            await honest.next(PeerUp)
+        for tcp in idle:
+            await tcp.aclose()
+
+
+@pytest.mark.slow
+async def test_connections_that_come_and_go_leave_room_for_the_next(make_node):
+    async with make_node(1) as node, stranger() as eve:
+        # More than the 160 places that libp2p has and, as shipped, never gives back. A machine's
+        # arrivals are rated, so some take a second try.
+        came = 0
+        with trio.fail_after(60):
+            while came < 170:
+                try:
+                    connection = await eve.connect(node)
+                except Exception:
+                    await trio.sleep(0.1)
+                    continue
+                came += 1
+                await connection.muxed_conn.secured_conn.close()
+        async with survives(make_node, node):
+            pass
+
+
+async def test_of_three_hundred_streams_thirty_two_are_served_at_a_time(make_node):
+    async with make_node(1) as node, survives(make_node, node), stranger() as eve:
+        await eve.connect(node)
+        network = eve.libp2p.get_network()
+        streams = []
+        for _ in range(300):
+            try:
+                with trio.fail_after(2):
+                    streams.append(await network.new_stream(peer_id_of(node.dev)))
+            except Exception:
+                break  # its own multiplexer allows 256 that were not ended
+        assert len(streams) > 2 * STREAMS_PER_PEER_MAX
+        await count(node, "streams_refused", at_least=len(streams) - STREAMS_PER_PEER_MAX)
+        assert node.network.counters["streams_refused"] == len(streams) - STREAMS_PER_PEER_MAX
+
+
+async def test_a_peer_that_sends_beyond_its_window_loses_its_connection(make_node):
+    async with make_node(1) as node, survives(make_node, node), stranger() as eve:
+        connection = await eve.connect(node)
+        stream = await eve.open(node, signalling.PROTOCOL)
+        await stream.write(b"\0\0\0\x01x")  # an offer: from here on nobody reads the stream
+        muxed = stream.muxed_stream
+        sent = 0
+        with trio.fail_after(15):
+            while not connection.is_closed:
+                muxed.send_window = 1 << 30  # what a peer is told it may send, it need not keep
+                try:
+                    await stream.write(bytes(60_000))
+                except Exception:
+                    break
+                sent += 60_000
+                await trio.lowlevel.checkpoint()
+        await count(node, "flooded")
+        await node.next(PeerDown, dev=eve.dev)
+
+
+async def test_a_peer_within_its_window_is_not_cut(make_node):
+    async with make_node(1) as node, stranger() as eve:
+        connection = await eve.connect(node)
+        stream = await eve.open(node, signalling.PROTOCOL)
+        await stream.write(b"\0\0\0\x01x" + bytes(200_000))
+        assert UNREAD_BYTES_MAX > 200_000
+        # The ping is served behind those bytes in the same connection.
+        ping = await eve.open(node, keepalive.PROTOCOL)
+        await ping.write(b"\0\0\0\x0812345678")
+        assert await ping.read(12) == b"\0\0\0\x0812345678"
+        assert not connection.is_closed
+        assert node.network.counters["flooded"] == 0
+
+
+@pytest.mark.slow
+async def test_a_hundred_faults_in_a_minute_ban_a_peer(make_node):
+    async with make_node(1) as node, survives(make_node, node), stranger(5) as eve:
+        connection = await eve.connect(node)
+        with trio.fail_after(40):
+            while not connection.is_closed:
+                try:
+                    stream = await eve.open(node, MESHSUB)
+                    await stream.write(b"\x01\xff")
+                    await ends(stream)
+                except Exception:
+                    await trio.sleep(0.1)  # streams are rated too
+        assert node.network.counters["peer_error"] == BAD_A_MINUTE_MAX
+        again = await eve.connect(node)
+        await count(node, "banned_came")
+        with trio.fail_after(5):
+            await again.muxed_conn.event_closed.wait()
+
+
+class Lines(logging.Handler):
+    """What a person's log would show: whatever reaches the root."""
+
+    def __init__(self):
+        super().__init__(logging.INFO)
+        self.text = ""
+
+    def emit(self, record):
+        self.text += self.format(record) + "\n"
+
+
+@pytest.fixture
+def lines():
+    root, lines = logging.getLogger(), Lines()
+    before = root.level
+    root.addHandler(lines)
+    root.setLevel(logging.INFO)
+    yield lines
+    root.setLevel(before)
+    root.removeHandler(lines)
+
+
+async def test_nothing_of_a_strangers_appears_in_the_log(make_node, lines):
+    async with make_node(1) as node, survives(make_node, node), stranger(5) as eve:
+        await eve.connect(node)
+        for protocol in SERVED:
+            stream = await eve.open(node, protocol)
+            await stream.write(b"\xff" * 600)
+            await ends(stream)
+    assert eve.dev.hex()[:8] in lines.text
+    for secret in (
+        eve.dev.hex()[:10],
+        str(peer_id_of(eve.dev)),
+        str(peer_id_of(node.dev)),
+        "127.0.0.1",
+        node.dev.hex()[:10],
+    ):
+        assert secret not in lines.text
+
+
+async def test_a_room_link_survives_what_others_do(make_node):
+    from tests.net.test_network import ROOM, join
+
+    async with make_node(1) as ana, make_node(2) as ben, stranger() as eve:
+        await join(ana, ben)
+        await eve.connect(ana)
+        stream = await eve.open(ana, room_links.PROTOCOL)
+        await stream.write(b"\0\0\0\x05\x82\x00\x42no")
+        await ends(stream)
+        ana.network.send_room(ben.dev, ROOM, [3, b"hand"])
+        assert (await ben.next(RoomFrame)).frame == [3, b"hand"]
+        assert not [event for event in ana.heard + ben.heard if isinstance(event, RoomClosed)]
+        assert not [event for event in ana.heard if event == RoomOpen(eve.dev, ROOM, False)]
