@@ -91,7 +91,7 @@ async def test_a_list_at_each_limit_is_heard_and_one_past_it_is_not():
     await tell(side, cbor.encode([bytes(Card.SIZE_MAX)]))
     with pytest.raises(BadHall, match="something else"):
         await tell(side, cbor.encode([bytes(Card.SIZE_MAX + 1)]))
-    full: list[cbor.Value] = [bytes(1_229)] * 39 + [bytes(CARDS_BYTES_MAX - 39 * 1_229)]
+    full: list[cbor.Value] = [*[bytes(1_229)] * 39, bytes(CARDS_BYTES_MAX - 39 * 1_229)]
     await tell(side, cbor.encode(full))
     with pytest.raises(BadHall, match="49152 bytes"):
         await tell(side, cbor.encode([*full, b"c"]))
