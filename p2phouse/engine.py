@@ -59,6 +59,7 @@ STATS_EACH_TICKS: Final = 50  # 1 Hz
 UNREAD_BYTES_MAX: Final = 256 * 1024  # control has not read for minutes: it is no more
 NEWS_BYTES_MAX: Final = 64 * 1024  # past this levels and stats are left out; newer ones follow
 READ_BYTES: Final = 64 * 1024
+LOSS_PCT_MAX: Final = 30  # past this the copies leave too few bits for the voice itself
 NOBODY: Final = Ssrc(0)  # as a voice's SSRC: our own input or output
 
 
@@ -258,9 +259,11 @@ class Engine:
     def _packet(self, number: LinkNumber, packet: bytes) -> None:
         now = time.monotonic()
         control = self._controls.get(number)
-        if control is not None and self._forwarder.receive(number, packet):
-            control.received_voice(now, packet)
+        if control is not None:
+            # Heard even if refused: a peer may talk before our table names its voice.
             self._tell_all(self._repair.heard(now, number, talking=True))
+            if self._forwarder.receive(number, packet):
+                control.received_voice(now, packet)
 
     def _control(self, number: LinkNumber, data: bytes) -> None:
         now = time.monotonic()
@@ -418,8 +421,10 @@ class Engine:
 
     def _tell_stats(self, now: float) -> None:
         if self._voice is not None:
-            losses = [control.loss_permille for control in self._controls.values()]
-            self._voice.set_loss(max(losses, default=0) // 10)
+            losses = sorted(control.loss_permille for control in self._controls.values())
+            # Security: the median, for one listener that lies must not spoil the voice for all.
+            loss_pct = losses[len(losses) // 2] // 10 if losses else 0
+            self._voice.set_loss(min(LOSS_PCT_MAX, loss_pct))
         self._say(
             channel.Stats(
                 _age_us(now, self._mouth.began_s),
