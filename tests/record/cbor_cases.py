@@ -54,7 +54,11 @@ REFUSED = {
     "an indefinite array": "9f00ff",
     "an indefinite map": "bf0000ff",
     "a break alone": "ff",
+    "a break and enough bytes behind it": "ff" + "00" * 128,
     "reserved head 28": "1c",
+    "reserved head 28 and enough bytes behind it": "1c" + "00" * 16,
+    "reserved head 29 and enough bytes behind it": "1d" + "00" * 32,
+    "reserved head 30 and enough bytes behind it": "1e" + "00" * 64,
     "reserved head 29 on a text": "7d",
     "reserved head 30 on an array": "9e",
     "a tag: date": "c074323031332d30332d32315432303a30343a30305a",
@@ -99,4 +103,5 @@ REFUSED = {
     "text with a surrogate": "63eda080",
     "text past U+10FFFF": "64f4908080",
     "text that ends inside a character": "61c3",
+    "text that is none, before what could be a map": "61800000",
 }

@@ -212,6 +212,16 @@ def test_a_record_is_not_signed_with_another_key_than_it_names():
         envelope.sign(SOFT, OTHER_KEY)
 
 
+def test_a_record_is_signed_up_to_the_size_of_its_type_and_no_further():
+    empty = len(signed(replace(samples.CARD, grant=bytes(256))).data) - 256
+    longest = replace(samples.CARD, grant=bytes(samples.CARD.SIZE_MAX - empty))
+    sent = signed(longest)
+    assert len(sent.data) == samples.CARD.SIZE_MAX
+    assert envelope.read(sent.data, type(longest)).record == longest
+    with pytest.raises(AssertionError, match="1281 bytes"):
+        signed(replace(longest, grant=longest.grant + b"x"))
+
+
 @pytest.mark.parametrize(
     "record",
     [
