@@ -29,6 +29,7 @@ from p2phouse.room.wiring import Wiring
 from p2phouse.vocabulary import DeviceKey, LinkNumber, Now, RoomId
 
 LINKLESS_S_MAX: Final = 30.0  # sound goes on while a libp2p host is rebuilt: 2 to 5 s
+BYE_S: Final = 5.0  # who says bye closes the link within 2 s; who does not may not keep it
 OFFER_AWAITED_S: Final = 10.0  # the opener offers within a second; then we do
 NEWCOMER_S: Final = 12.0  # within it one has met everybody
 JUDGED_AFTER_S: Final = 3.0  # everybody has answered by then
@@ -66,11 +67,13 @@ class Company:
         outbound: bool,
     ) -> Iterator[Output]:
         """A room link is ready. Who opened it greets; who did not waits for the greeting."""
-        here = membership is not None and membership.room == room
-        link = membership.links.get(sender) if membership is not None and here else None
-        if not here or membership is None or (outbound and link is None):
+        if membership is None or membership.room != room:
             if outbound:
-                yield CloseRoomLink(sender, room)  # we wanted it once, and do no more
+                yield CloseRoomLink(sender, room)
+            return
+        link = membership.links.get(sender)
+        if outbound and (link is None or link.stage is Stage.OVER):
+            yield CloseRoomLink(sender, room)  # we wanted it once, and do no more
             return
         until = now.mono + OPEN_S_MAX
         if not outbound:
@@ -140,11 +143,11 @@ class Company:
     def _greeted(
         self, now: Now, membership: Membership, sender: DeviceKey, frame: list[Value]
     ) -> Iterator[Output]:
-        greeting = frames.read_greeting(frame, sender=sender, room=membership.room)
         link = membership.links.get(sender)
+        if link is None or link.stage in (Stage.OPENING, Stage.OVER):
+            return  # on a link that we have closed, or they
+        greeting = frames.read_greeting(frame, sender=sender, room=membership.room)
         member = membership.members.get(sender)
-        if link is None or link.stage is Stage.OPENING:
-            return  # from a link that we have closed
         if member is not None and member.join.id != greeting.join.id and not link.is_new:
             # Security: another process comes on a link of its own; else one peer could have
             # everybody close and open media links as fast as it signs.
@@ -225,8 +228,9 @@ class Company:
     def _bye(
         self, now: Now, membership: Membership, sender: DeviceKey, reason: ByeReason
     ) -> Iterator[Output]:
-        yield CloseRoomLink(sender, membership.room)
-        membership.links.pop(sender, None)
+        if sender in membership.links:
+            # They close it. We might close the next one, which they may have opened already.
+            membership.links[sender] = RoomLink(Stage.OVER, until=now.mono + BYE_S)
         membership.refusal = frames.BYE_TEXTS[reason]
         self._search.refused(now, membership, sender, is_full=reason is ByeReason.FULL)
         member = membership.members.get(sender)

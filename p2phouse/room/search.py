@@ -84,7 +84,7 @@ class Search:
     def failed(self, now: Now, membership: Membership, dev: DeviceKey) -> None:
         """A dial came to nothing, or the link ended before a greeting."""
         sought = membership.sought.get(dev)
-        if sought is not None and math.isinf(sought.redial_at):
+        if sought is not None and math.isinf(sought.redial_at) and not sought.is_refused:
             sought.redial_at = now.mono + self.pause(sought.tries)
             sought.tries += 1
 
@@ -98,7 +98,7 @@ class Search:
         elif sought.teller is None:
             del membership.sought[dev]
         else:
-            sought.redial_at = math.inf  # kept, so that its teller cannot have it dialled again
+            sought.is_refused = True
 
     def pause(self, tries: float) -> float:
         return self.about(min(REDIAL_S_MAX, REDIAL_FIRST_S * 2.0**tries))

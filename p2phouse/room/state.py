@@ -50,6 +50,7 @@ class Stage(Enum):
     GREETED = "greeted"  # it is open and our greeting is out; theirs is due
     AWAITED = "awaited"  # they opened it: their greeting is due, then ours
     UP = "up"  # both have greeted
+    OVER = "over"  # they said bye, and close it
 
 
 @dataclass(slots=True)
@@ -123,6 +124,9 @@ class Sought:
     redial_at: float
     give_up_at: float
     tries: int = 0
+    is_refused: bool = (
+        False  # it wants no link; kept, so that its teller cannot have it called again
+    )
 
 
 @dataclass(slots=True)
@@ -163,7 +167,11 @@ class Membership:
     def is_linked(self, dev: DeviceKey) -> bool:
         """Whether a room link to the device is open, however far the greetings are."""
         link = self.links.get(dev)
-        return link is not None and link.stage is not Stage.OPENING
+        return link is not None and link.stage not in (Stage.OPENING, Stage.OVER)
+
+    def hopes(self) -> bool:
+        """Whether there is still somebody who may let us in."""
+        return any(link.stage is not Stage.OVER for link in self.links.values())
 
     def listening(self) -> list[DeviceKey]:
         """Those whose link has carried our greeting, so that other frames may follow it."""

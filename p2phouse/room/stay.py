@@ -196,7 +196,7 @@ class Stay:
         if not membership.joined:
             if membership.members:
                 yield from self._let_in(now, membership)
-            elif not membership.links:
+            elif not membership.hopes():
                 yield from self.leave(now, membership.refusal or "nobody there answered")
                 return
         if membership.changed:
@@ -213,7 +213,6 @@ class Stay:
         if membership is None:
             return
         for member in membership.members.values():
-            member.link = None  # media knows none of the old numbers
             yield from self._negotiation.offer(now, membership, member)
         yield from self._wiring.rewire(membership)
 

@@ -270,6 +270,8 @@ class Talk:
         if membership is None:
             return
         yield from self.said(now, membership, SoundRestarted())
+        # Told even if it is so: what we said since the death may have reached the new process.
+        yield ToMedia(SetInput("none"))
         yield from self._mute(now, membership, muted=True)
         if self._ear != self._usual_ear:
             # A new process would write over what the last one recorded.

@@ -194,6 +194,7 @@ class Table:
         teller = self.person("teller")
         self.let_in(teller, members=[person.dev])
         self.frame(teller, frames.bye(frames.ByeReason.LEAVING))
+        self.down(teller)
 
     def down(self, person: Person) -> list[Output]:
         return self.tell(person.dev, messages.RoomLinkDown(self.here.room, "broken"))

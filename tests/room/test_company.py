@@ -348,8 +348,31 @@ def test_a_bye_ends_the_membership_at_once(table: Table, ann: Person):
     outputs = table.frame(ann, frames.bye(ByeReason.LEAVING))
     assert EventKind.MEMBER_LEFT in kinds(outputs)
     assert CloseLink(link) in down(CloseLink, outputs)
-    assert of(CloseRoomLink, outputs)
     assert not of(OpenRoomLink, table.wait(400))
+
+
+def test_who_says_bye_closes_the_link_and_who_does_not_may_not_keep_it(table: Table, ann: Person):
+    """We might close the next one, which a person who comes back at once has opened already."""
+    table.let_in(ann)
+    assert not of(CloseRoomLink, table.frame(ann, frames.bye(ByeReason.LEAVING)))
+    assert of(CloseRoomLink, table.wait(6)) == [CloseRoomLink(ann.dev, table.here.room)]
+
+
+def test_who_leaves_and_comes_back_at_once_is_let_in(table: Table, ann: Person):
+    table.let_in(ann)
+    table.frame(ann, frames.bye(ByeReason.LEAVING))
+    table.up(ann)
+    outputs = table.greet(ann, ts=table.unix + 1)
+    assert frame_kinds(outputs) == [GREETING, SOFT]
+    assert not of(CloseRoomLink, table.wait(30))
+
+
+def test_a_link_asked_for_before_a_bye_is_closed_when_it_comes(table: Table, ann: Person):
+    table.ask_for(ann)
+    table.frame(ann, frames.bye(ByeReason.NOT_HERE))
+    outputs = table.up(ann, outbound=True)
+    assert of(CloseRoomLink, outputs)
+    assert not frame_kinds(outputs)
 
 
 def test_a_broken_link_without_sound_loses_the_member_who_is_looked_for_five_minutes(

@@ -295,9 +295,21 @@ def test_a_card_of_our_room_from_a_host_who_is_not_with_us_has_us_call_it(
     table.ask(messages.Join("tea"))
     let_us_in(table, ann)
     table.frame(ann, frames.bye(ByeReason.LEAVING))
+    table.down(ann)
     table.said.clear()
     list_room(table, ann, seq=2)
     assert [call.dev for call in of(OpenRoomLink, table.said)] == [ann.dev]
+
+
+def test_a_card_that_comes_before_the_end_of_its_hosts_link_has_us_call_it_afterwards(
+    table: Table, ann: Person
+):
+    table.ask(messages.Join("tea"))
+    let_us_in(table, ann)
+    table.frame(ann, frames.bye(ByeReason.LEAVING))
+    list_room(table, ann, seq=2)
+    table.down(ann)
+    assert [call.dev for call in of(OpenRoomLink, table.wait(2))] == [ann.dev]
 
 
 @pytest.mark.parametrize("ahead_s", [-3_600, 3_600, 86_400 * 365])

@@ -16,7 +16,7 @@ HEARD_MAX = 200
 
 
 class Liar:
-    """Makes a liar of a node: once it is in a room, lies go out beside what its core says."""
+    """Makes a liar of a node, whose core goes on beside the lies. It listens from the beginning."""
 
     def __init__(self, world: World, node: Node, *, each_s: float = 0.03) -> None:
         node.is_honest = False
@@ -27,7 +27,9 @@ class Liar:
         self._rng = random.Random(world.rng.random())
         self._heard: deque[Value] = deque(maxlen=HEARD_MAX)
         self._listen()
-        world.after(each_s, self._lie)
+
+    def begin(self) -> None:
+        self._world.after(self._each_s, self._lie)
 
     @property
     def honest(self) -> list[Node]:

@@ -41,6 +41,7 @@ class Media:
 
     node: "Node"
     world: "World"
+    is_known: bool = True  # control has heard that the process before it died
     alive: bool = True
     links: dict[LinkNumber, Link] = field(default_factory=dict)
     repair: Repair = field(default_factory=Repair)
@@ -115,7 +116,7 @@ class Media:
 
     def say(self, message: channel.Up) -> None:
         if self.alive and self.node.alive and self.node.media is self:
-            self.node.receive(self.node.dev, message)
+            self.node.hear(self.node.dev, message)
 
     def say_later(self, delay_s: float, message: channel.Up) -> None:
         self.world.after(delay_s, lambda: self.say(message))

@@ -206,4 +206,4 @@ class Streams:
 
     def _emit(self, dev: DeviceKey, message: messages.Input) -> None:
         if not self.is_dead:
-            self._node.receive(dev, message)
+            self._node.hear(dev, message)

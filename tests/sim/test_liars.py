@@ -9,15 +9,16 @@ from p2phouse.record.types import Access
 from p2phouse.room import messages
 from tests.sim.liar import Liar, trouble_between
 from tests.sim.test_mesh import meet
-from tests.sim.world import GOOD_WIFI, SEEDS, Node, World, agree, heard_by_all
+from tests.sim.world import LAN, SEEDS, Node, World, agree, heard_by_all
 
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_a_liar_in_the_room_harms_nobody_but_itself(seed: int):
-    world = World(seed, GOOD_WIFI)
+    world = World(seed, LAN)
     nodes = world.join("a", "b", "c", "d", "e")
     liar = Liar(world, nodes[world.rng.randrange(5)])
     meet(world, nodes)
+    liar.begin()
     nodes.remove(liar.node)
     world.run_for(30)
     assert liar.lies > 900
