@@ -23,7 +23,7 @@ from p2phouse.room.hallway import Hallway
 from p2phouse.room.messages import CloseRoomLink, Event, EventKind, Output, SendRoomFrame
 from p2phouse.room.negotiation import Negotiation
 from p2phouse.room.search import OPEN_S_MAX, Search
-from p2phouse.room.state import Member, Membership, Pace, RoomLink, Stage
+from p2phouse.room.state import Member, Membership, RoomLink, Stage
 from p2phouse.room.talk import Talk
 from p2phouse.room.wiring import Wiring
 from p2phouse.vocabulary import DeviceKey, LinkNumber, Now, RoomId
@@ -118,9 +118,9 @@ class Company:
                 yield SendRoomFrame(sender, room, frames.bye(ByeReason.NOT_HERE))
             yield CloseRoomLink(sender, room)
             return
-        member = membership.members.get(sender)
-        if member is not None and not member.pace.frames.take(now.mono):
+        if not membership.pace_of(sender).frames.take(now.mono):
             raise FrameRefused(reason="far more frames than anybody needs")
+        member = membership.members.get(sender)
         match kind:
             case FrameKind.GREETING:
                 yield from self._greeted(now, membership, sender, frame)
@@ -131,7 +131,7 @@ class Company:
             case FrameKind.SPEAK:
                 data = frames.only_field(frame)
                 speak = frames.read_speak(data, sender=sender, room=room)
-                check_pace(now, member, [speak])
+                _check_voices(now, membership, member, [speak])
                 yield from self._talk.heard_speak(membership, member, speak)
             case FrameKind.SOFT:
                 data = frames.only_field(frame)
@@ -148,12 +148,14 @@ class Company:
             return  # on a link that we have closed, or they
         greeting = frames.read_greeting(frame, sender=sender, room=membership.room)
         member = membership.members.get(sender)
-        if member is not None and member.join.id != greeting.join.id and not link.is_new:
+        is_same = member is not None and member.join.id == greeting.join.id
+        if member is not None and not is_same and not link.is_new:
             # Security: another process comes on a link of its own; else one peer could have
             # everybody close and open media links as fast as it signs.
             raise FrameRefused(reason="another join on the same link")
-        if member is not None:
-            check_pace(now, member, greeting.speaks)
+        if not is_same and not membership.pace_of(sender).joins.take(now.mono):
+            raise FrameRefused(reason="it comes and goes without end")
+        _check_voices(now, membership, member, greeting.speaks)
         genesis = membership.genesis or greeting.genesis
         if genesis is None or not is_understood(genesis.record):
             yield from self._turn_away(membership, sender, ByeReason.NOT_HERE)
@@ -194,15 +196,13 @@ class Company:
     ) -> Generator[Output, None, Member]:
         sender = DeviceKey(greeting.join.record.dev)
         self._search.found(membership, sender)
-        member, pace = membership.members.get(sender), Pace()
+        member = membership.members.get(sender)
         if member is not None and member.join.id != greeting.join.id:
             # The same device in a new process: its old link and voice are gone for good.
             yield from self._negotiation.close(member)
-            pace, member = member.pace, None
+            member = None
         if member is None:
-            member = Member(
-                sender, greeting.join, greeting.identity, greeting.addrs, outbound, pace=pace
-            )
+            member = Member(sender, greeting.join, greeting.identity, greeting.addrs, outbound)
             membership.members[sender] = member
             membership.changed = True
             yield from self._wiring.rewire(membership)
@@ -334,12 +334,15 @@ class Company:
         return min(times, default=math.inf)
 
 
-def check_pace(now: Now, member: Member, speaks: Iterable[Signed[Speak]]) -> None:
-    """Raises FrameRefused if the member makes new voices without end."""
-    known = member.speak.id if member.speak is not None else None
+def _check_voices(
+    now: Now, membership: Membership, member: Member | None, speaks: Iterable[Signed[Speak]]
+) -> None:
+    """Raises FrameRefused if the sender of these makes new voices without end."""
+    known = member.speak.id if member is not None and member.speak is not None else None
     for speak in speaks:
+        voices = membership.pace_of(DeviceKey(speak.record.dev)).voices
         # Security: a voice that takes our slot has us make another; not as fast as a peer signs.
-        if speak.id != known and not member.pace.voices.take(now.mono):
+        if speak.id != known and not voices.take(now.mono):
             raise FrameRefused(reason="new voices without end")
 
 

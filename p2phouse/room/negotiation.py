@@ -57,7 +57,7 @@ class Negotiation:
         member = membership.members.get(sender)
         if member is None:
             return  # its greeting comes on another stream and may be late: it will offer again
-        if not member.pace.offers.take(now.mono):
+        if not membership.pace_of(sender).offers.take(now.mono):
             raise FrameRefused(reason="offers without end")
         if member.offer is not None and self._me.dev < sender:
             return  # both offered: ours counts, theirs is left without an answer

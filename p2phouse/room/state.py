@@ -1,12 +1,16 @@
 """Who is in the room we are in: members, their voices, and how far each connection has come."""
 
 import math
+from collections import OrderedDict
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import Final
 
 from p2phouse.record.envelope import Signed
 from p2phouse.record.types import Genesis, Identity, Join, Speak
 from p2phouse.vocabulary import DeviceKey, LinkNumber, RoomId, Ssrc, VoiceId
+
+PACES_MAX: Final = 64  # as many as net keeps room links
 
 
 def ssrc_of(speak: Signed[Speak]) -> Ssrc:
@@ -35,9 +39,11 @@ class Allowance:
 
 @dataclass(slots=True)
 class Pace:
-    """What an honest node may need, with room to spare: a person mutes by hand, eight who join at
-    once make a few new voices each, a link is offered anew after 0.5 s, then less and less."""
+    """What an honest device may need, with room to spare: it is killed and comes back, a person
+    mutes by hand, eight who join at once make a few new voices each, a link is offered anew after
+    0.5 s and then less and less."""
 
+    joins: Allowance = field(default_factory=lambda: Allowance(16, 5.0))
     frames: Allowance = field(default_factory=lambda: Allowance(64, 0.1))
     voices: Allowance = field(default_factory=lambda: Allowance(16, 4.0))
     offers: Allowance = field(default_factory=lambda: Allowance(16, 2.0))
@@ -85,8 +91,6 @@ class Member:
     retry_at: float = math.inf  # offer again
     redial_at: float = math.inf  # open the room link again
     give_up_at: float = math.inf
-
-    pace: Pace = field(default_factory=Pace, compare=False)
 
     @property
     def name(self) -> str:
@@ -150,6 +154,16 @@ class Membership:
     since: float = math.inf  # when we were let in
     full_for: set[DeviceKey] = field(default_factory=set)  # who say that there is no room for us
     judged_at: float = math.inf  # when to ask whether they are right
+
+    paces: OrderedDict[DeviceKey, Pace] = field(default_factory=OrderedDict, compare=False)
+
+    def pace_of(self, dev: DeviceKey) -> Pace:
+        """How the device went about it so far; that is not forgotten when it leaves and returns."""
+        pace = self.paces.setdefault(dev, Pace())
+        self.paces.move_to_end(dev)
+        if len(self.paces) > PACES_MAX:
+            self.paces.popitem(last=False)
+        return pace
 
     @property
     def count(self) -> int:

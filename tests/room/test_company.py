@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from p2phouse.channel import CloseLink, Heard, LinkStatus, OpenLink, SetTable, Silent
+from p2phouse.channel import CloseLink, Heard, LinkStatus, OpenLink, SetKeys, SetTable, Silent
 from p2phouse.hall import invitation
 from p2phouse.hall.card import make_genesis
 from p2phouse.record import envelope, limits
@@ -282,8 +282,32 @@ def test_what_a_device_used_up_it_has_not_back_in_a_new_process(table: Table, an
         sid = number.to_bytes(16, "big")
         table.frame(ann, ann.voice_frame(table.here.room, sid=sid))
 
-    with pytest.raises(FrameRefused, match="new voices"):
+    with pytest.raises(FrameRefused, match=r"new voices|comes and goes"):
         again(100, come_and_speak)
+
+
+def test_who_comes_and_goes_without_end_is_refused_and_who_is_killed_often_is_not(
+    table: Table, ann: Person
+):
+    def come_and_go(number: int) -> None:
+        table.up(ann)
+        table.greet(ann, ts=table.unix + number)
+        table.frame(ann, frames.bye(ByeReason.LEAVING))
+
+    for number in range(60):
+        come_and_go(number)
+        table.wait(6)
+    with pytest.raises(FrameRefused, match="comes and goes"):
+        again(60, come_and_go)
+
+
+def test_what_others_did_long_ago_is_forgotten(table: Table):
+    """A stranger with many keys must not fill our memory."""
+    for number in range(100):
+        person = table.person(f"p{number}")
+        table.let_in(person)
+        table.frame(person, frames.bye(ByeReason.LEAVING))
+    assert len(table.here.paces) <= 64
 
 
 # ── the genesis ──────────────────────────────────────────────────────────────────────────────
@@ -489,8 +513,8 @@ def test_a_leaver_says_bye_to_all_and_closes_everything(table: Table, ann: Perso
     outputs = table.said[before:]
     assert byes(outputs) == [ByeReason.LEAVING]
     assert {closed.dev for closed in of(CloseRoomLink, outputs)} == {ann.dev, bob.dev}
-    last_table = down(SetTable, outputs)[-1]
-    assert last_table.rows == ()
+    assert down(SetTable, outputs)[-1].rows == ()
+    assert down(SetKeys, outputs)[-1].keys == ()
     order = [type(message) for message in commands(outputs)]
     assert order.index(SetTable) < order.index(CloseLink)
     assert CloseLink(link) in down(CloseLink, outputs)

@@ -17,7 +17,7 @@ from p2phouse.record import envelope
 from p2phouse.record.types import Speak
 from p2phouse.room import messages
 from p2phouse.room.frames import FrameKind, FrameRefused
-from p2phouse.room.messages import EventKind, SendRoomFrame
+from p2phouse.room.messages import Event, EventKind, SendRoomFrame
 from p2phouse.room.stay import LeftMeanwhile, NotInARoom
 from p2phouse.room.talk import SoundFailed, SoundRestarted, StillSpeaking
 from p2phouse.vocabulary import Ssrc
@@ -381,3 +381,28 @@ def test_media_that_dies_writes_no_second_recording_over_the_first(table: Table)
     outputs = table.tell(table.me.dev, messages.MediaGone())
     assert [message.spec for message in down(SetOutput, outputs)] == ["null"]
     assert EventKind.SOUND_TROUBLE in kinds(outputs)
+
+
+def test_a_microphone_that_fails_mutes_us_and_the_next_unmute_opens_it_again(
+    table: Table, ann: Person
+):
+    do(table, messages.SetMuted(muted=False))
+    outputs = sound(table, VoiceCondition.INPUT_FAILED, "The device is gone.")
+    assert kinds(outputs) == [EventKind.MEMBER_MUTED, EventKind.SOUND_TROUBLE]
+    assert mutes(outputs) == [True]
+    assert inputs(do(table, messages.SetMuted(muted=False))) == [MIC]
+
+
+def test_the_first_sound_of_a_members_voice_is_told(table: Table, ann: Person):
+    table.frame(ann, ann.voice_frame(table.here.room))
+    ssrc = table.here.members[ann.dev].ssrc
+    assert ssrc is not None
+    outputs = table.media(VoiceState(ssrc, VoiceCondition.FLOWING, ""))
+    assert [event.dev for event in of(Event, outputs)] == [ann.dev]
+    assert kinds(outputs) == [EventKind.VOICE_HEARD]
+    assert not table.media(VoiceState(Ssrc(ssrc ^ 1), VoiceCondition.FLOWING, ""))
+
+
+def test_whether_an_unmute_has_a_microphone_to_open_is_answered(table: Table):
+    ticket = table.ask(messages.SetMuted(muted=False))
+    assert table.answer(ticket).facts == {"muted": False, "mouth": MIC}

@@ -56,6 +56,15 @@ def test_who_is_not_connected_has_no_row_and_no_key(table: Table):
     assert key_ssrcs(table) == set()
 
 
+def test_a_link_that_is_not_up_yet_carries_nothing(table: Table):
+    ann, _ = speaker(table, "ann", 1)
+    data = ann.offer(table.me.dev, table.here.room)
+    table.tell(ann.dev, messages.OfferHeard(data))
+    assert table.here.members[ann.dev].link is not None
+    assert rows(table) == ()
+    assert key_ssrcs(table) == set()
+
+
 def test_a_leaver_is_out_of_the_table_before_its_link_is_closed(table: Table):
     ann, _ = speaker(table, "ann", 1)
     link = table.connect(ann)
