@@ -91,6 +91,7 @@ REFUSED: list[tuple[Any, Value]] = [
     (Annotated[tuple[int, ...], Count(1, 2)], [5, 6, 7]),
     (Annotated[tuple[int, ...], Count(1, 2)], ["5"]),
     (Annotated[tuple[int, ...], Count(1, 2)], {}),
+    (Annotated[tuple[int, ...], Count(1, 2)], {5: 6}),
     (tuple[int, bool], [5]),
     (tuple[int, bool], [5, True, True]),
     (tuple[int, bool], [5, 1]),
