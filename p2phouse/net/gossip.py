@@ -110,6 +110,17 @@ class Gossip:
         while any(map(len, self._pubsub.peer_queues.values())):  # noqa: ASYNC110 - libp2p's queue has no event for being empty
             await trio.sleep(0.01)
 
+    def lost(self, dev: DeviceKey) -> None:
+        """One of the peer's connections ended.
+
+        A peer that is back before we saw it go still has the old stream in libp2p's books, which
+        would tell it nothing for ever.
+        """
+        peer = peer_id_of(dev)
+        stream = self._pubsub.peers.get(peer)
+        if stream is not None and stream.muxed_conn.is_closed:
+            self._pubsub._handle_dead_peer(peer)  # asks it anew if it is connected otherwise
+
     async def wait_for_mesh(self, dev: DeviceKey, *, seconds: float = 5.0) -> None:
         """Until the peer is a neighbour in the topic; for tests, which must not sleep."""
         await self._pubsub.wait_for_mesh(peer_id_of(dev), TOPIC, timeout=seconds)
@@ -120,7 +131,8 @@ class Gossip:
 
             async def watch(service: Pubsub | GossipSub) -> None:
                 await service.manager.wait_finished()
-                raise HostEnded
+                if not service.manager.did_error:  # else it has its own error
+                    raise HostEnded
 
             nursery.start_soon(watch, self._pubsub)
             nursery.start_soon(watch, self._router)

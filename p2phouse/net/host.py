@@ -111,12 +111,14 @@ class Host:
         protected: Callable[[DeviceKey], bool],
         peer_up: Callable[[DeviceKey, Address | None], None],
         peer_down: Callable[[DeviceKey], None],
+        lost: Callable[[DeviceKey], None],
     ) -> None:
         """networks: those this machine is attached to now; protected: whether a peer stays when
         there are too many.
 
         peer_up: called for each connection with the device and, if we dialled, its address;
-        peer_down: called when the last connection of a device is gone. Neither may block.
+        peer_down: called when the last connection of a device is gone; lost: when any of them is.
+        None may block.
         """
         self.dev = DeviceKey(bytes(device_key.verify_key))
         self._clock = clock
@@ -125,6 +127,7 @@ class Host:
         self._protected = protected
         self._peer_up = peer_up
         self._peer_down = peer_down
+        self._lost = lost
         self._door = Door(networks)
         self._inbound: Counter[DeviceKey] = Counter()
         self._stream_rates = Buckets(STREAMS_A_SECOND, STREAMS_BURST, CONNECTIONS_HARD_MAX)
@@ -247,28 +250,30 @@ class Host:
     # ── life ─────────────────────────────────────────────────────────────────────────────────
 
     @asynccontextmanager
-    async def run(self, addresses: Sequence[Address]) -> AsyncIterator[None]:
-        """Listens while the block runs. Raises CannotListen, or a group when libp2p dies."""
+    async def run(self) -> AsyncIterator[None]:
+        """Lives while the block runs. Raises a group when libp2p dies under us."""
         async with trio.open_nursery() as self._nursery:
             async with self.libp2p.run([]):
                 try:
-                    heard = [await self.listen(address) for address in addresses]
-                    if not any(heard):
-                        raise CannotListen(reason="every one is taken")
                     self._nursery.start_soon(self._watch)
                     yield
                 finally:
                     await self.close()
             self._nursery.cancel_scope.cancel()
 
-    async def listen(self, address: Address) -> bool:
-        """Listens on one more address; False if that fails."""
-        return bool(await self._swarm.listen(multiaddr.Multiaddr(str(address))))
+    async def listen(self, addresses: Sequence[Address]) -> None:
+        """Lets peers in at these addresses too. Raises CannotListen if none of them works.
+
+        Not before gossip runs: whoever comes sooner is told that we do not take part, and believes
+        it for ten seconds.
+        """
+        if not await self._swarm.listen(*[multiaddr.Multiaddr(str(each)) for each in addresses]):
+            raise CannotListen(reason="every one is taken")
 
     async def _watch(self) -> None:
         """Raises when libp2p's service ends quietly, which would leave a node that hears nobody."""
         await self._swarm.manager.wait_finished()
-        if not self._ending:
+        if not self._ending and not self._swarm.manager.did_error:  # else it has its own error
             raise HostEnded
 
     async def close(self) -> None:
@@ -296,8 +301,11 @@ class Host:
             for connection in self._connections():
                 nursery.start_soon(_close, connection)
 
-    def _connections(self) -> list[SwarmConn]:
-        return [conn for conns in self._swarm.connections.values() for conn in conns]
+    def _connections(self) -> set[SwarmConn]:
+        """All of them, also those that a dying libp2p has struck from its list unclosed."""
+        return {conn for conns in self._swarm.connections.values() for conn in conns} | {
+            *self._since
+        }
 
     # ── peers ────────────────────────────────────────────────────────────────────────────────
 
@@ -419,6 +427,7 @@ class Host:
             dev = device_of(connection.muxed_conn.peer_id)
         except ForeignKey:
             return
+        self._lost(dev)
         if not self.connected(dev):
             log.info("disconnected peer=%s", key_short(dev))
             self._peer_down(dev)

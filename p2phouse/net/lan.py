@@ -106,6 +106,7 @@ class Lan:
         self._faults = faults
         self._ask_again_s = ask_again_s
         self._services: OrderedDict[str, _Service] = OrderedDict()
+        self._browser: ServiceBrowser | None = None
         self._own_names: set[str] = set()
         self._being_asked: set[str] = set()
         self._places = trio.Semaphore(ASKED_AT_ONCE)
@@ -135,7 +136,7 @@ class Lan:
         finally:
             with trio.CancelScope(shield=True):
                 # Says goodbye for all that was announced; 0.25 s.
-                await trio.to_thread.run_sync(zeroconf.close)
+                await trio.to_thread.run_sync(self._close, zeroconf)
 
     async def _announce(self, zeroconf: Zeroconf) -> None:
         """Registers under a new random name each hour and takes the old one back."""
@@ -185,7 +186,12 @@ class Lan:
             with contextlib.suppress(trio.RunFinishedError):
                 token.run_sync_soon(put, name)
 
-        ServiceBrowser(zeroconf, SERVICE, handlers=[changed])
+        self._browser = ServiceBrowser(zeroconf, SERVICE, handlers=[changed])
+
+    def _close(self, zeroconf: Zeroconf) -> None:
+        if self._browser is not None:
+            self._browser.cancel()  # or its thread goes on for as long as the process
+        zeroconf.close()
 
     async def _ask_again(self, names: trio.MemorySendChannel[str]) -> None:
         while True:

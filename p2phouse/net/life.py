@@ -75,6 +75,7 @@ class Life:
             protected=protected,
             peer_up=self._peer_up,
             peer_down=self._peer_down,
+            lost=lambda dev: self.gossip.lost(dev),
         )
         self.gossip = Gossip(self.host, cards=cards, heard=heard, clock=clock, faults=faults)
 
@@ -110,7 +111,8 @@ class Life:
         """
         with shielded(START_S) as scope:
             try:
-                async with self.host.run(addresses), self.gossip.run():
+                async with self.host.run(), self.gossip.run():
+                    await self.host.listen(addresses)
                     scope.deadline = math.inf
                     task_status.started()
                     await self._stop.wait()

@@ -36,6 +36,8 @@ class StrictYamux(Yamux):  # type: ignore[misc]  # libp2p has no types that hold
         self._flooded = flooded
 
     async def _write_frame(self, data: bytes) -> None:
+        if self.event_shutting_down.is_set():
+            raise ConnectionClosedError("it is closing")  # libp2p would write into the void
         with shielded(WRITE_S) as writing:
             await super()._write_frame(data)
         if writing.cancelled_caught:
@@ -56,7 +58,13 @@ class StrictYamux(Yamux):  # type: ignore[misc]  # libp2p has no types that hold
         """Nothing: the windows do not grow, and `keepalive.py` pings less and better."""
 
     async def cut(self) -> None:
-        """Closes the socket: whoever is stuck writing to it or reading from it ends at once."""
+        """Closes the socket: whoever is stuck writing to it or reading from it ends at once.
+
+        libp2p wakes readers only in a close that was not cancelled, nor will ever be called again.
+        """
+        self.event_shutting_down.set()
+        for event in self.stream_events.values():
+            event.set()
         with shielded(1.0):
             await self.secured_conn.close()
 

@@ -292,7 +292,10 @@ class Network:
             for address, socket in claimed:
                 _serve_hello(nursery, answerer, socket)
                 if self._life is not None:
-                    await self._life.host.listen(address)
+                    try:
+                        await self._life.host.listen([address])
+                    except LinkError as error:
+                        log.info("not_listening error=%s", error)
             if changed:
                 log.info("addresses_changed count=%d", len(self._ground.addresses))
                 self._moved.set()
