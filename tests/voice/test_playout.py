@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from p2phouse.vocabulary import FRAME_S, FRAME_SAMPLES, SAMPLE_RATE_HZ, Frame
 from p2phouse.voice.opus import Encoder, carries_fec
-from p2phouse.voice.playout import QUEUE_MAX, SILENT_TICKS, Playout
+from p2phouse.voice.playout import SILENT_TICKS, Playout
 from tests.voice.speech import CLIPS, frames_of, librivox, noise, tone
 from tests.voice.wire import (
     GOOD_WIFI,
@@ -27,6 +27,7 @@ from tests.voice.wire import (
 )
 
 PHASES = [0.001, 0.007, 0.013, 0.019]
+STALLS_AT = [(0.7, 0.001), (0.7, 0.013), (4.0, 0.007), (4.0, 0.019)]  # s, phase of the ticks
 
 
 @cache
@@ -38,6 +39,12 @@ def said() -> np.ndarray:
 @cache
 def spoken() -> list[Sent]:
     return speak(frames_of(said()))
+
+
+@cache
+def half() -> list[Sent]:
+    """The first 11 seconds of it: stalls need no more."""
+    return [each for each in spoken() if each.at_s < 11.0]
 
 
 @cache
@@ -152,7 +159,7 @@ def test_frames_are_heard_in_order_whatever_the_network_does(
 # ── loss ─────────────────────────────────────────────────────────────────────────────────────────
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(lost=st.sets(st.integers(1, 110), max_size=60))
 def test_no_loss_leaves_a_delay_behind(lost: set[int]):
     """Before, after, and without any loss the delay is the same to the sample."""
@@ -363,6 +370,29 @@ def test_a_frame_left_out_leaves_no_crack():
     assert float(steps.max()) < 0.035  # 410 Hz at 0.3 moves 0.016 a sample
 
 
+@pytest.mark.parametrize("voice", ["speech", "noise"])
+def test_a_little_more_delay_is_taken_in_a_quiet_frame_or_not_at_all(voice: str):
+    """The way grows by 12 ms: packets still come in time, their followers not quite."""
+    loud = [noise(n) for n in range(500)]
+    sent = half() if voice == "speech" else speak(loud, sealed=True)
+    longer = TwoNetworks(Conditions(0.03), Conditions(0.042), change_s=4.0)
+    playout = Playout()
+    ear_of(playout).listen(arrivals(sent, longer), until_s=sent[-1].at_s)
+    assert playout.stats.grown == (1 if voice == "speech" else 0)
+    assert playout.stats.concealed == playout.stats.late == 0
+
+
+def test_a_hole_in_what_is_queued_is_no_leap_of_the_clock():
+    rough = Conditions(0.03, 0.04)
+    came = arrivals(half(), Network(rough, seed=5))
+    playout = Playout()
+    ear = ear_of(playout)
+    ear.listen([each for each in came if not 385 <= each[1].counter < 392], until_s=11.0)
+    assert playout.stats.jitter_us > 60_000
+    assert playout.stats.concealed + playout.stats.recovered >= 7
+    assert delays_ms(ear, 7.2) == delays_ms(ear, 7.9) == delays_ms(ear, 8.5) != []
+
+
 def hear_late_start(sent: list[Sent], *, late_s: float) -> tuple[Playout, Ear[Sent]]:
     """The first packet comes so late, and the next with it; those after that in time."""
     start_s = sent[0].at_s + 0.03 + late_s
@@ -457,37 +487,35 @@ def drift(playout: Playout, sent: list[Sent], *, ppm: float, minutes: int) -> li
 def test_a_stall_of_our_own_costs_its_own_length_and_nothing_after(
     length_s: float, reads_first: bool
 ):
-    for phase_s in PHASES:
-        for at_s in (0.7, 8.0):
-            playout, ear = hear(
-                spoken(), phase_s=phase_s, stalls=((at_s, length_s),), reads_first=reads_first
-            )
-            end_s = at_s + length_s
-            after_s = [end_s + later for later in (0.1, 0.5, 1.0, 2.0, 4.0, 9.0)]
-            found = delays_ms(ear, 0.0, 7.0, *after_s)
-            assert len(found) >= 5
-            assert max(found) - min(found) <= 1
-            assert playout.stats.grown == playout.stats.dropped == 0
-            assert playout.stats.jitter_us == 0  # what was read after it is no jitter
-            stats = playout.stats
-            lost = stats.skipped + stats.late + stats.crowded_out
-            assert lost <= length_s / FRAME_S + 1
-            assert stats.played + lost == len(spoken())
+    for at_s, phase_s in STALLS_AT:
+        playout, ear = hear(
+            half(), phase_s=phase_s, stalls=((at_s, length_s),), reads_first=reads_first
+        )
+        end_s = at_s + length_s
+        after_s = [end_s + later for later in (0.1, 0.5, 1.0, 2.0, 4.0)]
+        found = delays_ms(ear, 0.0, 3.0, *after_s)
+        assert len(found) >= 5
+        assert max(found) - min(found) <= 1
+        assert playout.stats.grown == playout.stats.dropped == 0
+        assert playout.stats.jitter_us == 0  # what was read after it is no jitter
+        stats = playout.stats
+        lost = stats.skipped + stats.late + stats.crowded_out
+        assert lost <= length_s / FRAME_S + 1
+        assert stats.played + lost == len(half())
 
 
 @pytest.mark.parametrize("length_s", [0.15, 0.3, 0.5, 1.0])
 def test_a_stall_of_the_network_is_left_behind_at_once(length_s: float):
     """Nothing queued and more than four frames missing: play on where the clock stands."""
-    for phase_s in PHASES:
-        for at_s in (0.7, 8.0):
-            network = Network(stalls=[(at_s, length_s)])
-            playout, ear = hear(spoken(), network, phase_s=phase_s)
-            end_s = at_s + length_s
-            found = delays_ms(ear, 7.0, *[end_s + later for later in (0.2, 0.5, 1, 2, 4)])
-            assert len(found) >= 4
-            assert max(found) - min(found) <= 1
-            assert playout.stats.grown == playout.stats.dropped == 0
-            assert length_s / FRAME_S - 3 <= playout.stats.late <= length_s / FRAME_S + 1
+    for at_s, phase_s in STALLS_AT:
+        network = Network(stalls=[(at_s, length_s)])
+        playout, ear = hear(half(), network, phase_s=phase_s)
+        end_s = at_s + length_s
+        found = delays_ms(ear, 3.0, *[end_s + later for later in (0.2, 0.5, 1, 2, 4)])
+        assert len(found) >= 4
+        assert max(found) - min(found) <= 1
+        assert playout.stats.grown == playout.stats.dropped == 0
+        assert length_s / FRAME_S - 3 <= playout.stats.late <= length_s / FRAME_S + 1
 
 
 @pytest.mark.parametrize("length_s", [0.06, 0.08])
@@ -495,7 +523,7 @@ def test_a_short_stall_of_the_network_is_waited_for_and_caught_up_within_two_sec
     length_s: float,
 ):
     for phase_s in PHASES:
-        playout, ear = hear(spoken(), Network(stalls=[(4.0, length_s)]), phase_s=phase_s)
+        playout, ear = hear(half(), Network(stalls=[(4.0, length_s)]), phase_s=phase_s)
         assert playout.stats.late <= 1
         assert len(set(delays_ms(ear, 3.0, 6.0, 7.0, 10.0))) == 1
         assert playout.stats.dropped == playout.stats.grown
@@ -623,7 +651,8 @@ def test_a_flood_is_held_in_no_more_than_a_full_queue():
         playout.receive(0.0, n & 0xFFFF, n, n == 0, sentence()[50].opus)
     for n in range(300):
         playout.pull(n * FRAME_S)
-    assert 0 < playout.stats.played + playout.stats.dropped <= QUEUE_MAX
+    assert 0 < playout.stats.played + playout.stats.dropped <= 64
+    assert playout.stats.crowded_out == 5_000 - 64
 
 
 def test_silence_that_is_handed_to_many_cannot_be_written_to():

@@ -1,0 +1,137 @@
+"""What one frame of one voice costs in CPU, step by step, beside libopus called alone.
+
+Process time, not wall time, and the best of several rounds: other programs of the machine slow a
+round down and never speed one up.
+"""
+
+import time
+from collections.abc import Callable
+from itertools import cycle, islice
+from typing import Final
+
+from bench.figures import Figure
+from p2phouse.vocabulary import FRAME_S, Frame
+from p2phouse.voice import packet
+from p2phouse.voice.level import Talking, level_dbov
+from p2phouse.voice.mix import Mixer
+from p2phouse.voice.opus import Decoder, Encoder
+from p2phouse.voice.outgoing import OutgoingVoice
+from p2phouse.voice.packet import PT_OPUS, Packet
+from p2phouse.voice.seal import SealKey, open_sealed, seal
+from tests.voice.speech import CLIPS, frames_of, librivox
+from tests.voice.wire import BASE, KID, SID, SSRC, Sent, incoming, speak
+
+NAME = "voice_cost"
+
+ROUNDS: Final = 5
+VOICES: Final = 7  # all others of the largest mesh
+
+
+def best_us(begin: Callable[[], Callable[[int], object]], count: int) -> float:
+    """CPU of one step in µs. begin: makes a fresh start and gives the step, called with 0, 1, …"""
+    best = float("inf")
+    for _ in range(ROUNDS):
+        step = begin()
+        started = time.process_time_ns()
+        for n in range(count):
+            step(n)
+        best = min(best, (time.process_time_ns() - started) / count / 1_000)
+    return round(best, 2)
+
+
+def encoding(frames: list[Frame]) -> Callable[[int], object]:
+    encoder = Encoder()
+    return lambda n: encoder.encode(frames[n])
+
+
+def decoding(sent: list[Sent]) -> Callable[[int], object]:
+    decoder = Decoder()
+    return lambda n: decoder.decode(sent[n].opus)
+
+
+def measuring(frames: list[Frame]) -> Callable[[int], object]:
+    talking = Talking()
+    return lambda n: talking.hear(level_dbov(frames[n]))
+
+
+def sealing(sent: list[Sent]) -> Callable[[int], object]:
+    key = SealKey(KID, BASE)
+
+    def step(n: int) -> bytes:
+        payload = seal(key, n, sent[n].opus)
+        return packet.build(Packet(PT_OPUS, False, n, 960 * n, SSRC, 20, True, payload))
+
+    return step
+
+
+def opening(sent: list[Sent]) -> Callable[[int], object]:
+    keys = {KID: (SealKey(KID, BASE),)}
+    return lambda n: open_sealed(keys, packet.parse(sent[n].data).payload)
+
+
+def speaking(frames: list[Frame]) -> Callable[[int], object]:
+    voice = OutgoingVoice(SID, entropy=bytes)
+    voice.set(SSRC, SealKey(KID, BASE), muted=False, sealed=False)
+    return lambda n: voice.next_packet(frames[n])
+
+
+def receiving(sent: list[Sent]) -> Callable[[int], object]:
+    voice = incoming()
+    return lambda n: voice.receive(n * FRAME_S, sent[n].data)
+
+
+def hearing(sent: list[Sent]) -> Callable[[int], object]:
+    """Received and played: the steps that a heard voice costs."""
+    voice = incoming()
+
+    def step(n: int) -> Frame:
+        voice.receive(n * FRAME_S, sent[n].data)
+        return voice.pull(n * FRAME_S + 0.010)
+
+    return step
+
+
+def mixing(frames: list[Frame], loudness: float) -> Callable[[int], object]:
+    mixer = Mixer()
+    loud = [loudness * frame for frame in frames]
+    voices = [list(islice(cycle(loud), 40 * n, 40 * n + len(loud))) for n in range(VOICES)]
+    return lambda n: mixer.mix([(voice[n], 1.0) for voice in voices])
+
+
+def run() -> list[Figure]:
+    frames = [frame for clip in CLIPS for frame in frames_of(librivox(clip))]
+    sent = speak(frames, sealed=True)
+    spoken = len(frames)
+    encode = best_us(lambda: encoding(frames), spoken)
+    decode = best_us(lambda: decoding(sent), spoken)
+    receive = best_us(lambda: receiving(sent), spoken)
+    heard = best_us(lambda: hearing(sent), spoken)
+    said = best_us(lambda: speaking(frames), spoken)
+    mixed = best_us(lambda: mixing(frames, 0.3), spoken)
+    talk = said + VOICES * heard + mixed
+    alone = encode + VOICES * decode
+    note = f"read speech, {spoken} frames, best of {ROUNDS}"
+    return [
+        Figure("encode", encode, "µs", note=note),
+        Figure("level and talking", best_us(lambda: measuring(frames), spoken), "µs"),
+        Figure("seal and build", best_us(lambda: sealing(sent), spoken), "µs"),
+        Figure("a voice out: all of these", said, "µs", "", "libopus alone", encode),
+        Figure("parse and open", best_us(lambda: opening(sent), spoken), "µs"),
+        Figure("receive: open, replay window, jitter", receive, "µs"),
+        Figure("playout pull", round(heard - receive, 2), "µs", "", "libopus alone", decode),
+        Figure("a voice in: all of these", heard, "µs", "", "libopus alone", decode),
+        Figure(f"mix of {VOICES} voices", mixed, "µs"),
+        Figure(
+            f"mix of {VOICES} voices, limiter at work",
+            best_us(lambda: mixing(frames, 3.0), spoken),
+            "µs",
+        ),
+        Figure(
+            f"in a mesh of {VOICES + 1}, all talking at once",
+            round(talk / FRAME_S / 10_000, 2),
+            "% of a core",
+            "",
+            "libopus alone",
+            round(alone / FRAME_S / 10_000, 2),
+        ),
+    ]
