@@ -27,7 +27,7 @@ DELAY_S_MIN: Final = -1.0  # the two clocks may be a second apart, either way,
 DELAY_S_MAX: Final = 2.0  # and the delay itself may be a second
 LIKENESS_MIN: Final = 0.5  # Opus with 10 % loss gives .6 to .9, another voice up to .46
 NEAR_SAMPLES: Final = SAMPLE_RATE_HZ // 10
-NEAR_FAVOUR: Final = 0.9  # speech repeats itself: a place further off must be clearly more alike
+NEAR_FAVOUR: Final = 0.75  # speech repeats itself: a place further off must be clearly more alike
 FOUND_MIN: Final = 0.5  # of the windows; fewer, and that is no delay but a few chance likenesses
 
 Sound = NDArray[np.float32]
@@ -58,7 +58,7 @@ def measure(*, sent: Sound, spoken_s: float, heard: Sound, played_s: float) -> H
     """Compares two sounds of 48 kHz; `heard` may hold more, before, after and in between.
 
     spoken_s, played_s: when the first sample of each was spoken and played, on one clock.
-    Blocks for some 20 ms a window. Raises StoiMissing.
+    Takes some 20 ms and half a megabyte a window. Raises StoiMissing.
     """
     stoi = _stoi()
     windows = _spoken_windows(sent)
@@ -67,9 +67,7 @@ def measure(*, sent: Sound, spoken_s: float, heard: Sound, played_s: float) -> H
     found = _find(windows, heard, origin)
     if not found:
         return Hearing(None, None, 0.0)
-    aligned = [
-        _cut(heard, origin + at + _delay_at(found, at), WINDOW_SAMPLES) for at, _ in windows
-    ]
+    aligned = [_cut(heard, origin + at + _delay_at(found, at), WINDOW_SAMPLES) for at, _ in windows]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # "not enough frames": it then says 1e-5
         score = stoi(np.concatenate([window for _, window in windows]), np.concatenate(aligned))
@@ -92,18 +90,21 @@ def _spoken_windows(sent: Sound) -> list[tuple[int, Sound]]:
 def _find(windows: list[tuple[int, Sound]], heard: Sound, origin: int) -> dict[int, int]:
     """By where a window begins: its delay in samples. Windows that were not found are left out."""
     first, last = round(DELAY_S_MIN * SAMPLE_RATE_HZ), round(DELAY_S_MAX * SAMPLE_RATE_HZ)
+    size = last - first + WINDOW_SAMPLES
+    alike = [_likeness(window, _cut(heard, origin + at + first, size)) for at, window in windows]
+    if not alike:
+        return {}
+    estimate = int(np.argmax(sum(alike)))  # where all together fit best
     found: dict[int, int] = {}
-    near = slice(0, last - first + 1)  # anywhere, until one is found
-    for at, window in windows:
-        region = _cut(heard, origin + at + first, last - first + WINDOW_SAMPLES)
-        likeness = _likeness(window, region)
+    for (at, _), likeness in zip(windows, alike, strict=True):
+        start = max(0, estimate - NEAR_SAMPLES)
         best = int(np.argmax(likeness))
-        nearby = near.start + int(np.argmax(likeness[near]))
+        nearby = start + int(np.argmax(likeness[start : estimate + NEAR_SAMPLES + 1]))
         if likeness[nearby] >= NEAR_FAVOUR * likeness[best]:
             best = nearby
         if likeness[best] >= LIKENESS_MIN:
             found[at] = best + first
-            near = slice(max(0, best - NEAR_SAMPLES), best + NEAR_SAMPLES + 1)
+            estimate = best
     return found
 
 

@@ -98,6 +98,14 @@ def test_a_playout_that_shrinks_by_a_frame_is_still_heard(frame):
     assert got.stoi > 0.93
 
 
+def test_who_repeats_himself_is_not_mistaken_for_late():
+    phrase = librivox("0870")[: round(0.7 * SAMPLE_RATE_HZ)]
+    sent = np.concatenate([np.tile(phrase, 5), librivox("0930")])
+    got = hear(sent, through_opus(sent, lost=(6, 7, 12, 77, 101, 140)))
+    assert got.delay_ms_p50 == pytest.approx(56.5, abs=0.5)
+    assert got.delay_ms_p99 == pytest.approx(56.5, abs=0.5)
+
+
 def test_percentiles_are_of_delays_that_were():
     sent = librivox("0890")
     late = round(0.2 * SAMPLE_RATE_HZ)
@@ -156,6 +164,7 @@ def test_half_of_a_speech_is_not_heard():
     sent = librivox("0890")
     got = hear(sent, through_opus(sent[: len(sent) * 4 // 10]))
     assert not got.is_heard(concealed_pct=0.0)
+    assert got.delay_ms_p50 is None
     assert 0.1 < got.stoi < 0.7
 
 
@@ -195,6 +204,14 @@ def test_a_single_half_second_is_measured():
     got = hear(sent, sent)
     assert got.delay_ms_p50 == 50.0
     assert got.stoi > 0.99
+
+
+def test_too_little_speech_for_a_score_is_no_score():
+    sent = silence(0.5)
+    sent[:4_800] = librivox("0930")[50_000:54_800]
+    got = hear(sent, sent)
+    assert got.delay_ms_p50 == 50.0
+    assert got.stoi < 0.01
 
 
 def test_without_pystoi_the_sentence_says_what_to_install(monkeypatch):

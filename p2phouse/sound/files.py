@@ -10,6 +10,7 @@ import stat
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, MutableSequence
+from itertools import groupby
 from typing import Any, BinaryIO, Final
 
 import av
@@ -197,21 +198,14 @@ def _mono(block: Any) -> NDArray[np.float32]:  # noqa: ANN401  # av.AudioFrame, 
 def _resampled(
     pieces: Iterator[tuple[int, NDArray[np.float32]]],
 ) -> Iterator[NDArray[np.float32]]:
-    """The pieces at 48 kHz; a file may change its rate on the way (a chained Ogg does)."""
-    resampler, rate_now = None, 0
-    nothing = np.zeros(0, np.float32)
-    for rate, sound in pieces:
-        if rate != rate_now:
-            if resampler is not None:
-                yield resampler.resample_chunk(nothing, last=True)
-            rate_now = rate
-            resampler = (
-                None
-                if rate == SAMPLE_RATE_HZ
-                else soxr.ResampleStream(rate, SAMPLE_RATE_HZ, 1, dtype="float32", quality="HQ")
-            )
-        # A NaN would stay in the resampler's memory and silence all that follows.
-        sound = np.nan_to_num(sound, nan=0.0, posinf=1.0, neginf=-1.0)
-        yield sound if resampler is None else resampler.resample_chunk(sound)
-    if resampler is not None:
-        yield resampler.resample_chunk(nothing, last=True)
+    """The pieces at 48 kHz; a file may change its rate on the way."""
+    for rate, group in groupby(pieces, key=lambda piece: piece[0]):
+        # A NaN would spread over all that the resampler's filter reaches.
+        sounds = (np.nan_to_num(sound, nan=0.0, posinf=1.0, neginf=-1.0) for _, sound in group)
+        if rate == SAMPLE_RATE_HZ:
+            yield from sounds
+            continue
+        resampler = soxr.ResampleStream(rate, SAMPLE_RATE_HZ, 1, dtype="float32", quality="HQ")
+        for sound in sounds:
+            yield resampler.resample_chunk(sound)
+        yield resampler.resample_chunk(np.zeros(0, np.float32), last=True)

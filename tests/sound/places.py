@@ -31,6 +31,8 @@ class Place:
         self.name = name
         self.breaks = False
         self.breaks_at_close = False
+        self.may_close = threading.Event()
+        self.may_close.set()
         self.heard: list[float] = []
         self._diary = diary
         self._closed = closed
@@ -53,6 +55,7 @@ class Place:
         self.heard += [0.0] * ticks
 
     def close(self) -> None:
+        assert self.may_close.wait(30)
         self._diary.append(f"close {self.name}")
         self._closed.set()
         if self.breaks_at_close:

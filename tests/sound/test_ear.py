@@ -126,9 +126,10 @@ def test_an_output_that_breaks_is_said_once_and_closed():
         opening.places["speaker"].breaks_at_close = True
         ear.play(100.02, level(0.1))
         ear.play(100.04, level(0.1))
+        assert not ear.is_open
+        assert ear.began_s is None
         await ear.set("none")
         assert told[1:] == [("OUTPUT_FAILED", "The speaker broke. Mend it.")]
-        assert ear.began_s is None
         assert opening.diary == ["open speaker", "close speaker"]
 
     asyncio.run(hear())

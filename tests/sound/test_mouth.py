@@ -153,6 +153,37 @@ def test_the_former_input_is_closed_before_the_next_is_opened():
     asyncio.run(speak())
 
 
+def test_a_device_that_closes_slowly_is_waited_for():
+    async def speak() -> None:
+        opening = Opening()
+        mouth = Mouth(Told(), opening.source)
+        await mouth.set("a")
+        opening.places["a"].may_close.clear()
+        replacing = asyncio.ensure_future(mouth.set("b"))
+        await asyncio.sleep(0.05)  # long enough for a wrong one to open; a right one has no hurry
+        opening.places["a"].may_close.set()
+        await replacing
+        assert opening.diary == ["open a", "close a", "open b"]
+
+    asyncio.run(speak())
+
+
+def test_a_wish_overtaken_before_its_turn_opens_nothing():
+    async def speak() -> None:
+        opening = Opening("slow")
+        mouth = Mouth(Told(), opening.source)
+        wishes = [asyncio.ensure_future(mouth.set("slow"))]
+        await asyncio.to_thread(opening.started["slow"].wait)
+        for spec in ("b", "c"):
+            wishes.append(asyncio.ensure_future(mouth.set(spec)))
+            await asyncio.sleep(0)
+        opening.gates["slow"].set()
+        await asyncio.gather(*wishes)
+        assert opening.diary == ["open slow", "close slow", "open c"]
+
+    asyncio.run(speak())
+
+
 def test_no_frame_comes_from_an_input_that_is_being_replaced():
     async def speak() -> None:
         opening = Opening("slow")

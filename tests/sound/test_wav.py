@@ -145,6 +145,16 @@ def test_a_file_as_long_as_its_format_allows_says_so(tmp_path):
     assert len(read_wav(path)) == BLOCK_SAMPLES
 
 
+def test_nothing_is_written_after_what_failed(tmp_path):
+    file = WavFile(str(tmp_path / "a.wav"), data_bytes_max=8 * BLOCK_SAMPLES)
+    for n in range(BLOCK_FRAMES):
+        file.play(noise(n))
+    file.skip(1_000)  # too long a silence to fit
+    with pytest.raises(SoundFileFull):
+        play_all(file, BLOCK_FRAMES)  # this would fit, but at a wrong time
+    assert len(read_wav(tmp_path / "a.wav")) == BLOCK_SAMPLES
+
+
 def test_a_path_that_cannot_be_written_is_named_with_the_reason(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "folder").mkdir()
