@@ -32,7 +32,6 @@ QUIET_VERY_LATE: Final = 10 ** (-8 / 10)
 PEAK_DECAY: Final = 0.995  # per frame; 1.1 dB a second
 SILENT_TICKS: Final = 64  # three of Opus' noise refreshes (each 0.4 s) missed: it is mute, not DTX
 LATE_TICK_S: Final = 0.010  # a tick this late found packets that had waited for us
-REST_S: Final = 1.0  # no tick for so long: the engine rested, it did not merely stumble
 ASTRAY_S: Final = 1.0  # nothing but late packets for so long: the voice's clock fell back
 SPLICE_SAMPLES: Final = SAMPLE_RATE_HZ // 200  # 5 ms of cross-fade over a dropped frame
 
@@ -110,7 +109,10 @@ class Playout:
         self._queue[counter] = _Queued(seq, marker, opus, now_s)
 
     def pull(self, now_s: float) -> Frame:
-        """The frame of this tick; never waits, never raises. Do not write into it."""
+        """The frame of this tick; never waits, never raises. Do not write into it.
+
+        Ticks may come late, but each must come; those that fell out are told to skip() first.
+        """
         self._keep_time(now_s)
         if not self._queue:
             return self._starve() if self._started else SILENCE
@@ -144,9 +146,6 @@ class Playout:
     def _keep_time(self, now_s: float) -> None:
         """Follow the ticks' own schedule: a late tick is no later frame."""
         if self._tick_s == -math.inf:
-            self._tick_s = now_s
-        elif now_s - self._tick_s > REST_S:
-            self.skip(int((now_s - self._tick_s) / FRAME_S) - 1)
             self._tick_s = now_s
         else:
             # Earlier at once, later by half a millisecond a tick: drift passes, stumbles do not.

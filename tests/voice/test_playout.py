@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from p2phouse.vocabulary import FRAME_S, FRAME_SAMPLES, SAMPLE_RATE_HZ, Frame
 from p2phouse.voice.opus import Encoder, carries_fec
-from p2phouse.voice.playout import SILENT_TICKS, Playout
+from p2phouse.voice.playout import Playout
 from tests.voice.speech import CLIPS, frames_of, librivox, noise, tone
 from tests.voice.wire import (
     GOOD_WIFI,
@@ -311,11 +311,11 @@ def test_a_voice_of_which_nothing_comes_any_more_falls_silent():
     playout = Playout()
     ear = ear_of(playout)
     assert not playout.pull(0.0).any()
-    sent = sentence()[:100]
+    sent = speak([noise(n, amplitude=0.01) for n in range(100)], sealed=True)
     ear.listen(arrivals(sent, Network()), until_s=2.1)
     ear.heard.clear()
-    ear.listen([], until_s=2.1 + (SILENT_TICKS + 5) * FRAME_S)
-    assert all(frame.any() for frame in ear.heard[:20])
+    ear.listen([], until_s=2.1 + 70 * FRAME_S)
+    assert all(frame.any() for frame in ear.heard[:60])  # a pause sounds like the room
     assert not any(frame.any() for frame in ear.heard[-5:])
     assert playout.stats.concealed == 0
 
@@ -331,6 +331,18 @@ def test_few_packets_come_too_late_once_the_network_is_known(conditions: Conditi
     # And no later than that needs: its spread, the follower's frame, and a tick's phase.
     needed_s = FRAME_S + calm.delay_s + 3 * calm.jitter_s + 2 * FRAME_S + 0.0065
     assert max(delays_ms(ear, *np.arange(4.0, 20.0))) <= 1000 * needed_s
+
+
+def test_a_voice_without_quiet_frames_is_waited_for_as_well():
+    """One packet in ten is 45 ms late; copies would hide that, but only half as well."""
+    came = [
+        (at_s + (0.045 if each.counter % 10 == 7 else 0), each)
+        for at_s, each in arrivals(speak([noise(n) for n in range(500)], sealed=True), Network())
+    ]
+    playout = Playout()
+    ear_of(playout).listen(came, until_s=10.0)
+    assert playout.stats.late + playout.stats.recovered <= 6
+    assert playout.stats.grown >= 2
 
 
 class TwoNetworks(Network):
@@ -541,16 +553,6 @@ def test_skipped_ticks_consume_their_frames():
     assert playout.stats.skipped == 10
     assert playout.stats.played + playout.stats.skipped >= 98
     assert playout.stats.concealed == playout.stats.late == playout.stats.grown == 0
-
-
-def test_an_engine_that_rested_goes_on_where_the_clock_stands():
-    playout = Playout()
-    for n, each in enumerate(sentence()):
-        playout.receive(n * FRAME_S, each.seq, each.counter, each.marker, each.opus)
-        if not 30 <= n < 100:
-            playout.pull(n * FRAME_S + 0.001)
-    assert playout.stats.buffered_us < 45_000
-    assert playout.stats.grown == playout.stats.dropped == playout.stats.late == 0
 
 
 # ── beginnings ───────────────────────────────────────────────────────────────────────────────────
