@@ -17,7 +17,11 @@ def benches() -> dict[str, ModuleType]:
     for each in pkgutil.iter_modules(bench.__path__):
         if each.name == "__main__":
             continue
-        module = importlib.import_module(f"bench.{each.name}")
+        try:
+            module = importlib.import_module(f"bench.{each.name}")
+        except ImportError as error:  # an extra that is not installed
+            print(f"{each.name} is left out: {error}", file=sys.stderr)
+            continue
         if hasattr(module, "NAME") and hasattr(module, "run"):
             found[module.NAME] = module
     return found
