@@ -4,7 +4,6 @@ A node may live in a network namespace of its own; its unix socket is reached al
 """
 
 import contextlib
-import itertools
 import json
 import os
 import subprocess
@@ -12,6 +11,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import soxr
@@ -22,9 +22,9 @@ from p2phouse.hearing import measure
 from p2phouse.sound.files import load, to_float
 from p2phouse.vocabulary import SAMPLE_RATE_HZ
 
+Facts = dict[str, Any]
 READY_S_MAX = 60.0
 HAPPENS_S_MAX = 30.0
-_names = itertools.count()
 
 
 class ProcessNode:
@@ -38,7 +38,7 @@ class ProcessNode:
         self.log_path = home.parent / f"{home.name}.log"
         runtime.mkdir(mode=0o700, parents=True, exist_ok=True)
 
-    def start(self) -> dict:
+    def start(self) -> Facts:
         """Starts it and waits until it is ready; what it printed then."""
         command = [sys.executable, "-m", "p2phouse", "up", "--json", "--tied", "--no-page"]
         command += ["--log", "info", "--home", str(self.home), *self.options]
@@ -54,12 +54,14 @@ class ProcessNode:
             )
         watchdog = threading.Timer(READY_S_MAX, self.process.kill)
         watchdog.start()
+        assert self.process.stdout is not None
         line = self.process.stdout.readline()
         watchdog.cancel()
         assert line, f"the node did not start; its log ends: {self.log[-2000:]}"
-        self.facts = json.loads(line)
-        assert "error" not in self.facts, self.facts["error"]
-        return self.facts
+        facts: Facts = json.loads(line)
+        assert "error" not in facts, facts["error"]
+        self.facts = facts
+        return facts
 
     @property
     def log(self) -> str:
@@ -68,11 +70,12 @@ class ProcessNode:
     def begin(self, verb, **arguments):
         return ask(api_socket(self.home, self.runtime), self.home, verb, **arguments)
 
-    def asked(self, verb, **arguments) -> dict:
+    def asked(self, verb, **arguments) -> Facts:
         asking = self.begin(verb, **arguments)
         for _ in asking:
             pass
-        return asking.result
+        result: Facts = asking.result
+        return result
 
     def stop(self) -> int:
         """Ctrl-C, and what it exited with."""
@@ -95,6 +98,7 @@ class ProcessNode:
 
     def _close_pipes(self) -> None:
         for pipe in (self.process.stdin, self.process.stdout):
+            assert pipe is not None
             with contextlib.suppress(OSError):
                 pipe.close()
 
@@ -103,11 +107,11 @@ class ProcessNode:
     def sees(self, room: str) -> bool:
         return room in [each["room"] for each in self.asked("rooms")["rooms"]]
 
-    def others(self) -> dict[str, dict]:
+    def others(self) -> dict[str, Facts]:
         """The other members by PeerId."""
         return {m["peer_id"]: m for m in self.asked("members")["members"] if not m["you"]}
 
-    def me(self) -> dict:
+    def me(self) -> Facts:
         return next(m for m in self.asked("members")["members"] if m["you"])
 
     def is_connected_to(self, count: int) -> bool:
@@ -127,7 +131,7 @@ def until(holds, what: str, within_s: float = HAPPENS_S_MAX) -> float:
 def gather(nodes, title="Tea") -> str:
     """The first opens a room, the others find it and join; the room's id."""
     host, *others = nodes
-    room = host.asked("open", title=title)["room"]
+    room: str = host.asked("open", title=title)["room"]
     for node in others:
         until(lambda node=node: node.sees(room), "seeing the room")
         node.asked("join", room=room)

@@ -59,13 +59,13 @@ class MediaChild:
             if select.select([self.socket], [], [], left)[0]:
                 data = self.socket.recv(65_536)
                 assert data, f"{self.name} ended: {self.last_words()}"
-                self._heard.extend(self._frames.feed(data))
+                self._heard.extend(self._frames.feed(data))  # type: ignore[arg-type]  # all Up
 
     def latest_stats(self) -> channel.Stats:
         """The next report from now on, and when it came."""
         while any(isinstance(message, channel.Stats) for message in self._heard):
             self.next(channel.Stats)
-        stats = self.next(channel.Stats)
+        stats: channel.Stats = self.next(channel.Stats)
         self.stats_at = time.monotonic()
         return stats
 

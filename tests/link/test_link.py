@@ -24,7 +24,7 @@ class End:
     """One end of a link and all that came out of it."""
 
     def __init__(self, number, role, **more):
-        self.told: asyncio.Queue[tuple[str, object]] = asyncio.Queue()
+        self.told: asyncio.Queue[tuple[object, object]] = asyncio.Queue()
         self.link = Link(
             LinkNumber(number),
             role,
