@@ -213,7 +213,8 @@ class Lan:
                 return
             self._remember(name, service)
             resolve = partial(zeroconf.get_service_info, SERVICE, name, RESOLVE_MS)
-            info = await trio.to_thread.run_sync(resolve, abandon_on_cancel=True)
+            # Not abandoned when we end: zeroconf must not close under it.
+            info = await trio.to_thread.run_sync(resolve)
             if info is not None:
                 await self._ask_addresses(service, read_addresses(info), read_port(info.properties))
             else:
