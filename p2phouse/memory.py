@@ -42,9 +42,10 @@ class Memory:
         return list(reversed(self._peers.items()))
 
     def met(self, dev: DeviceKey, addrs: Sequence[bytes]) -> None:
-        if not addrs or self._peers.get(dev) == tuple(addrs):
+        """A peer was reached there just now. Nothing is noted of one who only came to us."""
+        if not addrs or self.peers[:1] == [(dev, tuple(addrs))]:
             return
-        self._peers.pop(dev, None)
+        self._peers.pop(dev, None)  # and in again, as the latest
         self._peers[dev] = tuple(addrs)
         while len(self._peers) > PEERS_KEPT_MAX:
             del self._peers[next(iter(self._peers))]
@@ -68,8 +69,9 @@ class Memory:
                 await trio.to_thread.run_sync(self._write_peers)
                 await trio.sleep(WRITE_PAUSE_S)
         finally:
-            with trio.CancelScope(shield=True):
-                await trio.to_thread.run_sync(self._write_peers)
+            if self._peers_dirty.is_set():
+                with trio.CancelScope(shield=True):
+                    await trio.to_thread.run_sync(self._write_peers)
 
     async def _keep_room(self) -> None:
         """Without a pause: who is killed a moment after joining comes back to the room."""
@@ -113,8 +115,9 @@ def _read(path: Path) -> Value:
 
 
 def _peers(value: Value) -> dict[DeviceKey, tuple[bytes, ...]]:
+    """What of a file's value is peers; the rest was written by a later version, or damaged."""
     known: dict[DeviceKey, tuple[bytes, ...]] = {}
-    for item in value if isinstance(value, list) else []:
+    for item in value[-PEERS_KEPT_MAX:] if isinstance(value, list) else []:
         match item:
             case [bytes(dev), list(addrs)] if len(dev) == 32 and len(addrs) <= limits.ADDRS_MAX:
                 known[DeviceKey(dev)] = tuple(addr for addr in addrs if isinstance(addr, bytes))

@@ -188,7 +188,7 @@ class Node:
     async def _from_network(self) -> None:
         async for event in self.network.events:
             match event:
-                case net.PeerUp(dev, addrs):
+                case net.PeerUp(dev, addrs) | net.Found(dev, addrs):
                     self._memory.met(dev, addrs)
                 case net.CardHeard(data, dev):
                     await self._tell_core(dev, messages.CardHeard(data))

@@ -5,15 +5,17 @@ import pytest
 import trio
 
 from p2phouse.errors import LinkError
-from p2phouse.net.addresses import Address, pack
+from p2phouse.net.addresses import Address, Interface, pack
 from p2phouse.net.events import (
     DialFailed,
     OfferHeard,
+    PeerDown,
     PeerUp,
     RoomClosed,
     RoomFrame,
     RoomOpen,
 )
+from p2phouse.net.ground import Ground
 from p2phouse.record import envelope
 from p2phouse.record.types import Join
 from p2phouse.vocabulary import RoomId
@@ -47,6 +49,46 @@ async def test_two_nodes_connect_by_address_and_key(make_node):
         up = await ana.next(PeerUp, dev=ben.dev)
         assert up.addrs[0] in ben.network.addrs
         assert (await ben.next(PeerUp, dev=ana.dev)).addrs == ()
+
+
+async def test_two_who_dial_each_other_at_once_are_connected_once_and_stay_so(make_node):
+    async with make_node(1) as ana, make_node(2) as ben:
+        ana.network.dial(ben.dev, ben.network.addrs, keep=True)
+        ben.network.dial(ana.dev, ana.network.addrs, keep=True)
+        await ana.next(PeerUp, dev=ben.dev)
+        await ben.next(PeerUp, dev=ana.dev)
+        await join(ana, ben)
+        ana.network.send_room(ben.dev, ROOM, [3, b"hand"])
+        await ben.next(RoomFrame, frame=[3, b"hand"])
+        told = [*ana.heard, *ben.heard]
+        assert not [event for event in told if isinstance(event, PeerUp | PeerDown | RoomClosed)]
+
+
+@pytest.mark.slow
+async def test_a_network_that_is_plugged_in_later_is_used(make_node):
+    plugged = [Interface.of("127.0.0.1", 8)]
+    ground = Ground("off", find=lambda: list(plugged), way_out=lambda: None)
+    async with make_node(1, ground=ground) as ana, make_node(2) as ben:
+        plugged.append(Interface.of("127.0.0.77", 24))
+        new = pack(Address(ip_address("127.0.0.77"), ana.network.port))
+        with trio.fail_after(10):
+            while new not in ana.network.addrs:  # noqa: ASYNC110 - addresses have no event
+                await trio.sleep(0.05)
+        answer = await ben.network.hello("127.0.0.77", ana.network.port)
+        assert answer.dev == ana.dev
+        ben.network.dial(ana.dev, [new])
+        assert (await ben.next(PeerUp, dev=ana.dev)).addrs == (new,)
+
+
+async def test_peers_of_earlier_runs_are_met_again(make_node):
+    async with make_node(1) as ana, make_node(2) as ben:
+        nobody = bytes(signing_key(9).verify_key)
+        gone = pack(Address(ip_address("127.0.0.1"), 9))
+        ana.network.meet_again(
+            [(nobody, (gone,)), (ana.dev, (gone,)), (ben.dev, ben.network.addrs)]
+        )
+        await ana.next(PeerUp, dev=ben.dev)
+        await ana.next(DialFailed, dev=nobody)
 
 
 async def test_a_dial_to_nobody_fails_and_says_so(make_node):
@@ -134,3 +176,14 @@ async def test_an_offer_to_a_stranger_fails_at_once(make_node):
     async with make_node(1) as ana:
         with pytest.raises(LinkError, match="no connection"):
             await ana.network.signal(bytes(signing_key(7).verify_key), b"offer")
+
+
+async def test_whoever_gives_up_waiting_for_an_answer_harms_no_other_stream(make_node):
+    async with make_node(1) as ana, make_node(2) as ben:
+        ana.network.dial(ben.dev, ben.network.addrs)
+        await ana.next(PeerUp)
+        with trio.move_on_after(0.5) as waiting:
+            await ana.network.signal(ben.dev, b"offer")
+        assert waiting.cancelled_caught
+        # The connection took no harm from our giving up in the middle.
+        await join(ana, ben)
