@@ -138,16 +138,28 @@ class SetGain:
 
 @dataclass(frozen=True, slots=True)
 class SetInput:
-    """`spec`: file:PATH, tone, silence, device, device:NAME or none (the ear stays as it is)."""
+    """`spec`: file:PATH, tone, silence, device, device:NAME, page or none (the ear stays as it
+    is)."""
 
     spec: Annotated[str, Verbatim(4_096)]
 
 
 @dataclass(frozen=True, slots=True)
 class SetOutput:
-    """`spec`: file:PATH, null, device, device:NAME or none."""
+    """`spec`: file:PATH, null, device, device:NAME, page or none."""
 
     spec: Annotated[str, Verbatim(4_096)]
+
+
+@dataclass(frozen=True, slots=True)
+class SetPage:
+    """Whose browser may be mouth and ear: who shows the token and comes from the origin.
+
+    Answered by PageReady.
+    """
+
+    token: Annotated[bytes, Size(32)]
+    origin: Annotated[str, Text(64)]  # http://127.0.0.1:PORT
 
 
 Down = (
@@ -162,6 +174,7 @@ Down = (
     | SetGain
     | SetInput
     | SetOutput
+    | SetPage
 )
 
 # ── up: media tells control ──────────────────────────────────────────────────────────────────
@@ -292,6 +305,13 @@ class Stats:
     links: Annotated[tuple[LinkStats, ...], Count(0, 4096)]
 
 
+@dataclass(frozen=True, slots=True)
+class PageReady:
+    """Where the page finds its mouth and ear: a WebSocket on this port of 127.0.0.1."""
+
+    port: Annotated[int, Range(1, 65_535)]
+
+
 Up = (
     Started
     | LocalDescription
@@ -305,6 +325,7 @@ Up = (
     | FirstPacket
     | Released
     | Stats
+    | PageReady
 )
 
 _DOWN: Final = dict(enumerate(Down.__args__))
