@@ -2,12 +2,16 @@
 
 import contextlib
 import socket
+from ipaddress import ip_address
 
 import pytest
 import trio
 
+from p2phouse.net.addresses import Address
 from p2phouse.net.events import Found, PeerUp
 from p2phouse.net.hello import NobodyAnswers
+from p2phouse.net.meeting import LOWER_WAITS_S, MET_MAX, NEIGHBOURS_MAX, TRIES, Meeting
+from p2phouse.vocabulary import DeviceKey
 
 
 async def test_nodes_of_one_machine_meet_in_the_runtime_directory(make_node):
@@ -50,3 +54,90 @@ async def test_a_typed_address_where_nobody_listens_is_one_sentence(make_node):
     async with make_node(1) as ana:
         with pytest.raises(NobodyAnswers, match="Nobody answered"):
             await ana.network.hello("127.0.0.1", 9)
+
+
+OWN = DeviceKey(b"\x80" * 32)
+LOW, HIGH = DeviceKey(b"\x01" * 32), DeviceKey(b"\xff" * 32)
+HOME = Address(ip_address("192.168.1.9"), 4_000)
+MOVED = Address(ip_address("192.168.1.10"), 4_000)
+
+
+class Hall:
+    """Who is here, and whom we wished to dial when."""
+
+    def __init__(self):
+        self.here: set[DeviceKey] = set()
+        self.told: list[Found] = []
+        self.wished: list[tuple[float, DeviceKey]] = []
+        self.meeting = Meeting(
+            OWN,
+            connected=self.here.__contains__,
+            connected_count=lambda: len(self.here),
+            want=self._want,
+            emit=self._emit,
+        )
+
+    def _want(self, dev, addresses, tries):
+        assert tries == TRIES
+        self.wished.append((trio.current_time(), dev))
+
+    async def _emit(self, event):
+        self.told.append(event)
+
+
+async def test_the_higher_id_dials_at_once_and_the_lower_a_little_later(autojump_clock):
+    hall = Hall()
+    await hall.meeting.found(LOW, [HOME], "lan")
+    assert hall.wished == [(0.0, LOW)]
+    await hall.meeting.found(HIGH, [HOME], "lan")
+    assert hall.wished[1:] == [(LOWER_WAITS_S, HIGH)]
+
+
+async def test_who_was_dialled_by_the_other_meanwhile_does_not_dial(autojump_clock):
+    hall = Hall()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(hall.meeting.found, HIGH, [HOME], "lan")
+        await trio.sleep(0.1)
+        hall.here.add(HIGH)
+    assert hall.wished == []
+
+
+async def test_a_find_is_news_once_and_again_when_it_has_moved(autojump_clock):
+    hall = Hall()
+    for addresses in ([HOME], [HOME], [MOVED]):
+        await hall.meeting.found(LOW, addresses, "lan")
+    assert len(hall.told) == 2
+
+
+async def test_a_neighbour_that_is_lost_is_dialled_again_and_a_stranger_is_not(autojump_clock):
+    hall = Hall()
+    await hall.meeting.found(LOW, [HOME], "lan")
+    await hall.meeting.lost(LOW)
+    await hall.meeting.lost(HIGH)
+    assert [dev for _, dev in hall.wished] == [LOW, LOW]
+
+
+async def test_with_forty_neighbours_no_more_are_dialled(autojump_clock):
+    hall = Hall()
+    hall.here |= {DeviceKey(number.to_bytes(32, "big")) for number in range(NEIGHBOURS_MAX - 1)}
+    await hall.meeting.found(LOW, [HOME], "lan")
+    assert len(hall.wished) == 1
+    hall.here.add(HIGH)
+    await hall.meeting.lost(LOW)
+    assert len(hall.wished) == 1
+
+
+async def test_of_too_many_neighbours_the_longest_unseen_is_forgotten(autojump_clock):
+    hall = Hall()
+    await hall.meeting.found(LOW, [HOME], "lan")
+    for number in range(2, MET_MAX + 2):
+        await hall.meeting.found(DeviceKey(number.to_bytes(32, "big")), [HOME], "lan")
+    hall.wished.clear()
+    await hall.meeting.lost(LOW)
+    assert hall.wished == []
+
+
+async def test_we_do_not_find_ourselves(autojump_clock):
+    hall = Hall()
+    await hall.meeting.found(OWN, [HOME], "machine")
+    assert (hall.told, hall.wished) == ([], [])
