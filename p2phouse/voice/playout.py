@@ -137,7 +137,6 @@ class Playout:
         if not self._started:
             return
         self._pass_by(ticks)
-        self._consumed = self._decided
         self._last_seq = UNKNOWN
         self.stats.skipped += self._drop_passed()
 

@@ -542,6 +542,44 @@ def test_a_short_stall_of_the_network_is_waited_for_and_caught_up_within_two_sec
         assert playout.stats.dropped == playout.stats.grown
 
 
+def test_a_machine_that_stalls_again_and_again_is_no_rough_network():
+    stalls = tuple((1.0 + 0.6 * n, 0.13) for n in range(8))
+    for phase_s in PHASES:
+        playout, ear = hear(half(), phase_s=phase_s, stalls=stalls)
+        found = delays_ms(ear, 0.2, 7.0, 9.0)
+        assert max(found) - min(found) <= 1
+        assert playout.stats.jitter_us == 0
+        assert playout.stats.grown == playout.stats.dropped == 0
+
+
+def hear_at_ticks(ticks_s: list[float], network: Network) -> Playout:
+    """Ticks at these times, none of them told as skipped."""
+    playout = Playout()
+    came = arrivals(half(), network)
+    for tick_s in ticks_s:
+        while came and came[0][0] <= tick_s:
+            at_s, each = came.pop(0)
+            playout.receive(at_s, each.seq, each.counter, each.marker, each.opus)
+        playout.pull(tick_s)
+    return playout
+
+
+def test_one_late_tick_does_not_move_the_clock_of_ticks():
+    punctual = [0.013 + n * FRAME_S for n in range(500)]
+    expected = hear_at_ticks(punctual, Network()).stats
+    assert hear_at_ticks([0.028, *punctual[1:]], Network()).stats == expected
+    assert hear_at_ticks([*punctual[:300], 6.03, *punctual[301:]], Network()).stats == expected
+
+
+def test_ticks_that_are_late_for_good_are_the_new_clock():
+    """The network's jitter is learned all the same."""
+    ticks_s = [0.013 + n * FRAME_S + (0.012 if n > 100 else 0.0) for n in range(500)]
+    network = TwoNetworks(Conditions(0.03), Conditions(0.03, 0.03), change_s=5.0)
+    stats = hear_at_ticks(ticks_s, network).stats
+    assert stats.jitter_us > 40_000
+    assert stats.late < 10
+
+
 def test_skipped_ticks_consume_their_frames():
     playout = Playout()
     playout.skip(3)  # of a voice that has not begun: nothing
