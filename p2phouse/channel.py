@@ -7,7 +7,7 @@ that control counts up and never reuses. docs/architecture.md tells who starts a
 """
 
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Annotated, Final
 
@@ -158,7 +158,7 @@ class SetPage:
     Answered by PageReady.
     """
 
-    token: Annotated[bytes, Size(32)]
+    token: Annotated[bytes, Size(32)] = field(repr=False)  # Security: no log holds it
     origin: Annotated[str, Text(64)]  # http://127.0.0.1:PORT
 
 

@@ -36,14 +36,16 @@ from p2phouse.channel import (
     SetInput,
     SetKeys,
     SetOutput,
+    SetPage,
     SetTable,
     SetVoice,
     VoiceCondition,
 )
 from p2phouse.errors import LinkError, PeerError
 from p2phouse.link.link import Description, Link
-from p2phouse.sound.ear import Ear
-from p2phouse.sound.mouth import Mouth
+from p2phouse.sound.ear import Ear, open_sink
+from p2phouse.sound.mouth import Mouth, open_source
+from p2phouse.sound.page import Page
 from p2phouse.vocabulary import FRAME_S, HERE, LinkNumber, Ssrc, VoiceId
 from p2phouse.voice.incoming import KEYS_MAX, IncomingVoice
 from p2phouse.voice.mix import Mixer
@@ -119,8 +121,11 @@ class Engine:
         self._ticks = Ticks(time.monotonic())
         self._skipped = 0
         self._awake = asyncio.Event()
-        self._mouth = Mouth(self._sound_state)
-        self._ear = Ear(self._sound_state)
+        self._page = page = Page(self._die_of)
+        self._mouth = Mouth(
+            self._sound_state, lambda spec, is_wanted: open_source(spec, is_wanted, page)
+        )
+        self._ear = Ear(self._sound_state, lambda spec: open_sink(spec, page))
         self._tasks: set[asyncio.Task[None]] = set()
         self._failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
@@ -152,6 +157,8 @@ class Engine:
                 self._start(self._mouth.set(spec))
             case SetOutput(spec):
                 self._start(self._ear.set(spec))
+            case SetPage(token, origin):
+                self._start(self._open_page(token, origin))
         self._awake.set()
 
     async def run(self) -> None:
@@ -168,6 +175,7 @@ class Engine:
             # Security: the microphone is closed first, whatever else may hang.
             self._mouth.close()
             self._ear.close()
+            await self._page.close()
             for link in self._links.values():
                 await link.close()
 
@@ -182,8 +190,17 @@ class Engine:
             return
         error = task.exception()
         if error is not None:
-            self._failed.set_exception(error)
+            self._die_of(error)
         self._awake.set()
+
+    def _die_of(self, error: BaseException) -> None:
+        if not self._failed.done():
+            self._failed.set_exception(error)
+
+    async def _open_page(self, token: bytes, origin: str) -> None:
+        port = await self._page.open(token, origin)
+        if port is not None:
+            self._say(channel.PageReady(port))
 
     # ── links ────────────────────────────────────────────────────────────────────────────────
 

@@ -1,4 +1,7 @@
-"""Where what we hear goes to: a file, a device, nowhere, or no ear at all; one frame a tick."""
+"""Where what we hear goes to: a file, the page, a device, nowhere, or no ear at all.
+
+One frame a tick.
+"""
 
 from collections.abc import Callable
 from typing import Protocol
@@ -7,13 +10,15 @@ from p2phouse.channel import VoiceCondition
 from p2phouse.errors import UserError
 from p2phouse.sound.devices import Loudspeaker
 from p2phouse.sound.jack import Jack
+from p2phouse.sound.page import Page, PageLoudspeaker
 from p2phouse.sound.plain import plain
 from p2phouse.sound.wav import WavFile
 from p2phouse.vocabulary import Frame
 
 
 class OutputUnknown(UserError):
-    """There is no output "{spec}". Use file:PATH, device, device:NAME, null or none."""
+    """There is no output "{spec}". Use file:PATH, device, device:NAME, page, null or
+    none."""
 
 
 class Sink(Protocol):
@@ -39,13 +44,15 @@ class NullSink:
         pass
 
 
-def open_sink(spec: str) -> Sink:
+def open_sink(spec: str, page: Page | None = None) -> Sink:
     """Blocks until the sink takes frames. Raises UserError."""
     match spec.partition(":"):
         case ["file", ":", path]:
             return WavFile(path)
         case ["null", "", ""]:
             return NullSink()
+        case ["page", "", ""] if page is not None:
+            return PageLoudspeaker(page)
         case ["device", "", ""]:
             return Loudspeaker(None)
         case ["device", ":", name] if name:

@@ -1,4 +1,7 @@
-"""Where our voice comes from: a file, a device, a tone, silence or nothing; one frame a tick."""
+"""Where our voice comes from: a file, the page, a device, a tone, silence or nothing.
+
+One frame a tick.
+"""
 
 from collections.abc import Callable
 from typing import Protocol
@@ -8,6 +11,7 @@ from p2phouse.errors import UserError
 from p2phouse.sound import files, tone
 from p2phouse.sound.devices import Microphone
 from p2phouse.sound.jack import Jack
+from p2phouse.sound.page import Page, PageMicrophone
 from p2phouse.sound.plain import plain
 from p2phouse.vocabulary import FRAME_S, Frame
 
@@ -15,7 +19,8 @@ IsWanted = Callable[[], bool]
 
 
 class InputUnknown(UserError):
-    """There is no input "{spec}". Use file:PATH, tone, silence, device, device:NAME or none."""
+    """There is no input "{spec}". Use file:PATH, tone, silence, device, device:NAME, page
+    or none."""
 
 
 class Source(Protocol):
@@ -28,7 +33,7 @@ class Source(Protocol):
         """May block."""
 
 
-def open_source(spec: str, is_wanted: IsWanted) -> Source:
+def open_source(spec: str, is_wanted: IsWanted, page: Page | None = None) -> Source:
     """Blocks until the source can give frames. Raises UserError."""
     match spec.partition(":"):
         case ["file", ":", path]:
@@ -37,6 +42,8 @@ def open_source(spec: str, is_wanted: IsWanted) -> Source:
             return tone.tone()
         case ["silence", "", ""]:
             return tone.silence()
+        case ["page", "", ""] if page is not None:
+            return PageMicrophone(page)
         case ["device", "", ""]:
             return Microphone(None)
         case ["device", ":", name] if name:

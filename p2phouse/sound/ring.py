@@ -71,7 +71,10 @@ class Ring:
 class Cushion:
     """Says how far the samples held are above or under what is wanted. Pure; one look per tick."""
 
-    def __init__(self) -> None:
+    def __init__(self, least: int = CUSHION_SAMPLES_MIN, most: int = CUSHION_SAMPLES_MAX) -> None:
+        """least, most: the bounds of what should be held at the emptiest moment, in samples."""
+        self._least = least
+        self._most = most
         self._seen: deque[int] = deque(maxlen=WATCHED_FRAMES)
 
     def surplus(self, held: int) -> int:
@@ -84,10 +87,10 @@ class Cushion:
         if len(self._seen) < WATCHED_FRAMES:
             return 0
         least = min(self._seen)
-        if least > CUSHION_SAMPLES_MAX:
-            return min(BENT_SAMPLES_MAX, 1 + (least - CUSHION_SAMPLES_MAX) // HASTE)
-        if least < CUSHION_SAMPLES_MIN:
-            return -min(BENT_SAMPLES_MAX, 1 + (CUSHION_SAMPLES_MIN - least) // HASTE)
+        if least > self._most:
+            return min(BENT_SAMPLES_MAX, 1 + (least - self._most) // HASTE)
+        if least < self._least:
+            return -min(BENT_SAMPLES_MAX, 1 + (self._least - least) // HASTE)
         return 0
 
 
