@@ -18,6 +18,7 @@ from p2phouse.record.schema import pack, unpack
 from p2phouse.record.types import (
     BODY_VERSION,
     Card,
+    Entry,
     Genesis,
     Hello,
     Identity,
@@ -129,6 +130,8 @@ def check_time(record: Record, now_unix: float) -> None:
             _check_span(record.created, end, limits.ROOM_LIFE_S_MAX, now_unix)
         case Hello():
             pass  # its nonce is its time
+        case Entry():
+            pass  # it has none: what an entry is worth must not depend on anybody's clock
 
 
 def _check_span(start: int, end: int, most: int, now_unix: float) -> None:

@@ -19,7 +19,11 @@ ADDR_BYTES_MAX: Final = 64  # a circuit address with two PeerIds is the longest
 CARD_ADDRS_MAX: Final = 4
 CARD_TTL_S_MAX: Final = 600  # refreshed each 240 s: two may be lost
 ROOMS_CACHED_MAX: Final = 2_000
-ENTRIES_PER_ROOM_MAX: Final = 2_048
+ENTRIES_PER_ROOM_MAX: Final = 2_048  # all hands of a busy evening; 600 kB
+ENTRIES_PER_SEAT_MAX: Final = 512  # one person cannot fill a room's log
+ENTRIES_ASIDE_MAX: Final = 256  # that wait for another record: anybody can make these
+GRANTS_PER_ROOM_MAX: Final = 64
+OVER_MAX: Final = 8  # entries that one entry replaces: as many as concurred
 
 CANDIDATES_MAX: Final = 8
 CANDIDATE_CHARS_MAX: Final = 160

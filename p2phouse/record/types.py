@@ -46,6 +46,18 @@ class Access(IntEnum):
     LAN = 3
 
 
+class Act(IntEnum):
+    """What an entry of a room's log does."""
+
+    GRANT = 0
+    REVOKE = 1
+    ROLE = 2
+    TITLE = 3
+    LOCK = 4
+    ACCESS = 5
+    END = 6
+
+
 class SoftKind(IntEnum):
     HAND = 0
     REACTION = 1
@@ -115,6 +127,28 @@ class Genesis(Record):
 
 
 @dataclass(frozen=True, slots=True)
+class Entry(Record):
+    """An act in a room's log. It carries no time: room/rules.py says what it is worth."""
+
+    TYPE = RecordType.ENTRY
+    NAME = "entry"
+    SIZE_MAX = 1_024
+    SIGNER = "dev"
+
+    room: Hash
+    uid: Key
+    dev: Key
+    idrec: Hash
+    auth: Hash  # the seat it is done from: the genesis, or the grant of the seat
+    prev: Hash | None  # the entry before it in that seat
+    act: Act
+    sub: Annotated[bytes, Size(32)] | None  # a person; of a revoke the grant
+    val: Annotated[str, Text(limits.TITLE_CODE_POINTS_MAX)] | Number | bool | None
+    over: Annotated[tuple[Hash, ...], Count(0, limits.OVER_MAX)]  # the entries it replaces
+    pin: Hash | None  # of a revoke: the last entry of the seat that goes on counting
+
+
+@dataclass(frozen=True, slots=True)
 class Card(Record):
     """Advertises a room; a ttl of 0 takes it off the list."""
 
@@ -124,7 +158,7 @@ class Card(Record):
     SIGNER = "dev"
 
     genesis: Annotated[bytes, Size(1, Genesis.SIZE_MAX)]
-    grant: Annotated[bytes, Size(0, 1_024)]
+    grant: Annotated[bytes, Size(0, Entry.SIZE_MAX)]
     dev: Key
     seq: Number
     created: Time
@@ -224,5 +258,5 @@ class Hello(Record):
 
 
 RECORDS: Final[dict[int, type[Record]]] = {
-    int(cls.TYPE): cls for cls in (Identity, Genesis, Card, Join, Offer, Speak, Soft, Hello)
+    int(cls.TYPE): cls for cls in (Identity, Genesis, Entry, Card, Join, Offer, Speak, Soft, Hello)
 }

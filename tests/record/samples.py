@@ -8,7 +8,9 @@ from p2phouse.record import envelope
 from p2phouse.record.envelope import Signed
 from p2phouse.record.types import (
     Access,
+    Act,
     Card,
+    Entry,
     Genesis,
     Hello,
     Identity,
@@ -71,6 +73,19 @@ GENESIS = Genesis(
 )
 SIGNED_GENESIS = envelope.sign(GENESIS, DEVICE_KEY)
 ROOM = SIGNED_GENESIS.id
+ENTRY = Entry(
+    room=ROOM,
+    uid=IDENTITY.uid,
+    dev=DEV,
+    idrec=IDENTITY_ID,
+    auth=ROOM,
+    prev=seed("entry before"),
+    act=Act.ROLE,
+    sub=seed("somebody"),
+    val="muted",
+    over=(seed("entry replaced"),),
+    pin=None,
+)
 CARD = Card(
     genesis=SIGNED_GENESIS.data,
     grant=b"",
@@ -101,7 +116,17 @@ SPEAK = Speak(
 SOFT = Soft(room=ROOM, dev=DEV, seq=7, kind=SoftKind.OWN_MUTE, val=True, ts=UNIX)
 HELLO = Hello(nonce=seed("a") + seed("b"), versions=(1, 1), dev=DEV, addrs=(LAN_ADDRESS,))
 
-RECORDS: tuple[Record, ...] = (IDENTITY, GENESIS, CARD, JOIN, OFFER, SPEAK, SOFT, HELLO)
+RECORDS: tuple[Record, ...] = (
+    IDENTITY,
+    GENESIS,
+    ENTRY,
+    CARD,
+    JOIN,
+    OFFER,
+    SPEAK,
+    SOFT,
+    HELLO,
+)
 
 
 def key_of(record: Record) -> SigningKey:

@@ -261,6 +261,7 @@ IN_TIME = [
     replace(samples.SPEAK, created=NOW + SKEW_S),
     replace(samples.SPEAK, created=NOW - 43_200 - SKEW_S),
     HELLO,
+    samples.ENTRY,
 ]
 
 OUT_OF_TIME = [

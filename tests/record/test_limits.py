@@ -19,7 +19,7 @@ from p2phouse.room import frames
 from p2phouse.vocabulary import DeviceKey, Now, RoomId
 from tests.record import samples
 from tests.record.forgery import enclose, message_of
-from tests.record.samples import CARD, GENESIS, HELLO, IDENTITY, OFFER, SPEAK, UNIX, key_of, signed
+from tests.record.samples import CARD, ENTRY, GENESIS, HELLO, IDENTITY, OFFER, SPEAK, UNIX, key_of, signed
 
 NOW = Now(0.0, UNIX)
 ROOT = Path(__file__).parents[2]
@@ -79,6 +79,8 @@ CASES: list[Case] = [
     ("ADDR_BYTES_MAX", lambda n: read(replace(CARD, at=(bytes(n),))), 64),
     ("CARD_ADDRS_MAX", lambda n: read(replace(CARD, at=(samples.LAN_ADDRESS,) * n)), 4),
     ("ENTRIES_PER_ROOM_MAX", greet, 2_048),
+    ("OVER_MAX", lambda n: read(replace(ENTRY, over=(bytes(32),) * n)), 8),
+    ("TITLE_CODE_POINTS_MAX", lambda n: read(replace(ENTRY, val="é" * n)), 80),
     ("CANDIDATES_MAX", lambda n: read(replace(OFFER, cands=("candidate",) * n)), 8),
     ("CANDIDATE_CHARS_MAX", lambda n: read(replace(OFFER, cands=("x" * n,))), 160),
 ]
@@ -87,6 +89,9 @@ ELSEWHERE = {
     "IDENTITY_RENEW_S": "tests/identity/test_keys.py::test_a_record_is_renewed_in_its_last_30_days",
     "MESH_MEMBERS_MAX": "tests/sim/test_mesh.py::test_a_ninth_is_told_that_the_room_is_full",
     "ROOMS_CACHED_MAX": "tests/hall/test_directory.py::test_2000_rooms_are_kept_and_no_more",
+    "ENTRIES_PER_SEAT_MAX": "tests/room/test_log.py::test_a_seat_holds_512_entries_and_no_more",
+    "ENTRIES_ASIDE_MAX": "tests/room/test_log.py::test_256_entries_wait_aside_and_no_more",
+    "GRANTS_PER_ROOM_MAX": "tests/room/test_rules.py::test_r8_64_grants_count_and_no_more",
     "HELLO_BYTES": "tests/record/test_limits.py::test_a_hello_request_has_512_bytes_and_none_else",
     "ROOM_FRAME_BYTES_MAX": "tests/record/test_limits.py::test_a_room_frame_has_16_kib_at_most",
 }
@@ -122,6 +127,9 @@ def test_a_limit_holds_at_its_value_and_breaks_one_past_it(name, take, limit):
         replace(CARD, grant=bytes(1_025)),
         replace(CARD, at=(b"",)),
         replace(CARD, nspk=10_000_001),
+        replace(ENTRY, sub=bytes(31)),
+        replace(ENTRY, pin=bytes(33)),
+        replace(ENTRY, act=7),  # type: ignore[arg-type]  # as a stranger may
         replace(OFFER, ufrag="x" * 65),
         replace(OFFER, pwd="x" * 129),
         replace(OFFER, fp=bytes(33)),
