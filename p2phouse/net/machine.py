@@ -75,9 +75,11 @@ class Machine:
         """Meets the others until cancelled. Raises PathTooLong or RuntimeDirUnusable."""
         if len(os.fsencode(self._path)) > PATH_BYTES_MAX:
             raise PathTooLong(path=self._path)
-        with trio.socket.socket(stdlib_socket.AF_UNIX, stdlib_socket.SOCK_DGRAM) as socket:
+        plain = stdlib_socket.socket(stdlib_socket.AF_UNIX, stdlib_socket.SOCK_DGRAM)
+        with trio.socket.from_stdlib_socket(plain) as socket:
             try:
-                await socket.bind(str(self._path))
+                # Both at once, so that it is never seen with other rights.
+                plain.bind(str(self._path))
                 self._path.chmod(0o600)
             except OSError as error:
                 raise RuntimeDirUnusable(path=self._dir, reason=error.strerror) from error
