@@ -77,11 +77,12 @@ def up(
         typer.Option(min=0, max=65_535, help="TCP and UDP port; 0 or none picks a free one."),
     ] = None,
     audio: Annotated[
-        str,
+        str | None,
         typer.Option(
-            metavar="SOUND", help="device, device:NAME, file:PATH, tone, silence or none."
+            metavar="SOUND",
+            help="device, device:NAME, file:PATH, tone, silence or none, instead of the page.",
         ),
-    ] = "none",
+    ] = None,
     name: Annotated[str, typer.Option(metavar="NAME", help="First name that people see.")] = "",
     no_lan: Annotated[
         bool, typer.Option("--no-lan", help="Neither look for nor be seen by this network.")
@@ -89,7 +90,9 @@ def up(
     loopback: Annotated[
         bool, typer.Option("--loopback", help="Meet only nodes of this machine.")
     ] = False,
-    no_page: Annotated[bool, typer.Option("--no-page", help="Do not open a page.")] = False,
+    no_page: Annotated[
+        bool, typer.Option("--no-page", help="Neither serve nor open the page.")
+    ] = False,
     log: Annotated[
         str, typer.Option(metavar="LEVEL", help="debug, info, warning or error.")
     ] = "warning",
@@ -111,8 +114,24 @@ def up(
             log=log,
             json=json,
             tied=tied,
+            page=not no_page,
         )
     )
+
+
+@app.command()
+def page(home: Home = None, json: Json = False) -> None:
+    """Open the page of your node in a browser."""
+    from p2phouse.browser import show as show_in_browser
+
+    def show(facts: dict[str, Any]) -> None:
+        if show_in_browser(Path(facts["file"])):
+            print("The page opens in your browser.")
+        else:
+            print("No browser could be started here. Open this file in one within a minute:")
+            print(f"    {facts['file']}")
+
+    _answer(home, json, show, "page")
 
 
 @app.command()
@@ -206,6 +225,8 @@ def unmute(home: Home = None, json: Json = False) -> None:
     def show(facts: dict[str, Any]) -> None:
         if facts["mouth"] == "none":
             print("You are unmuted, but this node has no microphone: p2phouse up --audio device")
+        elif facts["mouth"] == "page":
+            print("You are unmuted. Your microphone is in the page: p2phouse page")
         else:
             print("You are heard.")
 

@@ -27,7 +27,8 @@ class RuntimeUnsafe(UserError):
 @dataclass(frozen=True, slots=True)
 class Config:
     """home: identity and state. runtime: sockets, gone after a reboot. mouth, ear: SetInput and
-    SetOutput specs. port: TCP and UDP port asked for, None for any free one."""
+    SetOutput specs. port: TCP and UDP port asked for, None for any free one. page: serve the
+    owner's page."""
 
     home: Path
     runtime: Path
@@ -36,6 +37,7 @@ class Config:
     mouth: str = "none"
     ear: str = "null"
     name: str = ""
+    page: bool = False
 
 
 def home_of(given: str | None) -> Path:
@@ -57,8 +59,12 @@ def runtime_of() -> Path:
 
 def api_socket(home: Path, runtime: Path) -> Path:
     """The node's socket for commands. Named by its home, for a path under it may be too long."""
-    digest = hashlib.sha256(os.fsencode(home)).hexdigest()[:16]
-    return runtime / f"api-{digest}.sock"
+    return runtime / f"api-{home_label(home)}.sock"
+
+
+def home_label(home: Path) -> str:
+    """Tells the files of one home from another's in the run-time directory they share."""
+    return hashlib.sha256(os.fsencode(home)).hexdigest()[:16]
 
 
 def make_private(path: Path, error: type[UserError]) -> None:

@@ -5,19 +5,28 @@ handed to the network, the media process or whoever asked.
 """
 
 import fcntl
+import importlib
 import itertools
 import logging
 import os
 import random
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 import trio
 
 from p2phouse import channel, verbs
 from p2phouse.api import listening, serve
-from p2phouse.config import Config, HomeUnusable, RuntimeUnsafe, api_socket, make_private
+from p2phouse.config import (
+    Config,
+    HomeUnusable,
+    RuntimeUnsafe,
+    api_socket,
+    home_label,
+    make_private,
+)
 from p2phouse.drive import clock, drive
 from p2phouse.errors import P2PHouseError, PeerError, UserError
 from p2phouse.identity.keys import Me, load_or_create
@@ -29,6 +38,7 @@ from p2phouse.room import messages
 from p2phouse.room.messages import Answer, Event, Input, Output, VerbAction
 from p2phouse.room.room import Rooms
 from p2phouse.vocabulary import DeviceKey, key_short
+from p2phouse.web.opening import Opening, PageOff
 
 log = logging.getLogger(__name__)
 
@@ -55,6 +65,8 @@ class Node:
         self.media = MediaProcess(self._from_media, self._media_gone, arguments=arguments)
         self.reports = 0  # Stats heard: who wants fresh figures waits for the next
         self.levels: dict[int, int] = {}
+        self.opening: Opening | None = None  # of the page; None without one
+        self.sound_port: int | None = None  # where the page finds mouth and ear
         self.me: Me
         self.rooms: Rooms
         self.network: Network
@@ -87,6 +99,11 @@ class Node:
                 ear=self.config.ear,
                 mouth=self.config.mouth,
             )
+            if self.config.page:
+                self.opening = Opening(
+                    self.config.runtime, home_label(self.config.home), os.urandom
+                )
+            await self._introduce_page()
             async with trio.open_nursery() as nursery:
                 self._nursery = nursery
                 nursery.start_soon(self.media.run)  # first: it starts while libp2p is imported
@@ -94,6 +111,8 @@ class Node:
                     await self._run_control(nursery, task_status)
                 finally:
                     self._over.set()
+                    if self.opening is not None:
+                        self.opening.close()
 
     async def _run_control(self, nursery: trio.Nursery, task_status: trio.TaskStatus[None]) -> None:
         await trio.lowlevel.checkpoint()
@@ -121,6 +140,8 @@ class Node:
             task_status.started()
             async with trio.open_nursery() as serving:
                 serving.start_soon(serve, listener, verbs.table(self))
+                if self.opening is not None:
+                    serving.start_soon(self._serve_page, self.opening)
                 await self._stop.wait()
                 serving.cancel_scope.cancel()
         await self._say_goodbye()
@@ -139,6 +160,27 @@ class Node:
             else:
                 await self._perform(output)
         await self.network.flush()
+
+    # ── the page ─────────────────────────────────────────────────────────────────────────────
+
+    async def _serve_page(self, opening: Opening) -> None:
+        """Now that all else is ready: the web server takes a third of a second to import."""
+        server = await trio.to_thread.run_sync(importlib.import_module, "p2phouse.web.server")
+        await server.run(opening, verbs.table(self), partial(verbs.pulse, self))
+
+    async def _introduce_page(self) -> None:
+        """The first that a media process hears: an input or output may be the page."""
+        self.sound_port = None
+        if self.opening is not None:
+            await self.media.send(channel.SetPage(self.opening.token, self.opening.origin))
+
+    def new_page_file(self) -> Path:
+        """A file that leads a browser to the page, for a minute. Raises PageOff."""
+        if self.opening is None:
+            raise PageOff
+        path = self.opening.write_file()
+        self._nursery.start_soon(self.opening.expire, path)
+        return path
 
     # ── what the verbs use ───────────────────────────────────────────────────────────────────
 
@@ -175,6 +217,9 @@ class Node:
         if isinstance(message, channel.Levels):
             self.levels = {level.ssrc: level.dbov for level in message.levels}
             return
+        if isinstance(message, channel.PageReady):
+            self.sound_port = message.port
+            return
         await self._tell_core(self.me.dev, message)
         match message:
             case channel.Stats():
@@ -183,6 +228,7 @@ class Node:
                 self._announce(Event(messages.EventKind.OUTPUT_ENDED, self.rooms.room, self.me.dev))
 
     async def _media_gone(self) -> None:
+        await self._introduce_page()
         await self._tell_core(self.me.dev, messages.MediaGone())
 
     async def _from_network(self) -> None:

@@ -7,11 +7,16 @@ import signal
 import sys
 import time
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import trio
 
+from p2phouse.browser import show
 from p2phouse.config import Config, LanMode, home_of, runtime_of
 from p2phouse.errors import P2PHouseError, UserError
+
+if TYPE_CHECKING:
+    from p2phouse.node import Node
 
 
 class BadAudio(UserError):
@@ -29,19 +34,20 @@ class Settings:
 
     home: str | None
     port: int | None
-    audio: str
+    audio: str | None
     name: str
     lan: LanMode
     log: str
     json: bool
     tied: bool
+    page: bool
 
 
 def run_node(settings: Settings) -> None:
     """Until Ctrl-C or SIGTERM. Raises P2PHouseError."""
     began = time.monotonic()
     _start_log(settings.log)
-    mouth, ear = _audio(settings.audio)
+    mouth, ear = _audio(settings.audio, page=settings.page)
     config = Config(
         home=home_of(settings.home),
         runtime=runtime_of(),
@@ -50,6 +56,7 @@ def run_node(settings: Settings) -> None:
         mouth=mouth,
         ear=ear,
         name=settings.name,
+        page=settings.page,
     )
     try:
         trio.run(_run, config, settings, began)
@@ -65,8 +72,10 @@ def _first(group: BaseExceptionGroup[P2PHouseError]) -> P2PHouseError:
     return error
 
 
-def _audio(given: str) -> tuple[str, str]:
-    """mouth, ear. Only a device is an ear too: a file or tone speaks, it does not listen."""
+def _audio(given: str | None, *, page: bool) -> tuple[str, str]:
+    """mouth, ear. Page and device are an ear too: a file or tone speaks, it does not listen."""
+    if given is None:
+        return ("page", "page") if page else ("none", "null")
     kind, _, rest = given.partition(":")
     if kind == "device":
         return given, given
@@ -104,9 +113,21 @@ async def _run(config: Config, settings: Settings, began: float) -> None:
                 print(jsonlib.dumps(facts), flush=True)
             else:
                 _say_ready(facts, config)
+                if config.page:
+                    nursery.start_soon(_show_page, node)
             async for _ in signals:
                 break
             nursery.cancel_scope.cancel()
+
+
+async def _show_page(node: "Node") -> None:
+    """Opens the page for a person at a terminal; a program that started us wants none."""
+    if sys.stdout.isatty():
+        file = node.new_page_file()
+        if await trio.to_thread.run_sync(show, file, abandon_on_cancel=True):
+            return
+        print("No browser could be started here.", end=" ")
+    print("Your page: p2phouse page", flush=True)
 
 
 async def _end_with_input(scope: trio.CancelScope) -> None:

@@ -3,6 +3,7 @@
 The command line, and whatever else speaks to the API, sees exactly these. docs/api.md lists them.
 """
 
+import os
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -13,8 +14,9 @@ from multiaddr import Multiaddr
 from p2phouse import __version__
 from p2phouse.api import EVENTS_QUEUED_MAX, BadRequest, Call, Facts, Verb, argument, beside
 from p2phouse.drive import clock
+from p2phouse.errors import UserError
 from p2phouse.hall.card import RoomCard
-from p2phouse.identity.keys import key_tag, peer_id
+from p2phouse.identity.keys import key_tag, load_or_create, peer_id
 from p2phouse.room import messages
 from p2phouse.room.messages import Event
 from p2phouse.room.state import Member
@@ -26,6 +28,10 @@ if TYPE_CHECKING:
 FILE_WHOLE_S = 10.0  # a slow disk takes what was heard; the file is whole in milliseconds elsewhere
 CARDS_WAIT_S = 3.0  # after a typed address answered: hall exchange takes two round trips
 PATH_CHARS_MAX = 4_000  # no system has longer ones; with "file:" it must fit into channel.SetInput
+
+
+class NameFixed(UserError):
+    """You keep your name for as long as you are in a room. Leave it, then choose another."""
 
 
 def table(node: "Node") -> dict[str, Verb]:
@@ -45,12 +51,15 @@ async def status(node: "Node", call: Call, request: Facts) -> Facts:
         "media_pid": node.media.pid,
         "media_restarts": node.media.restarts,
         "counters": dict(node.network.counters),
+        "mouth": node.rooms.talk.mouth,
         **node.rooms.facts(),
     }
 
 
 def identity(node: "Node") -> Facts:
     return {
+        "name": node.me.name,
+        "uid": node.me.uid.hex(),
         "key_tag": key_tag(node.me.uid),
         "peer_id": peer_id(node.me.dev),
         "addrs": [str(Multiaddr(addr)) for addr in node.network.addrs],
@@ -74,6 +83,7 @@ def _room(card: RoomCard, now_unix: float) -> Facts:
         "room": card.room.hex(),
         "title": genesis.title,
         "host": key_tag(genesis.uid),
+        "host_uid": genesis.uid.hex(),
         "access": genesis.access.name.lower(),
         "people": card.card.record.nspk + card.card.record.nlis,
         "age_s": max(0, int(now_unix - genesis.created)),
@@ -193,6 +203,7 @@ async def members(node: "Node", call: Call, request: Facts) -> Facts:
         return {"room": None, "report": node.reports, "members": []}
     ours: Facts = {
         "name": node.me.name,
+        "uid": node.me.uid.hex(),
         "key_tag": key_tag(node.me.uid),
         "peer_id": peer_id(node.me.dev),
         "you": True,
@@ -212,6 +223,7 @@ def _member(node: "Node", member: Member) -> Facts:
     up = "silent" if member.silent else "connected"
     facts: Facts = {
         "name": member.name,
+        "uid": member.identity.record.uid.hex(),
         "key_tag": key_tag(member.identity.record.uid),
         "peer_id": peer_id(member.dev),
         "you": False,
@@ -223,6 +235,19 @@ def _member(node: "Node", member: Member) -> Facts:
     if stats is not None:
         facts |= next((_heard(v) for v in stats.voices if v.ssrc == member.ssrc), {})
         facts |= next((_path(path) for path in stats.links if path.link == member.link), {})
+    return facts
+
+
+def pulse(node: "Node") -> Facts:
+    """What the page is told whenever it changes: where sound is, and who is how loud."""
+    port = node.sound_port
+    facts: Facts = {"sound": {"port": port, "ready": port is not None}}
+    membership = node.rooms.membership
+    if membership is not None:
+        levels = {peer_id(node.me.dev): _level(node, membership.voice.ssrc)}
+        for member in membership.members.values():
+            levels[peer_id(member.dev)] = _level(node, member.ssrc)
+        facts["levels"] = levels
     return facts
 
 
@@ -241,6 +266,24 @@ def _path(link: Any) -> Facts:  # noqa: ANN401 - channel.LinkStats, by its field
         "loss_pct": link.loss_permille / 10,
         "jitter_ms": link.jitter_us / 1_000,
     }
+
+
+async def rename(node: "Node", call: Call, request: Facts) -> Facts:
+    """name: what people see from the next room on; kept for the next start."""
+    name = argument(request, "name", str)
+    if node.rooms.room is not None:
+        raise NameFixed  # our join names the record that says who we are
+    renamed = await trio.to_thread.run_sync(
+        partial(load_or_create, node.config.home, now=clock(), entropy=os.urandom, name=name)
+    )
+    if node.rooms.room is None:
+        node.me.record = renamed.record
+    return {"name": node.me.name}
+
+
+async def page(node: "Node", call: Call, request: Facts) -> Facts:
+    """file: leads a browser of this machine to the page, once and within a minute."""
+    return {"file": str(node.new_page_file())}
 
 
 async def events(node: "Node", call: Call, request: Facts) -> Facts:
@@ -282,5 +325,7 @@ VERBS = {
     "say": say,
     "listen": listen,
     "members": members,
+    "rename": rename,
+    "page": page,
     "events": events,
 }

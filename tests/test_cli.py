@@ -8,7 +8,7 @@ import sys
 import pytest
 
 COMMANDS = (
-    "up demo rooms open join leave mute unmute members say listen version id".split()  # noqa: SIM905
+    "up page demo rooms open join leave mute unmute members say listen version id".split()  # noqa: SIM905
 )
 
 

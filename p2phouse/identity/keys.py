@@ -40,9 +40,12 @@ class NameUnusable(UserError):
     the direction of text. Choose another with --name."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Me:
-    """My keys and my signed identity record. Prints without a secret."""
+    """My keys and my signed identity record. Prints without a secret.
+
+    The keys never change; the record does when I take another name, between rooms.
+    """
 
     root_key: SigningKey = field(repr=False)
     device_key: SigningKey = field(repr=False)

@@ -1,0 +1,55 @@
+// What several screens are made of: windows with faces, banners, sheets, the meter.
+import {html, useEffect, useRef} from "/vendor/htm-preact.js";
+import {Drawing} from "/faces.js";
+import {Icon} from "/icons.js";
+import {t} from "/i18n.js";
+
+const still = matchMedia("(prefers-reduced-motion: reduce)");
+
+// size: of the window in px, or null where the style sheet decides. level: null unless speaking.
+export function Face({uid, size = null, level = null, badge = null, lost = false}) {
+  // Reduced motion: a mouth has two positions.
+  const open = level === null ? 0 : still.matches ? 0.5 : level;
+  const style = {"--v": open, ...(size && {"--s": `${size}px`})};
+  return html`<div class=${"window" + (level === null ? "" : " live-ring")} style=${style}>
+    <${Drawing} uid=${uid} level=${open}/>
+    ${badge && html`<span class=${"badge" + (lost ? " lost" : "")}><${Icon} name=${badge}/></span>`}
+  </div>`;
+}
+
+export function Banner({kind = "info", title, text, action, label}) {
+  const icon = {bad: "triangle-alert", warn: "triangle-alert", info: "info"}[kind];
+  return html`<div class=${"banner " + kind} role=${kind === "bad" ? "alert" : "status"}>
+    <${Icon} name=${icon} size=${24}/>
+    <div><b>${title}</b>${text && html`<p>${text}</p>`}</div>
+    ${action && html`<button class="button little" onClick=${action}>${label}</button>`}
+  </div>`;
+}
+
+export function Problem({text}) {
+  return text ? html`<p class="problem" role="alert"><${Icon} name="triangle-alert" size=${18}/>${text}</p>` : null;
+}
+
+// A dialog of the browser's own: it keeps the focus in, Esc closes it, the focus goes back.
+export function Sheet({title, close, children}) {
+  const dialog = useRef(null);
+  useEffect(() => {
+    const before = document.activeElement;
+    dialog.current.showModal();
+    return () => before?.focus?.();
+  }, []);
+  return html`<dialog ref=${dialog} aria-labelledby="sheet-title" onClose=${close}
+    onClick=${(event) => event.target === dialog.current && close()}>
+    <div class="body"><h2 id="sheet-title">${title}</h2>${children}</div></dialog>`;
+}
+
+const BARS = 48;
+
+// level: 0 to 1.
+export function Meter({level, words}) {
+  const on = Math.round(level * BARS);
+  return html`<div class="meter" role="meter" aria-label=${t("yourMicrophone")} aria-valuemin="0"
+    aria-valuemax="100" aria-valuenow=${Math.round(level * 100)} aria-valuetext=${words}>
+    ${Array.from({length: BARS}, (_, at) => html`<i class=${at >= on ? "" : at >= BARS - 4 ? "over" : "on"}/>`)}
+  </div>`;
+}
