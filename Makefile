@@ -1,5 +1,5 @@
 # Every recipe is one plain command; CONTRIBUTING.md lists them too.
-.PHONY: setup demo test check sim e2e bench docs run quick
+.PHONY: setup demo test check sim e2e browser bench docs run quick
 PY := .venv/bin/python
 
 setup:            ## make .venv and install what is needed; safe to run twice
@@ -15,13 +15,16 @@ check:            ## format, lint, types, import rules
 	@scripts/check
 
 quick:            ## the tests that take seconds
-	@$(PY) -m pytest -q -m "not e2e and not slow" $(ARGS)
+	@$(PY) -m pytest -q -m "not e2e and not browser and not slow" $(ARGS)
 
 sim:              ## worlds of many nodes; P2PHOUSE_SEEDS=300 tries more of them
 	@$(PY) -m pytest -q tests/sim $(ARGS)
 
 e2e:              ## real processes, sockets, namespaces
 	@$(PY) -m pytest -q -m e2e $(ARGS)
+
+browser:          ## a person in Chromium joins, speaks, is heard
+	@$(PY) -m pytest -q -m browser $(ARGS)
 
 bench:            ## measure, write bench/results
 	@$(PY) -m bench $(ARGS)

@@ -30,6 +30,8 @@ HAPPENS_S_MAX = 30.0
 class ProcessNode:
     """One `p2phouse up`. `asked` is what a person would type."""
 
+    pages: tuple[str, ...] = ("--no-page",)
+
     def __init__(self, home: Path, runtime: Path, *options: str, namespace: str | None = None):
         self.home = home
         self.runtime = runtime
@@ -40,7 +42,7 @@ class ProcessNode:
 
     def start(self) -> Facts:
         """Starts it and waits until it is ready; what it printed then."""
-        command = [sys.executable, "-m", "p2phouse", "up", "--json", "--tied", "--no-page"]
+        command = [sys.executable, "-m", "p2phouse", "up", "--json", "--tied", *self.pages]
         command += ["--log", "info", "--home", str(self.home), *self.options]
         if self.namespace is not None:
             command = ["ip", "netns", "exec", self.namespace, *command]

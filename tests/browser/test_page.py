@@ -1,0 +1,300 @@
+"""A person at the page of their node: joins, unmutes, is heard, hears, and is never surprised."""
+
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from p2phouse.hearing import measure
+from tests.browser.chromium import chromium, served
+from tests.browser.people import PageNode, gather, is_live, open_room, tab, wait_live
+from tests.e2e.nodes import Ear, ProcessNode, read_sound, until, write_clip
+from tests.voice.speech import librivox
+
+pytestmark = [pytest.mark.browser]
+GRANTED = "--use-fake-ui-for-media-stream"
+HEARD_MIN = 0.01  # of full scale: the fake microphone's beep is far above, comfort noise far under
+
+
+@pytest.fixture
+def make(tmp_path) -> Iterator[Callable[..., Any]]:
+    """make("ana", page=True): a node of this machine alone. All are ended after the test."""
+    made: list[ProcessNode] = []
+    folder = Path(tempfile.mkdtemp(prefix="p2ph-"))  # a socket's path may not be long
+
+    def start(name: str, *, page: bool = False, named: str | None = None) -> ProcessNode:
+        kind = PageNode if page else ProcessNode
+        options = ["--loopback", "--name", name if named is None else named]
+        node = kind(tmp_path / name, folder / "run", *options)
+        made.append(node)
+        node.start()
+        return node
+
+    yield start
+    for node in made:
+        node.stop()
+    shutil.rmtree(folder)
+
+
+def test_a_person_opens_a_room_is_heard_and_hears(make, tmp_path):
+    lucie, ben = make("lucie", page=True, named=""), make("ben")
+    # A second of silence first: the browser's file runs from the moment the microphone opens.
+    quiet = np.zeros(48_000, np.float32)
+    speech = librivox("0890")[: 48_000 * 8]
+    said = write_clip(tmp_path / "said.wav", np.concatenate([quiet, speech, quiet]), rate=48_000)
+    answer = write_clip(tmp_path / "answer.wav", librivox("0930")[: 48_000 * 6], rate=48_000)
+    file = f"--use-file-for-fake-audio-capture={said}%noloop"
+    with chromium(GRANTED, file) as browser, tab(browser, lucie) as page:
+        page.get_by_label("Name people see").fill("Lucie")
+        page.get_by_role("button", name="Enter the hallway").click()
+        open_room(page)
+        gather(lucie, ben)
+        assert next(iter(ben.others().values()))["name"] == "Lucie"
+        assert page.evaluate("asked") == 0
+        assert not is_live(page)
+        page.wait_for_selector("[data-state=muted] >> text=You")
+
+        ear = Ear(ben, tmp_path / "heard.wav")
+        page.click("#mic")
+        wait_live(page, True)
+        spoken_s = time.monotonic()
+        page.wait_for_selector(".seat[data-state=speaking] >> text=You")
+        page.wait_for_timeout(11_000)
+        page.click("#mic")
+        wait_live(page, False)
+        sound, played_s = ear.stop()
+        hearing = measure(sent=read_sound(said), spoken_s=spoken_s, heard=sound, played_s=played_s)
+        assert hearing.is_heard(concealed_pct=concealed_pct(ben)), hearing
+
+        page.evaluate("heard = []; heardAt = null")
+        page.wait_for_function("heardAt !== null")
+        began = ben.asked("say", path=str(answer))["began_mono_s"]
+        page.wait_for_timeout(1_000)
+        heard_s = page.evaluate("heardAt") / 1_000 - time.time() + time.monotonic()
+        samples = np.array(page.evaluate("heard"), np.float32) / np.float32(32_768)
+    hearing = measure(sent=read_sound(answer), spoken_s=began, heard=samples, played_s=heard_s)
+    assert hearing.is_heard(concealed_pct=concealed_pct(lucie)), hearing
+
+
+def concealed_pct(node: ProcessNode) -> float:
+    other = next(iter(node.others().values()))
+    return 100.0 * other["concealed"] / (other["played"] + other["concealed"])
+
+
+def loudest(node: ProcessNode, path: Path, seconds: float = 2.5) -> float:
+    ear = Ear(node, path)
+    time.sleep(seconds)
+    sound, _ = ear.stop()
+    loudness: float = np.abs(sound).max(initial=0.0)
+    return loudness
+
+
+def test_who_mutes_is_not_heard(make, tmp_path):
+    lucie, ben = make("lucie", page=True), make("ben")
+    with chromium(GRANTED) as browser, tab(browser, lucie) as page:
+        open_room(page)
+        gather(lucie, ben)
+        page.keyboard.press("m")
+        wait_live(page, True)
+        assert loudest(ben, tmp_path / "live.wav") > HEARD_MIN
+        page.keyboard.press("m")
+        wait_live(page, False)
+        until(lambda: next(iter(ben.others().values()))["muted"], "ben seeing it")
+        assert loudest(ben, tmp_path / "muted.wav") < HEARD_MIN
+
+
+def test_a_reload_keeps_the_room_and_is_muted_and_opens_no_microphone(make):
+    lucie, ben = make("lucie", page=True), make("ben")
+    with chromium(GRANTED) as browser, tab(browser, lucie) as page:
+        open_room(page)
+        gather(lucie, ben)
+        page.click("#mic")
+        wait_live(page, True)
+        page.reload()
+        page.wait_for_selector(".stage")
+        until(lambda: lucie.me()["muted"], "muted")
+        wait_live(page, False)
+        assert page.evaluate("asked") == 0
+        assert page.locator(".seat").count() == 2
+        page.click("#mic")  # and a hand opens it again
+        wait_live(page, True)
+        until(lambda: not next(iter(ben.others().values()))["muted"], "ben seeing it")
+
+
+def test_held_space_talks_and_letting_go_or_leaving_the_window_ends_it(make):
+    lucie = make("lucie", page=True)
+    with chromium(GRANTED) as browser, tab(browser, lucie) as page:
+        open_room(page)
+        page.keyboard.down("Space")
+        page.wait_for_selector("text=Talking")
+        until(lambda: not lucie.me()["muted"], "talking")
+        page.keyboard.up("Space")
+        wait_live(page, False)
+        until(lambda: lucie.me()["muted"], "muted again")
+        page.keyboard.down("Space")
+        wait_live(page, True)
+        page.evaluate("dispatchEvent(new Event('blur'))")
+        wait_live(page, False)
+        page.keyboard.up("Space")
+        # Let go at once, while the microphone is still being opened.
+        page.keyboard.press("Space")
+        until(lambda: lucie.me()["muted"], "muted again")
+        wait_live(page, False)
+
+
+def test_space_and_m_are_letters_in_a_text_field(make):
+    lucie = make("lucie", page=True)
+    with chromium(GRANTED) as browser, tab(browser, lucie) as page:
+        open_room(page)
+        page.locator(".crumb").click()
+        page.get_by_role("button", name="Join by link").click()
+        page.get_by_label("Link, room id").press_sequentially("m m ")
+        page.get_by_role("button", name="Cancel").press("Space")
+        page.wait_for_selector("dialog", state="detached")
+        assert page.evaluate("asked") == 0
+        assert lucie.me()["muted"]
+
+
+def test_space_on_a_button_reached_by_keyboard_presses_it(make):
+    lucie = make("lucie", page=True)
+    with chromium(GRANTED) as browser, tab(browser, lucie) as page:
+        open_room(page)
+        page.get_by_role("button", name="Leave quietly").focus()
+        page.keyboard.press("Shift+Tab")
+        page.keyboard.press("Tab")
+        page.keyboard.press("Space")
+        page.wait_for_selector("text=Open a room")
+        assert page.evaluate("asked") == 0
+        assert lucie.asked("status")["room"] is None
+
+
+def test_a_refused_microphone_is_explained_and_one_stays_muted(make):
+    lucie = make("lucie", page=True)
+    with chromium("--deny-permission-prompts") as browser, tab(browser, lucie) as page:
+        open_room(page)
+        page.click("#mic")
+        page.wait_for_selector("[role=alert] >> text=gives this page no microphone")
+        assert not is_live(page)
+        assert lucie.me()["muted"]
+
+
+def test_names_and_titles_of_others_are_text(make):
+    lucie, ben = make("lucie", page=True), make("ben", named="<i>ben</i>&amp;")
+    ben.asked("open", title="<img src=x>")
+    room = ben.asked("status")["room"]
+    with chromium(GRANTED) as browser, tab(browser, lucie) as page:
+        page.get_by_role("button", name="<img src=x>").click()
+        page.wait_for_selector(".stage")
+        until(lambda: lucie.is_connected_to(1), "a link")
+        assert page.locator("h1").text_content() == "<img src=x>"
+        page.wait_for_selector("text=<i>ben</i>&amp;")
+        assert page.locator("main img, main i").count() == 0
+        assert lucie.asked("status")["room"] == room
+
+
+def test_the_token_leaves_the_address_and_the_file_is_gone(make):
+    lucie = make("lucie", page=True)
+    with chromium(GRANTED) as browser, tab(browser, lucie) as page:
+        assert page.url.endswith("/")
+        token = page.evaluate("sessionStorage.getItem('token')")
+        assert len(token) == 43
+        assert token not in page.content()
+        assert not list(lucie.runtime.glob("page-*.html"))
+        assert token not in lucie.log
+        stranger = browser.new_context().new_page()
+        stranger.goto(page.url)  # another tab, without the token
+        stranger.wait_for_selector("text=This page has no key to your node.")
+
+
+def test_another_site_in_the_same_browser_reaches_nothing(make, tmp_path):
+    lucie = make("lucie", page=True)
+    site = tmp_path / "site"
+    site.mkdir()
+    (site / "index.html").write_text("<!doctype html><title>evil</title>")
+    with chromium(GRANTED) as browser, tab(browser, lucie) as page, served(site) as origin:
+        evil = browser.new_context().new_page()
+        evil.goto(origin)
+        tries = """async (host) => {
+            const read = async (mode) => {
+                try { return (await fetch(`http://${host}/`, {mode})).status; }
+                catch { return "no"; }
+            };
+            const socket = await new Promise((done) => {
+                const socket = new WebSocket(`ws://${host}/api`);
+                socket.onopen = () => done("open");
+                socket.onerror = () => done("no");
+            });
+            const script = await new Promise((done) => {
+                const script = document.createElement("script");
+                script.src = `http://${host}/vendor/icons.js`;
+                script.onload = () => done("loaded");
+                script.onerror = () => done("no");
+                document.head.append(script);
+            });
+            return [await read("cors"), await read("no-cors"), socket, script];
+        }"""
+        host = page.url.removeprefix("http://").rstrip("/")
+        cors, opaque, socket, script = evil.evaluate(tries, host)
+        assert (cors, socket, script) == ("no", "no", "no")
+        assert opaque in (0, "no")  # an opaque answer says nothing
+
+
+def test_the_page_says_that_its_node_has_ended(make):
+    lucie = make("lucie", page=True)
+    with chromium(GRANTED) as browser:
+        page = browser.new_context(locale="en").new_page()
+        page.goto(lucie.address())
+        page.wait_for_selector("text=The street is quiet")
+        lucie.stop()
+        page.wait_for_selector("[role=alert] >> text=The page lost your node")
+        page.wait_for_selector("text=Your node has ended.")
+
+
+def test_a_face_is_drawn_from_the_key_as_it_is_published(make):
+    lucie = make("lucie", page=True)
+    with chromium(GRANTED) as browser, tab(browser, lucie) as page:
+        drawn = "async (uid) => Object.values(await (await import('/faces.js')).know(uid))"
+        assert page.evaluate(drawn, "00" * 32) == [1, 4, 3, 2, 1, 2, 2, 3, 0, False]
+        assert page.evaluate(drawn, b"ana".hex()) == [4, 3, 5, 3, 3, 1, 3, 1, -3, True]
+
+
+@pytest.mark.parametrize("width", [320, 360, 1280])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_every_screen_can_be_read_and_reached(make, width, scheme):
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
+    lucie = make("lucie", page=True, named="")
+
+    def check(page) -> None:
+        found = axe.run(page).response["violations"]
+        assert [(each["id"], [node["html"] for node in each["nodes"]]) for each in found] == []
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+    look = {"viewport": {"width": width, "height": 780}, "color_scheme": scheme}
+    with chromium(GRANTED) as browser, tab(browser, lucie, **look) as page:
+        check(page)
+        page.get_by_role("button", name="Enter the hallway").click()
+        page.wait_for_selector("text=The street is quiet")
+        check(page)
+        page.get_by_role("button", name="Sound").locator("visible=true").click()
+        check(page)
+        page.get_by_role("button", name="Hallway").locator("visible=true").click()
+        page.get_by_role("button", name="Open a room").first.click()
+        check(page)
+        page.keyboard.press("Escape")
+        open_room(page)
+        check(page)
+        page.click("#mic")
+        wait_live(page, True)
+        check(page)
+        page.get_by_role("button", name="Share").first.click()
+        page.wait_for_selector("#invite")
+        check(page)
+        page.keyboard.press("Escape")
+        page.locator(".crumb").click()
+        page.wait_for_selector(".roombar")
+        check(page)
