@@ -47,7 +47,7 @@ Register = tuple[Act, bytes | None]
 
 SEATS: Final = {"host": Level.HOST, "moderator": Level.MODERATOR}
 ROLES: Final = {role.value: role for role in Role}
-DEFAULTS: Final = (Role.LISTENER, Role.MUTED, Role.SPEAKER)  # nobody is put out unnamed
+DEFAULTS: Final = {"listener", "muted", "speaker"}  # nobody is put out unnamed
 POWERS: Final = {
     Act.GRANT: Level.HOST,
     Act.REVOKE: Level.HOST,
@@ -252,8 +252,7 @@ def _has_form(entry: Entry, creation: Genesis) -> bool:
         case Act.REVOKE:
             return sub is not None and val is None
         case Act.ROLE:
-            roles = DEFAULTS if sub is None else tuple(Role)
-            return val in ROLES and ROLES[str(val)] in roles
+            return val in (DEFAULTS if sub is None else ROLES)
         case Act.TITLE:
             return isinstance(val, str)
         case Act.LOCK:
@@ -310,7 +309,7 @@ class _Fold:
             seats = [seat for seat in self._seats if seat.level == level]
             for seat in seats:
                 if seat.id not in self._revokes:
-                    self._standing[seat.uid] = min(level, self._standing.get(seat.uid, level))
+                    self._standing.setdefault(seat.uid, level)
             for seat in seats:
                 self._count(seat, from_seat[seat.id])
             self._fill_seats(level)

@@ -410,6 +410,16 @@ def test_r9_an_equal_replaces_an_equal_and_a_lower_one_never_a_higher(book):
     assert book.state.role_of(EVE.uid) is Role.MUTED
 
 
+def test_r9_a_lower_one_who_names_an_entry_too_shields_it_from_nobody(book):
+    ban = book.role(BEN, DAN, "ban", auth=book.ben)
+    for entries in (1, -1):
+        by_cleo = book.role(CLEO, DAN, "speaker", auth=book.cleo, over=[ban])
+        by_ana = book.role(ANA, DAN, "speaker", over=[ban])
+        assert book.fold(book.entries[::entries]).role_of(DAN.uid) is Role.SPEAKER
+        book.entries.remove(by_cleo)
+        book.entries.remove(by_ana)
+
+
 def test_r9_an_entry_replaces_only_what_is_about_the_same(book):
     ban = book.role(ANA, DAN, "ban")
     title = book.write(ANA, Act.TITLE, None, "coffee")
