@@ -34,6 +34,7 @@ OFFER_AWAITED_S: Final = 10.0  # the opener offers within a second; then we do
 NEWCOMER_S: Final = 12.0  # within it one has met everybody
 JUDGED_AFTER_S: Final = 3.0  # everybody has answered by then
 RETELL_S: Final = 60.0  # two who could not reach each other when they were told try again
+UNHEARD_S_MAX: Final = 3 * RETELL_S  # nobody is silent for so long on a link that stands
 
 
 class Company:
@@ -139,6 +140,9 @@ class Company:
                 yield from self._talk.heard_soft(membership, member, soft)
             case _:
                 pass  # kinds that a later version adds
+        link = membership.links.get(sender)
+        if link is not None and link.stage is Stage.UP:
+            link.until = now.mono + UNHEARD_S_MAX
 
     def _greeted(
         self, now: Now, membership: Membership, sender: DeviceKey, frame: list[Value]
@@ -164,7 +168,7 @@ class Company:
             yield from self._turn_away(membership, sender, ByeReason.FULL)
             return
         membership.genesis = genesis
-        stage, link.stage, link.is_new, link.until = link.stage, Stage.UP, False, math.inf
+        stage, link.stage, link.is_new = link.stage, Stage.UP, False
         if stage is Stage.AWAITED:
             yield self._greet(membership, sender)
         outbound = member.outbound if member and stage is Stage.UP else stage is Stage.GREETED

@@ -62,7 +62,7 @@ class Stage(Enum):
 @dataclass(slots=True)
 class RoomLink:
     stage: Stage
-    until: float = math.inf  # it must have come further by then
+    until: float  # it must have come further by then; once up, something must have been heard
     is_new: bool = False  # no greeting was heard on it yet: it may bring another join
     told: frozenset[DeviceKey] = frozenset()  # the members that our greeting on it named
 

@@ -573,3 +573,14 @@ def test_members_are_told_of_one_another_again_each_minute(table: Table, ann: Pe
     greetings = [frame for frame in of(SendRoomFrame, outputs) if frame.frame[0] == GREETING]
     assert [frame.dev for frame in greetings] == [ann.dev, bob.dev]
     assert told(outputs) == {ann.dev}
+
+
+def test_a_link_on_which_nothing_is_heard_for_three_minutes_is_no_link(table: Table, ann: Person):
+    """Each member greets all others each minute, so even the end of this one went unheard."""
+    table.let_in(ann)
+    table.wait(150)
+    table.greet(ann)
+    assert not of(CloseRoomLink, table.wait(150))
+    outputs = table.wait(40)
+    assert of(CloseRoomLink, outputs) == [CloseRoomLink(ann.dev, table.here.room)]
+    assert EventKind.MEMBER_LOST in kinds(outputs)

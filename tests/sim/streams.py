@@ -48,7 +48,9 @@ class Streams:
         self.links: dict[Key, Stream] = {}
         self._wanted: set[Key] = set()
         self._draining: dict[Key, Stream] = {}
+        self._held: list[Stream] = []  # read, and not yet adopted
         self.is_dead = False
+        self.is_mute = False  # its machine is gone too: not even its system answers
 
     # ── what the core asks for ───────────────────────────────────────────────────────────────
 
@@ -119,11 +121,14 @@ class Streams:
         old = self.links.get(key)
         if old is not None and old.opener is self._node and self._node.dev < key[0]:
             # Ours stays, unless its other end knows nothing of it.
+            self._held.append(stream)
             self._after(HOLD_S, lambda: self._adopt(key, stream, greeting))
         else:
             self._adopt(key, stream, greeting)
 
     def _adopt(self, key: Key, stream: Stream, greeting: list[Value]) -> None:
+        if stream in self._held:
+            self._held.remove(stream)
         if not stream.open:
             return  # its opener has closed it on seeing ours
         old = self.links.get(key)
@@ -155,9 +160,13 @@ class Streams:
     def die(self) -> None:
         """The process is gone: its system ends all connections."""
         self.is_dead = True
-        for stream in list(self.links.values()):
+        for stream in [*self.links.values(), *self._held]:
             self._finish(stream, "the peer is gone")
         self.links.clear()
+
+    def fall_mute(self) -> None:
+        """The machine is gone."""
+        self.is_dead = self.is_mute = True
 
     def abandon(self) -> None:
         """The libp2p host under all links is gone and is built anew."""
@@ -188,12 +197,14 @@ class Streams:
         stream.last_s[to.dev] = at_s
 
         def arrive() -> None:
-            if streams.is_dead or not stream.open:
+            if streams.is_mute or not stream.open:
                 return
             if not self._world.reaches(self._node, to):
                 self._world.after(RESEND_S, arrive)
-                return
-            queue.popleft()(streams)
+            elif streams.is_dead:
+                self._after(self._world.delay_s(), lambda: self.ended(stream, "the peer is gone"))
+            else:
+                queue.popleft()(streams)
 
         self._world.after(at_s - self._world.time, arrive)
 

@@ -24,7 +24,8 @@ def test_a_liar_in_the_room_harms_nobody_but_itself(seed: int):
     assert liar.lies > 900
     assert not trouble_between(nodes)
     world.crash(liar.node)
-    world.run_until(lambda: heard_by_all(nodes) and agree(nodes))
+    # A close of ours may have met the next link of the liar, and its end is heard of by nobody.
+    world.run_until(lambda: heard_by_all(nodes) and agree(nodes), within_s=240)
     (newcomer,) = world.join("newcomer")
     newcomer.act(messages.Join(str(nodes[0].rooms.facts()["link"])))
     everybody = [*nodes, newcomer]

@@ -289,7 +289,7 @@ class World:
     def cut_power(self, node: Node) -> None:
         """The machine is gone: nothing is said any more, not even by its system."""
         node.alive = node.media.alive = False
-        node.streams.is_dead = True
+        node.streams.fall_mute()
         for other in self.nodes.values():
             dead = other.streams.with_peer(node)
             self.after(PINGS_S, lambda o=other.streams, d=dead: o.give_up(d, "no answer to pings"))  # type: ignore[misc]
