@@ -41,8 +41,9 @@ from libp2p.utils.varint import read_varint_prefixed_bytes_limited
 from p2phouse.errors import LinkError, PeerError
 from p2phouse.net.addresses import Address, IPAddress, IPNetwork
 from p2phouse.net.door import Door, crowd_of, is_near, to_close
-from p2phouse.net.faults import Faults, cause, is_worth_a_line, place
+from p2phouse.net.faults import Faults, cause, place
 from p2phouse.net.muxer import StrictYamux
+from p2phouse.net.quiet import quieten
 from p2phouse.net.rates import Buckets
 from p2phouse.net.wire import Wire, shielded
 from p2phouse.vocabulary import DeviceKey, Now, key_short
@@ -465,30 +466,9 @@ def _new_host(device_key: nacl.signing.SigningKey) -> BasicHost:
     )
 
 
-class _ToOurLog(logging.Handler):
-    """libp2p's errors, counted by their place in its source; its warnings are ordinary life.
-
-    Their texts name whole PeerIds and addresses, and a stranger can cause any number of them.
-    """
-
-    def __init__(self) -> None:
-        super().__init__(logging.ERROR)
-        self._seen: Counter[tuple[str, int]] = Counter()
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self._seen[record.name, record.lineno] += 1
-        count = self._seen[record.name, record.lineno]
-        if is_worth_a_line(count):
-            log.info("libp2p_error at=%s:%d count=%d", record.name, record.lineno, count)
-
-
 def _tame_libp2p() -> None:
     """What can only be mended for all hosts of this process at once."""
-    logger = logging.getLogger("libp2p")
-    logger.propagate = False
-    logger.setLevel(logging.ERROR)
-    if not any(isinstance(handler, _ToOurLog) for handler in logger.handlers):
-        logger.addHandler(_ToOurLog())
+    quieten("libp2p", logging.ERROR)
     # This module calls logging.debug() itself, which would give the root logger a stderr handler.
     swarm_connection.logging = logging.getLogger("libp2p.network.connection")
     # Security: a negotiation has no limit of its own, so a stranger could make us collect

@@ -24,6 +24,7 @@ from p2phouse.errors import PeerError, UserError
 from p2phouse.net import hello
 from p2phouse.net.addresses import Address, IPAddress, is_attached, unpack_all
 from p2phouse.net.faults import Faults
+from p2phouse.net.quiet import quieten
 from p2phouse.vocabulary import DeviceKey, Entropy
 
 log = logging.getLogger(__name__)
@@ -113,6 +114,7 @@ class Lan:
 
     async def run(self) -> None:
         """Announces and browses until cancelled. Raises NoMulticast."""
+        quieten("zeroconf", logging.WARNING)
         open_zeroconf = partial(
             Zeroconf, interfaces=[str(ip) for ip in self._ips], ip_version=IPVersion.V4Only
         )

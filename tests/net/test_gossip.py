@@ -11,7 +11,7 @@ from libp2p.pubsub.pb import rpc_pb2
 from p2phouse.hall.card import make_card, make_genesis
 from p2phouse.identity.keys import make_identity
 from p2phouse.net.cards import judge
-from p2phouse.net.events import CardHeard, PeerUp
+from p2phouse.net.events import CardHeard
 from p2phouse.net.gossip import (
     HEARD_A_SECOND,
     HEARD_BURST,
@@ -46,21 +46,27 @@ class Gossiper:
         self._stream = stream
         self._seqno = time.time_ns()
 
-    async def tell(self, *cards, seqno=None, sender=None, signature=None):
+    async def tell(self, *cards, seqno=None, sender=None, topics=(TOPIC,), key=b""):
         messages = []
         for card in cards:
             self._seqno += 1
             message = rpc_pb2.Message(
                 data=card,
-                topicIDs=[TOPIC],
+                topicIDs=topics,
                 from_id=peer_id_of(sender or self._eve.dev).to_bytes(),
                 seqno=(seqno or self._seqno).to_bytes(8, "big"),
             )
-            key = self._eve.libp2p.get_private_key()
-            signed = key.sign(b"libp2p-pubsub:" + message.SerializeToString())
-            message.signature = signature or signed
+            private = self._eve.libp2p.get_private_key()
+            message.signature = private.sign(b"libp2p-pubsub:" + message.SerializeToString())
+            message.key = key
             messages.append(message)
         await self._stream.write(rpc_frame(rpc_pb2.RPC(publish=messages)))
+
+    async def join(self):
+        """Becomes a neighbour who is told of everything."""
+        subscribe = rpc_pb2.RPC.SubOpts(subscribe=True, topicid=TOPIC)
+        control = rpc_pb2.ControlMessage(graft=[rpc_pb2.ControlGraft(topicID=TOPIC)])
+        await self._stream.write(rpc_frame(rpc_pb2.RPC(subscriptions=[subscribe], control=control)))
 
 
 async def gossiper(eve, node):
@@ -116,6 +122,22 @@ async def test_a_forged_card_goes_no_further_and_is_held_against_who_passed_it_o
         await chain(ana, ben)
         await (await gossiper(eve, ana)).tell(bytes(forged), good)
         assert await ben.next(CardHeard) == CardHeard(good, eve.dev)
+        assert ana.network.counters["peer_error"] == 1
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"topics": ["other"]}, {"topics": [TOPIC, "other"]}, {"topics": []}, {"key": bytes(2_000)}],
+    ids=["another topic", "two topics", "no topic", "a load of junk beside the card"],
+)
+async def test_a_good_card_in_a_wrong_message_goes_nowhere(make_node, wrong):
+    good = new_card()
+    async with make_node(1, judge=judge) as ana, make_node(2) as ben:
+        await chain(ana, ben)
+        async with stranger() as eve, stranger() as mallory:
+            await (await gossiper(eve, ana)).tell(new_card(), **wrong)
+            await (await gossiper(mallory, ana)).tell(good)
+            assert await ben.next(CardHeard) == CardHeard(good, mallory.dev)
         assert ana.network.counters["peer_error"] == 1
 
 
@@ -187,12 +209,12 @@ async def test_neighbours_hear_nothing_of_our_addresses(make_node):
 
         eve.libp2p.set_stream_handler(PROTOCOLS[0], listen)
         gossip = await gossiper(eve, ana)
+        await gossip.join()
         await gossip.tell(b"card")
-        await ana.next(PeerUp)
         await ana.next(CardHeard)
         await ana.network.publish_card(b"our card")
         with trio.fail_after(10):
-            while not any(TOPIC.encode() in data for data in heard):  # noqa: ASYNC110 - a list has no event
+            while b"our card" not in b"".join(heard):  # noqa: ASYNC110 - a list has no event
                 await trio.sleep(0.01)
         port = ana.network.port.to_bytes(2, "big")
         assert b"\x04\x7f\x00\x00\x01\x06" + port not in b"".join(heard)

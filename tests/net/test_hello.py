@@ -130,6 +130,10 @@ async def test_a_host_name_is_asked_at_each_of_its_addresses(answerer):
     assert heard.dev == DEV
 
 
+def forged(data):
+    return data[:-1] + bytes([data[-1] ^ 1])
+
+
 async def answer_wrongly(socket, make_answer):
     with socket:
         while True:
@@ -144,7 +148,7 @@ async def answer_wrongly(socket, make_answer):
         lambda nonce: os.urandom(300),
         lambda nonce: os.urandom(513),
         lambda nonce: envelope.sign(Hello(os.urandom(64), (1, 1), DEV, ()), KEY).data,
-        lambda nonce: envelope.sign(Hello(nonce, (1, 1), DEV, ()), KEY).data[:-1] + b"\0",
+        lambda nonce: forged(envelope.sign(Hello(nonce, (1, 1), DEV, ()), KEY).data),
     ],
     ids=["nothing", "junk", "too long", "an old answer", "a forged one"],
 )

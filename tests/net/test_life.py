@@ -3,11 +3,14 @@
 import gc
 import os
 import threading
+from ipaddress import ip_address
 
 import pytest
 import trio
 import trio.testing
 
+from p2phouse.net.acquaintances import KNOWN_MAX
+from p2phouse.net.addresses import Address, pack
 from p2phouse.net.events import (
     CardHeard,
     HostRebuilt,
@@ -73,6 +76,18 @@ async def test_what_is_asked_of_a_host_that_is_down_fails_or_waits(make_node):
         await ana.next(PeerDown)
         ana.network.open_room(ben.dev, ROOM, ben.network.addrs)
         assert isinstance(await ana.next((RoomClosed, RoomOpen)), RoomClosed | RoomOpen)
+        await ana.next(HostRebuilt)
+        await ana.next(PeerUp, dev=ben.dev)
+
+
+async def test_a_kept_peer_is_dialled_again_however_many_others_are_known(make_node):
+    async with make_node(1) as ana, make_node(2) as ben:
+        ana.network.dial(ben.dev, ben.network.addrs, keep=True)
+        await ana.next(PeerUp, dev=ben.dev)
+        gone = pack(Address(ip_address("127.0.0.1"), 9))
+        others = [(bytes([number]) * 32, (gone,)) for number in range(KNOWN_MAX)]
+        ana.network.meet_again(others)
+        raise_inside(ana.network._life.host)
         await ana.next(HostRebuilt)
         await ana.next(PeerUp, dev=ben.dev)
 
