@@ -236,7 +236,8 @@ class Company:
             # They close it. We might close the next one, which they may have opened already.
             membership.links[sender] = RoomLink(Stage.OVER, until=now.mono + BYE_S)
         membership.refusal = frames.BYE_TEXTS[reason]
-        self._search.refused(now, membership, sender, is_full=reason is ByeReason.FULL)
+        if reason is not ByeReason.FULL:  # in a full room a place may become free
+            self._search.refused(membership, sender)
         member = membership.members.get(sender)
         if member is not None:
             yield from self._remove(membership, member, EventKind.MEMBER_LEFT)

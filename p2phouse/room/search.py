@@ -84,23 +84,21 @@ class Search:
     def failed(self, now: Now, membership: Membership, dev: DeviceKey) -> None:
         """A dial came to nothing, or the link ended before a greeting."""
         sought = membership.sought.get(dev)
-        if sought is not None and math.isinf(sought.redial_at) and not sought.is_refused:
+        if sought is not None and not sought.is_refused:
             sought.redial_at = now.mono + self.pause(sought.tries)
             sought.tries += 1
 
-    def refused(self, now: Now, membership: Membership, dev: DeviceKey, *, is_full: bool) -> None:
-        """It is there and wants no link: for now, or at all."""
+    def refused(self, membership: Membership, dev: DeviceKey) -> None:
+        """It is there and wants no link."""
         sought = membership.sought.get(dev)
         if sought is None:
             return
-        if is_full:
-            sought.redial_at = now.mono + self.pause(math.inf)
-        elif sought.teller is None:
+        if sought.teller is None:
             del membership.sought[dev]
         else:
             sought.is_refused = True
 
-    def pause(self, tries: float) -> float:
+    def pause(self, tries: int) -> float:
         return self.about(min(REDIAL_S_MAX, REDIAL_FIRST_S * 2.0**tries))
 
     def about(self, seconds: float) -> float:

@@ -24,7 +24,7 @@ from p2phouse.room.messages import (
     SendRoomFrame,
 )
 from p2phouse.vocabulary import DeviceKey, RoomId
-from tests.room.table import Person, Table, commands, down, frame_kinds, kinds, of
+from tests.room.table import ADDR, Person, Table, commands, down, frame_kinds, kinds, of
 
 GREETING, SPEAK, SOFT, BYE = FrameKind.GREETING, FrameKind.SPEAK, FrameKind.SOFT, FrameKind.BYE
 
@@ -404,6 +404,7 @@ def test_a_broken_link_without_sound_loses_the_member_who_is_looked_for_five_min
 ):
     table.let_in(ann)
     assert EventKind.MEMBER_LOST in kinds(table.down(ann))
+    assert not of(OpenRoomLink, table.wait(0.05)), "whose end noticed nothing yet may refuse us"
     calls = of(OpenRoomLink, table.wait(0.2))
     assert [call.dev for call in calls] == [ann.dev]
     while of(OpenRoomLink, calls):
@@ -497,7 +498,7 @@ def test_people_lost_beyond_number_are_not_all_looked_for(table: Table):
         person = table.person(f"p{number}")
         table.let_in(person)
         table.down(person)
-    assert len(table.here.sought) <= 16
+    assert len(table.here.sought) == 16
     (remembered,) = of(Remember, table.said)[-1:]
     assert remembered.state is not None
     assert len(remembered.state[1]) <= 16  # type: ignore[arg-type]
@@ -584,3 +585,156 @@ def test_a_link_on_which_nothing_is_heard_for_three_minutes_is_no_link(table: Ta
     outputs = table.wait(40)
     assert of(CloseRoomLink, outputs) == [CloseRoomLink(ann.dev, table.here.room)]
     assert EventKind.MEMBER_LOST in kinds(outputs)
+
+
+# ── what would be easy to lose ───────────────────────────────────────────────────────────────
+
+
+def test_our_greeting_carries_the_genesis_our_voice_our_addresses_and_our_members(
+    table: Table, ann: Person
+):
+    bob = table.person("bob")
+    table.let_in(bob)
+    table.up(ann)
+    (greeting, *_) = of(SendRoomFrame, table.greet(ann))
+    read = frames.read_greeting(greeting.frame, sender=table.me.dev, room=table.here.room)
+    assert read.genesis == table.here.genesis
+    assert read.speaks == (table.here.voice.speak,)
+    assert read.members == ((bob.dev, bob.addrs),)
+    assert read.addrs == (ADDR,)
+    assert read.join == table.here.join
+
+
+def test_who_was_told_of_everybody_in_the_greeting_is_not_told_again(table: Table, ann: Person):
+    table.let_in(table.person("bob"))
+    table.ask_for(ann)
+    table.up(ann, outbound=True)
+    assert frame_kinds(table.greet(ann)) == [SOFT]
+
+
+def test_a_new_process_may_come_on_a_stream_that_we_had_asked_for(table: Table, ann: Person):
+    table.let_in(ann)
+    table.up(ann, outbound=True)
+    table.greet(ann, ts=table.unix + 5)
+    assert table.here.members[ann.dev].join.record.ts == int(table.unix) + 5
+
+
+def test_a_link_has_time_to_be_greeted_on(table: Table, ann: Person):
+    table.up(ann)
+    assert not of(CloseRoomLink, table.wait(15))
+    table.greet(ann)
+    assert not of(CloseRoomLink, table.wait(15))
+
+
+@pytest.mark.parametrize("inside", [False, True])
+def test_links_for_a_room_we_are_not_in_are_closed_if_they_are_ours(inside: bool):
+    table = Table()
+    ann = table.person()
+    if inside:
+        table.open()
+    other = RoomId(b"\7" * 32)
+    assert not table.tell(ann.dev, messages.RoomLinkUp(other, outbound=False))
+    outputs = table.tell(ann.dev, messages.RoomLinkUp(other, outbound=True))
+    assert outputs == [CloseRoomLink(ann.dev, other)]
+    assert not table.tell(ann.dev, messages.RoomLinkDown(other, "broken"))
+
+
+@pytest.mark.parametrize("inside", [False, True])
+def test_frames_for_a_room_we_are_not_in_are_answered_only_if_they_greet(inside: bool):
+    table = Table()
+    ann = table.person()
+    if inside:
+        table.open()
+    other = RoomId(b"\7" * 32)
+    close = CloseRoomLink(ann.dev, other)
+    outputs = table.tell(ann.dev, messages.RoomFrame(other, ann.greeting(other, None)))
+    assert outputs == [SendRoomFrame(ann.dev, other, frames.bye(ByeReason.NOT_HERE)), close]
+    assert table.tell(ann.dev, messages.RoomFrame(other, ann.mute_frame(other, True))) == [close]
+
+
+def test_a_frame_that_says_true_or_nothing_for_its_kind_is_passed_over(table: Table, ann: Person):
+    table.let_in(ann)
+    speak = ann.voice_frame(table.here.room)
+    for frame in ([True, speak[1]], []):
+        assert not table.frame(ann, frame)
+    assert table.here.members[ann.dev].speak is None
+
+
+def test_new_voices_without_end_are_refused_in_greetings_too(table: Table, ann: Person):
+    table.let_in(ann)
+    room = table.here.room
+    speaks = [ann.speak(room, sid=number.to_bytes(16, "big")) for number in range(40)]
+    with pytest.raises(FrameRefused, match="new voices"):
+        again(40, lambda number: table.greet(ann, speaks=[speaks[number]]))
+
+
+def test_ourselves_and_those_who_are_here_count_for_nobody_told_of(table: Table, ann: Person):
+    bob = table.person("bob")
+    table.let_in(bob)
+    table.up(ann)
+    table.greet(ann, members=[table.me.dev, bob.dev])
+    outputs = table.greet(ann, members=strangers(7))
+    assert len(of(OpenRoomLink, outputs)) == 7
+
+
+def test_who_came_counts_no_longer_for_those_told_of(table: Table, ann: Person):
+    bob = table.person("bob")
+    table.up(ann)
+    table.greet(ann, members=[bob.dev, *strangers(6)])
+    assert not of(OpenRoomLink, table.greet(ann, members=strangers(1)))
+    table.up(bob, outbound=True)
+    table.greet(bob)
+    assert len(of(OpenRoomLink, table.greet(ann, members=strangers(1)))) == 1
+
+
+def test_people_lost_beyond_number_do_not_hide_those_told_of(table: Table, ann: Person):
+    bob = table.person("bob")
+    table.up(ann)
+    table.greet(ann, members=[bob.dev])
+    for number in range(20):
+        person = table.person(f"p{number}")
+        table.let_in(person)
+        table.down(person)
+    table.down(bob)
+    assert bob.dev in [call.dev for call in of(OpenRoomLink, table.wait(1.5))]
+
+
+def test_who_is_on_the_way_to_us_is_not_called(table: Table, ann: Person):
+    table.let_in(ann)
+    table.down(ann)
+    table.up(ann)
+    assert not of(OpenRoomLink, table.wait(1))
+
+
+def test_in_an_open_room_public_addresses_are_called_too(table: Table, ann: Person):
+    public = b"\x04\x08\x08\x08\x08\x06\x00\x01"
+    bob = table.person("bob")
+    table.up(ann)
+    greeting = ann.greeting(table.here.room, table.here.genesis)
+    greeting[4] = [[bob.dev, [public]]]
+    (opened,) = of(OpenRoomLink, table.frame(ann, greeting))
+    assert opened.addrs == (public,)
+
+
+def test_who_had_left_while_we_looked_for_it_is_called_when_a_member_tells_of_it(
+    table: Table, ann: Person
+):
+    table.let_in(ann)
+    table.down(ann)
+    table.wait(0.2)
+    table.up(ann, outbound=True)
+    table.frame(ann, frames.bye(ByeReason.NOT_HERE))
+    table.down(ann)
+    assert not of(OpenRoomLink, table.wait(20))
+    bob = table.person("bob")
+    table.up(bob)
+    outputs = table.greet(bob, members=[ann.dev])
+    assert [call.dev for call in of(OpenRoomLink, outputs)] == [ann.dev]
+
+
+def test_who_found_its_room_full_is_called_again(table: Table, ann: Person):
+    table.ask_for(ann)
+    table.up(ann, outbound=True)
+    table.frame(ann, frames.bye(ByeReason.FULL))
+    table.down(ann)
+    assert of(OpenRoomLink, table.wait(5))
