@@ -192,15 +192,13 @@ class Page:
     def _replace(self, connection: ServerConnection | None, code: int) -> None:
         """One page has the sound: the newest. The former is told why with `code`."""
         former, self.connection = self.connection, connection
-        if former is not None:
+        if former is not None:  # what it sends after our close is not read any more
             closing = asyncio.ensure_future(former.close(code))
             self._closing.add(closing)
             closing.add_done_callback(self._closing.discard)
 
     async def _listen(self, connection: ServerConnection) -> None:
         async for message in connection:
-            if self.connection is not connection:
-                return
             if not isinstance(message, bytes) or len(message) != FRAME_BYTES:
                 self.bad_messages += 1
                 log.warning("page_refused code=%d", BAD_MESSAGE)

@@ -403,6 +403,22 @@ def test_what_was_said_before_the_mouth_opened_is_never_spoken():
     asyncio.run(speak())
 
 
+def test_what_was_said_in_ticks_that_fell_out_is_gone():
+    async def speak() -> None:
+        async with page_socket() as (page, port), let_in(port):
+            mouth, _ = mouth_of(page)
+            await mouth.set("page")
+            for n in range(8):
+                page.said.put(noise(n))
+            for n, skipped in ((0, 0), (4, 3)):
+                mouth.skip(skipped)
+                frame = mouth.frame(100.0 + n * FRAME_S)
+                assert frame is not None
+                assert np.allclose(frame, noise(n), atol=1e-4)
+
+    asyncio.run(speak())
+
+
 def test_a_page_that_goes_is_one_sentence_and_a_closed_mouth():
     async def speak() -> None:
         async with page_socket() as (page, port):
