@@ -1,6 +1,7 @@
 """A person at the page of a real node, and others who have none."""
 
 import re
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,7 +15,12 @@ WATCH = """
     const media = navigator.mediaDevices;
     if (media) {
         const ask = media.getUserMedia.bind(media);
-        media.getUserMedia = (wish) => { window.asked += 1; return ask(wish); };
+        media.getUserMedia = async (wish) => {
+            window.asked += 1;
+            const opened = await ask(wish);
+            window.openedAt = Date.now();
+            return opened;
+        };
     }
     window.heard = [];
     window.heardAt = null;
@@ -76,6 +82,11 @@ def gather(host: ProcessNode, *others: ProcessNode) -> None:
         node.asked("join", room=room)
     for node in (host, *others):
         until(lambda node=node: node.is_connected_to(len(others)), "a link to everybody")
+
+
+def unix_s(page_ms: float) -> float:
+    """A time of the page on our monotonic clock: one machine, so its wall clock is ours."""
+    return page_ms / 1_000 - time.time() + time.monotonic()
 
 
 def is_live(page) -> bool:

@@ -12,7 +12,7 @@ import pytest
 
 from p2phouse.hearing import measure
 from tests.browser.chromium import chromium, served
-from tests.browser.people import PageNode, gather, is_live, open_room, tab, wait_live
+from tests.browser.people import PageNode, gather, is_live, open_room, tab, unix_s, wait_live
 from tests.e2e.nodes import Ear, ProcessNode, read_sound, until, write_clip
 from tests.voice.speech import librivox
 
@@ -62,36 +62,43 @@ def test_a_person_opens_a_room_is_heard_and_hears(make, tmp_path):
         ear = Ear(ben, tmp_path / "heard.wav")
         page.click("#mic")
         wait_live(page, True)
-        spoken_s = time.monotonic()
+        spoken_s = unix_s(page.evaluate("openedAt"))
         page.wait_for_selector(".seat[data-state=speaking] >> text=You")
         page.wait_for_timeout(11_000)
         page.click("#mic")
         wait_live(page, False)
         sound, played_s = ear.stop()
-        hearing = measure(sent=read_sound(said), spoken_s=spoken_s, heard=sound, played_s=played_s)
+        # The browser's echo and noise control may turn a wave upside down, which nobody hears.
+        hearing = min(
+            (
+                measure(sent=read_sound(said), spoken_s=spoken_s, heard=wave, played_s=played_s)
+                for wave in (sound, -sound)
+            ),
+            key=lambda each: each.delay_ms_p50 is None,
+        )
         assert hearing.is_heard(concealed_pct=concealed_pct(ben)), hearing
 
         page.evaluate("heard = []; heardAt = null")
         page.wait_for_function("heardAt !== null")
         began = ben.asked("say", path=str(answer))["began_mono_s"]
         page.wait_for_timeout(1_000)
-        heard_s = page.evaluate("heardAt") / 1_000 - time.time() + time.monotonic()
+        heard_s = unix_s(page.evaluate("heardAt"))
         samples = np.array(page.evaluate("heard"), np.float32) / np.float32(32_768)
     hearing = measure(sent=read_sound(answer), spoken_s=began, heard=samples, played_s=heard_s)
     assert hearing.is_heard(concealed_pct=concealed_pct(lucie)), hearing
 
 
-def concealed_pct(node: ProcessNode) -> float:
+def concealed_pct(node):
     other = next(iter(node.others().values()))
     return 100.0 * other["concealed"] / (other["played"] + other["concealed"])
 
 
-def loudest(node: ProcessNode, path: Path, seconds: float = 2.5) -> float:
+def loudest(node, path, seconds=2.5):
     ear = Ear(node, path)
     time.sleep(seconds)
     sound, _ = ear.stop()
-    loudness: float = np.abs(sound).max(initial=0.0)
-    return loudness
+    # What was under way when it began is played out within half a second.
+    return float(np.abs(sound[24_000:]).max(initial=0.0))
 
 
 def test_who_mutes_is_not_heard(make, tmp_path):
@@ -268,11 +275,15 @@ def test_a_face_is_drawn_from_the_key_as_it_is_published(make):
 def test_every_screen_can_be_read_and_reached(make, width, scheme):
     axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
     lucie = make("lucie", page=True, named="")
+    wrong: list[tuple[str, Any]] = []
 
     def check(page) -> None:
-        found = axe.run(page).response["violations"]
-        assert [(each["id"], [node["html"] for node in each["nodes"]]) for each in found] == []
-        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+        wrong.extend(
+            (each["id"], [node["html"] for node in each["nodes"]])
+            for each in axe.run(page).response["violations"]
+        )
+        if page.evaluate("document.documentElement.scrollWidth > innerWidth"):
+            wrong.append(("wider than the window", page.locator("h1").text_content()))
 
     look = {"viewport": {"width": width, "height": 780}, "color_scheme": scheme}
     with chromium(GRANTED) as browser, tab(browser, lucie, **look) as page:
@@ -298,3 +309,4 @@ def test_every_screen_can_be_read_and_reached(make, width, scheme):
         page.locator(".crumb").click()
         page.wait_for_selector(".roombar")
         check(page)
+    assert wrong == []

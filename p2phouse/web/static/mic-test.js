@@ -73,7 +73,7 @@ export function MicTest() {
   }
 
   return html`<section class="card stack" aria-labelledby="mic-title">
-    <div class="foot"><h3 id="mic-title">${t("yourMicrophone")}</h3>
+    <div class="foot"><h2 class="h3" id="mic-title">${t("yourMicrophone")}</h2>
       <span role="status">${its.phase === "testing" && html`<span class="chip">${t("testing")}</span>`}
       ${its.phase === "done" && html`<span class="chip verdict">
         ${its.words === "well" && html`<${Icon} name="check" size=${15}/>`}${t(its.words)}</span>`}</span></div>

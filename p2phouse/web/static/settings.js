@@ -14,6 +14,6 @@ export function Settings({app}) {
   return html`<div class="head"><div><h1>${t("sound")}</h1><p class="soft">${t("changes")}</p></div></div>
     <div class="stack" style=${{maxWidth: "29rem"}}>
       ${app.hasPageMouth ? html`<${MicTest}/>` : html`<p class="card">${t("otherMouth")}</p>`}
-      <section class="card stack"><h3>${t("language")}</h3><div><${Languages} app=${app}/></div></section>
+      <section class="card stack"><h2 class="h3">${t("language")}</h2><div><${Languages} app=${app}/></div></section>
     </div>`;
 }
