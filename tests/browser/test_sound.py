@@ -185,6 +185,56 @@ def test_a_wrong_token_is_not_tried_again(pair, site):
         assert page.evaluate("states.filter((state) => state.socket === 'refused').length") == 1
 
 
+def test_a_broken_socket_is_opened_again_and_a_second_tab_keeps_the_sound(pair, site):
+    ana, _ = pair
+    port = open_page(ana, site)
+    sockets = """
+        window.sockets = [];
+        window.WebSocket = class extends WebSocket {
+            constructor(...given) { super(...given); sockets.push(this); }
+        };
+    """
+    with chromium(GRANTED) as browser, tab(browser, site, port) as page:
+        page.evaluate(f"(() => {{ {sockets} sound.close(); join(); }})()")
+        until(page, 'state.socket === "open"')
+        page.click("#speak")
+        until(page, 'state.microphone === "open"')
+        page.evaluate("sockets.at(-1).close()")
+        until(page, 'state.socket === "open" && sockets.length === 2')
+        told = page.evaluate("states.map((state) => state.socket)")
+        assert told[-2:] == ["lost", "open"]
+        assert page.evaluate("states.at(-1).microphone") == "closed"  # coming back is muted
+        with tab(browser, site, port) as second:
+            until(second, 'state.socket === "open"')
+            until(page, 'state.socket === "replaced" && state.causes.includes("socket lost")')
+            page.wait_for_timeout(1_500)
+            assert page.evaluate("sockets.length") == 2
+            assert second.evaluate("states.at(-1).socket") == "open"
+
+
+def test_a_microphone_that_opens_after_it_was_given_up_is_closed_again(pair, site):
+    ana, _ = pair
+    port = open_page(ana, site)
+    with chromium(GRANTED) as browser, tab(browser, site, port) as page:
+        until(page, 'state.socket === "open"')
+        page.evaluate("""(() => {
+            const ask = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);
+            navigator.mediaDevices.getUserMedia = async (wish) => {
+                window.media = await ask(wish);
+                await new Promise((goOn) => { window.goOn = goOn; });
+                return window.media;
+            };
+        })()""")
+        page.click("#speak")
+        page.wait_for_function("window.goOn !== undefined")
+        page.evaluate("sound.closeMicrophone()")
+        page.evaluate("goOn()")
+        page.wait_for_function("window.opened === false")
+        assert page.evaluate("media.getTracks().every((track) => track.readyState === 'ended')")
+        assert page.evaluate("states.at(-1).microphone") == "closed"
+        assert page.evaluate("states.at(-1).causes") == []
+
+
 def test_a_lost_microphone_and_a_lost_node_are_told_and_the_microphone_stays_closed(pair, site):
     ana, _ = pair
     port = open_page(ana, site)
