@@ -153,7 +153,7 @@ class Company:
         greeting = frames.read_greeting(frame, sender=sender, room=membership.room)
         member = membership.members.get(sender)
         is_same = member is not None and member.join.id == greeting.join.id
-        if member is not None and not is_same and not link.is_new:
+        if not is_same and not link.is_new:
             # Security: another process comes on a link of its own; else one peer could have
             # everybody close and open media links as fast as it signs.
             raise FrameRefused(reason="another join on the same link")
@@ -172,9 +172,11 @@ class Company:
         if stage is Stage.AWAITED:
             yield self._greet(membership, sender)
         outbound = member.outbound if member and stage is Stage.UP else stage is Stage.GREETED
-        member = yield from self._admit(now, membership, greeting, outbound=outbound)
+        member = yield from self._admit(membership, greeting, outbound=outbound)
         if stage is not Stage.UP:
             yield SendRoomFrame(sender, membership.room, self._talk.own_soft(now, membership))
+            if member.link is None and not outbound:
+                member.retry_at = now.mono + OFFER_AWAITED_S
         if membership.members.keys() - link.told - {sender}:
             # Admitted while our greeting was on its way: of any two members each of us knows,
             # the later is told of the earlier, so no two stay strangers.
@@ -196,7 +198,7 @@ class Company:
         yield CloseRoomLink(sender, membership.room)
 
     def _admit(
-        self, now: Now, membership: Membership, greeting: Greeting, *, outbound: bool
+        self, membership: Membership, greeting: Greeting, *, outbound: bool
     ) -> Generator[Output, None, Member]:
         sender = DeviceKey(greeting.join.record.dev)
         self._search.found(membership, sender)
@@ -214,8 +216,6 @@ class Company:
         member.addrs = greeting.addrs
         member.outbound = outbound
         member.redial_at = member.give_up_at = math.inf
-        if member.link is None and not outbound:
-            member.retry_at = now.mono + OFFER_AWAITED_S
         return member
 
     # ── leaving ──────────────────────────────────────────────────────────────────────────────
@@ -260,7 +260,6 @@ class Company:
             if 2 * sum(dev in member.knows for member in members) >= len(members)
         ]
         membership.judged_at = math.inf
-        membership.full_for.clear()
         return len(turned_away) >= len(members)
 
     def link_down(

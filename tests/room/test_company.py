@@ -379,7 +379,8 @@ def test_who_says_bye_closes_the_link_and_who_does_not_may_not_keep_it(table: Ta
     """We might close the next one, which a person who comes back at once has opened already."""
     table.let_in(ann)
     assert not of(CloseRoomLink, table.frame(ann, frames.bye(ByeReason.LEAVING)))
-    assert of(CloseRoomLink, table.wait(6)) == [CloseRoomLink(ann.dev, table.here.room)]
+    assert not of(CloseRoomLink, table.wait(3))
+    assert of(CloseRoomLink, table.wait(3)) == [CloseRoomLink(ann.dev, table.here.room)]
 
 
 def test_who_leaves_and_comes_back_at_once_is_let_in(table: Table, ann: Person):
@@ -738,3 +739,57 @@ def test_who_found_its_room_full_is_called_again(table: Table, ann: Person):
     table.frame(ann, frames.bye(ByeReason.FULL))
     table.down(ann)
     assert of(OpenRoomLink, table.wait(5))
+
+
+def test_a_greeting_after_a_bye_or_before_the_link_is_there_lets_nobody_in(
+    table: Table, ann: Person
+):
+    table.ask_for(ann)
+    assert not table.greet(ann)
+    bob = table.person("bob")
+    table.let_in(bob)
+    table.frame(bob, frames.bye(ByeReason.LEAVING))
+    assert not table.greet(bob)
+    assert table.here.count == 1
+
+
+def test_a_bye_of_a_stranger_means_nothing(table: Table, ann: Person):
+    assert not table.frame(ann, frames.bye(ByeReason.LEAVING))
+    assert not of(CloseRoomLink, table.wait(10))
+
+
+def test_a_room_link_that_comes_back_leaves_the_sound_alone(table: Table, ann: Person):
+    table.let_in(ann)
+    table.connect(ann)
+    table.down(ann)
+    assert of(OpenRoomLink, table.wait(10))
+    table.up(ann, outbound=True)
+    assert not down(OpenLink, table.greet(ann))
+
+
+def test_who_is_turned_away_from_a_full_room_is_not_looked_for(table: Table, ann: Person):
+    table.let_in(ann)
+    table.down(ann)
+    fill(table, limits.MESH_MEMBERS_MAX - 1)
+    table.up(ann)
+    assert byes(table.greet(ann)) == [ByeReason.FULL]
+    assert not of(OpenRoomLink, table.wait(50))
+
+
+def test_a_member_is_called_where_it_was_last(table: Table, ann: Person):
+    table.let_in(ann)
+    ann.addrs = (b"\x04\x0a\x00\x00\x02\x06\x00\x01",)
+    table.greet(ann)
+    table.down(ann)
+    (call,) = of(OpenRoomLink, table.wait(0.2))
+    assert call.addrs == ann.addrs
+
+
+def test_who_comes_and_who_goes_is_remembered_at_once(table: Table, ann: Person):
+    table.up(ann)
+    (remember,) = of(Remember, table.greet(ann))
+    assert remember.state is not None
+    assert remember.state[1] == [[ann.dev, list(ann.addrs)]]
+    (forget,) = of(Remember, table.frame(ann, frames.bye(ByeReason.LEAVING)))
+    assert forget.state is not None
+    assert forget.state[1] == []

@@ -403,3 +403,16 @@ def test_who_has_been_inside_for_a_while_is_not_turned_away_by_anybody(table: Ta
     turn_us_away(table, bob)
     table.wait(10)
     assert set(table.here.members) == {ann.dev}
+
+
+def test_half_of_those_who_let_us_in_are_enough_to_know_who_turns_us_away(
+    table: Table, ann: Person
+):
+    carl, bob, dave = (table.person(name) for name in ("carl", "bob", "dave"))
+    come_in(table, ann, [bob, carl, dave])
+    table.up(carl, outbound=True)
+    table.frame(carl, carl.greeting(table.here.room, ann.genesis, members=[ann.dev]))
+    for person in (bob, dave):
+        turn_us_away(table, person)
+    table.wait(5)
+    assert table.rooms.membership is None

@@ -115,3 +115,11 @@ def test_a_second_voice_of_a_member_replaces_its_first(table: Table):
     assert first not in {row.ssrc for row in rows(table)}
     assert len(rows(table)) == 2
     assert first not in key_ssrcs(table)
+
+
+def test_a_member_in_a_new_process_has_no_row_until_it_has_a_link_again(table: Table):
+    ann, _ = speaker(table, "ann", 1)
+    table.connect(ann)
+    table.up(ann)
+    table.greet(ann, ts=table.unix + 5)
+    assert rows(table) == ()
