@@ -1,6 +1,8 @@
 """A person at the page of their node: joins, unmutes, is heard, hears, and is never surprised."""
 
+import os
 import shutil
+import signal
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -79,7 +81,7 @@ def test_a_person_opens_a_room_is_heard_and_hears(make, tmp_path):
         assert hearing.is_heard(concealed_pct=concealed_pct(ben)), hearing
 
         page.evaluate("heard = []; heardAt = null")
-        page.wait_for_function("heardAt !== null")
+        page.wait_for_function("() => heardAt !== null")
         began = ben.asked("say", path=str(answer))["began_mono_s"]
         page.wait_for_timeout(1_000)
         heard_s = unix_s(page.evaluate("heardAt"))
@@ -310,3 +312,23 @@ def test_every_screen_can_be_read_and_reached(make, width, scheme):
         page.wait_for_selector(".roombar")
         check(page)
     assert wrong == []
+
+
+def test_sound_comes_back_muted_when_the_media_process_dies(make, tmp_path):
+    lucie, ben = make("lucie", page=True), make("ben")
+    with chromium(GRANTED) as browser, tab(browser, lucie) as page:
+        open_room(page)
+        gather(lucie, ben)
+        page.click("#mic")
+        wait_live(page, True)
+        os.kill(lucie.facts["media_pid"], signal.SIGKILL)
+        until(lambda: lucie.asked("status")["media_restarts"] == 1, "a new media process")
+        wait_live(page, False)
+        until(lambda: lucie.is_connected_to(1), "a new link")
+        asked = page.evaluate("asked")
+        page.evaluate("heardAt = null")
+        page.wait_for_function("() => heardAt !== null")  # the page has found its sound again
+        assert page.evaluate("asked") == asked
+        page.click("#mic")
+        wait_live(page, True)
+        assert loudest(ben, tmp_path / "heard.wav") > HEARD_MIN

@@ -5,7 +5,7 @@ import stat
 import pytest
 import trio
 
-from p2phouse.web.guard import BODY_BYTES_MAX
+from p2phouse.web.guard import BODY_BYTES_MAX, Guard
 from p2phouse.web.server import STATIC
 from tests.web.harness import Closed, ask, served
 
@@ -53,9 +53,22 @@ async def test_a_request_without_a_host_is_no_request(page, path):
     assert (await ask(page.port, f"GET {path} HTTP/1.1"))[0] == 400
 
 
-async def test_two_hosts_are_no_request(page):
+async def test_two_hosts_are_no_request_even_if_the_web_server_lets_them_through(page):
     own = f"127.0.0.1:{page.port}"
     assert (await ask(page.port, f"GET / HTTP/1.0\nHost: {own}\nHost: evil.example"))[0] == 400
+    said = []
+
+    async def send(message):
+        said.append(message)
+
+    hosts = [(b"host", own.encode()), (b"host", b"evil.example")]
+    scope = {"type": "http", "method": "GET", "path": "/", "headers": hosts}
+    await Guard(unreached, port=page.port)(scope, unreached, send)
+    assert said[0]["status"] == 400
+
+
+async def unreached(*_):
+    raise AssertionError("the guard let it through")
 
 
 @pytest.mark.parametrize("path", PATHS)
