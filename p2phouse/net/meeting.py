@@ -45,6 +45,18 @@ class Meeting:
         self._emit = emit
         self._lower_waits_s = lower_waits_s
         self._met: OrderedDict[DeviceKey, tuple[Address, ...]] = OrderedDict()
+        self._to_meet: OrderedDict[DeviceKey, None] = OrderedDict()
+        self._wake = trio.Event()
+
+    async def run(self) -> None:
+        """Meets whom `found` and `lost` name, without making them wait."""
+        async with trio.open_nursery() as nursery:
+            while True:
+                for dev in self._to_meet:
+                    nursery.start_soon(self._meet, dev)
+                self._to_meet.clear()
+                self._wake = trio.Event()
+                await self._wake.wait()
 
     async def found(self, dev: DeviceKey, addresses: Sequence[Address], where: Where) -> None:
         """A node nearby proved its key by hello."""
@@ -58,12 +70,17 @@ class Meeting:
         if news:
             log.info("found peer=%s where=%s", key_short(dev), where)
             await self._emit(Found(dev, tuple(map(pack, addresses)), where))
-        await self._meet(dev)
+        self._shall_meet(dev)
 
-    async def lost(self, dev: DeviceKey) -> None:
+    def lost(self, dev: DeviceKey) -> None:
         """A connection ended; a neighbour is dialled again."""
         if dev in self._met:
-            await self._meet(dev)
+            self._shall_meet(dev)
+
+    def _shall_meet(self, dev: DeviceKey) -> None:
+        if not self._connected(dev):
+            self._to_meet[dev] = None
+            self._wake.set()
 
     async def _meet(self, dev: DeviceKey) -> None:
         if self._own < dev:

@@ -55,7 +55,6 @@ EVENTS_MAX: Final = 256  # then the network waits for node.py, and peers wait fo
 ADDRS_TOLD_MAX: Final = 4
 REBUILD_FIRST_S: Final = 0.1
 REBUILD_S_MAX: Final = 10.0
-CHORES_AT_ONCE: Final = 8
 SIGNAL_S: Final = 15.0
 FLUSH_S: Final = 2.0
 LOOK_S: Final = 5.0  # at our own addresses; costs 0.7 ms
@@ -276,15 +275,17 @@ class Network:
         async with trio.open_nursery() as nursery:
             for socket in sockets:
                 _serve_hello(nursery, answerer, socket)
+            nursery.start_soon(self._presence.run)
+            nursery.start_soon(self._meeting.run)
+            nursery.start_soon(self._dialer.run)
+            nursery.start_soon(self._acquaintances.run)
+            nursery.start_soon(self._do_chores)
+            await nursery.start(self._lives, life.Life)
+            # Only now, when whom we find can be dialled and can dial us.
             nursery.start_soon(self._beside, self._new_machine(answerer).run)
             nursery.start_soon(self._stay_on_lan)
             nursery.start_soon(self._watch_ground, nursery, answerer)
-            nursery.start_soon(self._presence.run)
-            nursery.start_soon(self._dialer.run)
-            nursery.start_soon(self._acquaintances.run)
-            for _ in range(CHORES_AT_ONCE):
-                nursery.start_soon(self._do_chores)
-            await self._lives(life.Life, task_status)
+            task_status.started()
 
     async def _watch_ground(self, nursery: trio.Nursery, answerer: HelloAnswerer) -> None:
         """Wi-Fi found after the start, another network after a sleep: stand there too."""
@@ -365,7 +366,11 @@ class Network:
             self._told.add(text)
             await self._emit(Trouble(text))
 
-    async def _lives(self, new_life: type["Life"], task_status: "TaskStatus[None]") -> None:
+    async def _lives(
+        self,
+        new_life: type["Life"],
+        task_status: "TaskStatus[None]" = trio.TASK_STATUS_IGNORED,
+    ) -> None:
         """One libp2p host after another, for as long as the network runs."""
         pause_s = REBUILD_FIRST_S
         born = False
@@ -427,7 +432,7 @@ class Network:
             await chore()
 
     def _do(self, chore: Chore) -> None:
-        """Has something done by a few tasks that outlive the host; none takes a second."""
+        """Has something told by a task that outlives the host."""
         try:
             self._chores.send_nowait(chore)
         except trio.WouldBlock:
@@ -448,7 +453,7 @@ class Network:
     def _peer_gone(self, dev: DeviceKey) -> None:
         """Whoever keeps contact with the peer dials it again."""
         self._dialer.disconnected(dev)
-        self._do(partial(self._meeting.lost, dev))
+        self._meeting.lost(dev)
 
     def _connected(self, dev: DeviceKey) -> bool:
         return self._life is not None and self._life.host.connected(dev)
@@ -457,7 +462,9 @@ class Network:
         return self._life.peer_count if self._life else 0
 
     async def _connect(self, dev: DeviceKey, address: Address) -> None:
-        await self._require_life().host.dial(dev, address)
+        while self._life is None:
+            await self._alive.wait()
+        await self._life.host.dial(dev, address)
 
     async def _dial_failed(self, dev: DeviceKey, reason: str) -> None:
         await self._emit(DialFailed(dev, reason))

@@ -85,59 +85,69 @@ class Hall:
         self.told.append(event)
 
 
-async def test_the_higher_id_dials_at_once_and_the_lower_a_little_later(autojump_clock):
+@pytest.fixture
+def hall(nursery):
     hall = Hall()
+    nursery.start_soon(hall.meeting.run)
+    return hall
+
+
+async def test_the_higher_id_dials_at_once_and_the_lower_a_little_later(hall, autojump_clock):
     await hall.meeting.found(LOW, [HOME], "lan")
-    assert hall.wished == [(0.0, LOW)]
     await hall.meeting.found(HIGH, [HOME], "lan")
-    assert hall.wished[1:] == [(LOWER_WAITS_S, HIGH)]
+    assert trio.current_time() == 0.0, "whoever found them does not wait"
+    await trio.sleep(5)
+    assert hall.wished == [(0.0, LOW), (LOWER_WAITS_S, HIGH)]
 
 
-async def test_who_was_dialled_by_the_other_meanwhile_does_not_dial(autojump_clock):
-    hall = Hall()
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(hall.meeting.found, HIGH, [HOME], "lan")
-        await trio.sleep(0.1)
-        hall.here.add(HIGH)
+async def test_who_was_dialled_by_the_other_meanwhile_does_not_dial(hall, autojump_clock):
+    await hall.meeting.found(HIGH, [HOME], "lan")
+    await trio.sleep(0.1)
+    hall.here.add(HIGH)
+    await trio.sleep(5)
     assert hall.wished == []
 
 
-async def test_a_find_is_news_once_and_again_when_it_has_moved(autojump_clock):
-    hall = Hall()
+async def test_a_find_is_news_once_and_again_when_it_has_moved(hall):
     for addresses in ([HOME], [HOME], [MOVED]):
         await hall.meeting.found(LOW, addresses, "lan")
     assert len(hall.told) == 2
 
 
-async def test_a_neighbour_that_is_lost_is_dialled_again_and_a_stranger_is_not(autojump_clock):
-    hall = Hall()
+async def test_a_neighbour_that_is_lost_is_dialled_again_and_a_stranger_is_not(
+    hall, autojump_clock
+):
     await hall.meeting.found(LOW, [HOME], "lan")
-    await hall.meeting.lost(LOW)
-    await hall.meeting.lost(HIGH)
+    await trio.sleep(1)
+    hall.meeting.lost(LOW)
+    hall.meeting.lost(HIGH)
+    await trio.sleep(1)
     assert [dev for _, dev in hall.wished] == [LOW, LOW]
 
 
-async def test_with_forty_neighbours_no_more_are_dialled(autojump_clock):
-    hall = Hall()
+async def test_with_forty_neighbours_no_more_are_dialled(hall, autojump_clock):
     hall.here |= {DeviceKey(number.to_bytes(32, "big")) for number in range(NEIGHBOURS_MAX - 1)}
     await hall.meeting.found(LOW, [HOME], "lan")
+    await trio.sleep(1)
     assert len(hall.wished) == 1
     hall.here.add(HIGH)
-    await hall.meeting.lost(LOW)
+    hall.meeting.lost(LOW)
+    await trio.sleep(1)
     assert len(hall.wished) == 1
 
 
-async def test_of_too_many_neighbours_the_longest_unseen_is_forgotten(autojump_clock):
-    hall = Hall()
+async def test_of_too_many_neighbours_the_longest_unseen_is_forgotten(hall, autojump_clock):
     await hall.meeting.found(LOW, [HOME], "lan")
     for number in range(2, MET_MAX + 2):
         await hall.meeting.found(DeviceKey(number.to_bytes(32, "big")), [HOME], "lan")
+    await trio.sleep(1)
     hall.wished.clear()
-    await hall.meeting.lost(LOW)
+    hall.meeting.lost(LOW)
+    await trio.sleep(1)
     assert hall.wished == []
 
 
-async def test_we_do_not_find_ourselves(autojump_clock):
-    hall = Hall()
+async def test_we_do_not_find_ourselves(hall, autojump_clock):
     await hall.meeting.found(OWN, [HOME], "machine")
+    await trio.sleep(1)
     assert (hall.told, hall.wished) == ([], [])
