@@ -266,7 +266,7 @@ class Playout:
         self._recovered_since = 0
         self._pass_by(1)
         try:
-            frame = _within_full_scale(self._decoder.decode(packet.opus))
+            frame = within_full_scale(self._decoder.decode(packet.opus))
         except NotOpus:
             self.stats.broken += 1
             return self._conceal()
@@ -278,7 +278,7 @@ class Playout:
 
     def _recover(self, follower: bytes) -> Frame:
         try:
-            frame = _within_full_scale(self._decoder.recover(follower))
+            frame = within_full_scale(self._decoder.recover(follower))
         except NotOpus:
             return self._conceal()
         self._follow(frame)
@@ -287,7 +287,7 @@ class Playout:
         return frame
 
     def _conceal(self) -> Frame:
-        return _within_full_scale(self._decoder.conceal())
+        return within_full_scale(self._decoder.conceal())
 
     def _follow(self, frame: Frame) -> None:
         """Follow the voice's loudness."""
@@ -329,7 +329,7 @@ class Playout:
         return at < lost if follower.marker else at >= hole - lost
 
 
-def _within_full_scale(frame: Frame) -> Frame:
+def within_full_scale(frame: Frame) -> Frame:
     """The frame, what of it lies beyond full scale cut off. May write into it."""
     energy = float(frame @ frame)
     # Security: crafted packets decode to samples of thousands, and concealment carries them on;
