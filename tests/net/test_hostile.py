@@ -88,59 +88,50 @@ async def test_fifty_bytes_of_ff_on_meshsub_end_nothing(make_node):
         await count(node, "peer_error")
 
 
-@pytest.mark.parametrize(
-    "make",
-    [
-        lambda: rpc_pb2.Message(
-            data=b"card", topicIDs=[TOPIC], from_id=b"\x12\x20" + b"h" * 32, seqno=b"1",
-            key=b"junk", signature=b"s" * 64,
-        ),
-        lambda: rpc_pb2.Message(
-            data=b"card", topicIDs=[TOPIC], from_id=b"", seqno=b"", key=b"\xff" * 99,
-            signature=b"s",
-        ),
-        lambda: rpc_pb2.Message(
-            data=b"card", topicIDs=[TOPIC], from_id=peer_id_of(DeviceKey(bytes(32))).to_bytes(),
-            seqno=b"1", key=b"junk", signature=b"s" * 64,
-        ),
-    ],
-    ids=["a hashed id and a junk key", "nothing right", "a weak key"],
-)  # fmt: skip
-async def test_a_whole_rpc_with_a_message_nobody_signed_ends_nothing(make_node, make):
+UNSIGNED = [
+    # A hashed id and a junk key: the one that kills py-libp2p as shipped.
+    {"from_id": b"\x12\x20" + b"h" * 32, "key": b"junk"},
+    {"from_id": b"", "key": b"\xff" * 99},
+    # A key of small order, under which some libraries accept signatures that nobody made.
+    {"from_id": peer_id_of(DeviceKey(bytes(32))).to_bytes(), "key": b"junk"},
+]
+
+
+async def test_a_whole_rpc_with_a_message_nobody_signed_ends_nothing(make_node):
     async with make_node(1) as node, survives(make_node, node), stranger() as eve:
         await eve.connect(node)
-        stream = await eve.open(node, MESHSUB)
-        await stream.write(rpc_frame(rpc_pb2.RPC(publish=[make()])))
-        await ends(stream)
-        await count(node, "peer_error")
-
-
-@pytest.mark.parametrize(
-    "rpc",
-    [
-        rpc_pb2.RPC(publish=[rpc_pb2.Message(topicIDs=[TOPIC])] * 65),
-        rpc_pb2.RPC(subscriptions=[rpc_pb2.RPC.SubOpts(subscribe=True, topicid=TOPIC)] * 9),
-        rpc_pb2.RPC(
-            control=rpc_pb2.ControlMessage(ihave=[rpc_pb2.ControlIHave(topicID="made up")])
-        ),
-        rpc_pb2.RPC(
-            control=rpc_pb2.ControlMessage(graft=[rpc_pb2.ControlGraft(topicID=TOPIC)] * 65)
-        ),
-        rpc_pb2.RPC(
-            control=rpc_pb2.ControlMessage(
-                iwant=[rpc_pb2.ControlIWant(messageIDs=[b"%03d" % n for n in range(513)])]
+        for number, fields in enumerate(UNSIGNED, start=1):
+            stream = await eve.open(node, MESHSUB)
+            message = rpc_pb2.Message(
+                data=b"card", topicIDs=[TOPIC], seqno=b"1", signature=b"s" * 64, **fields
             )
-        ),
-    ],
-    ids=["messages", "subscriptions", "ihave topic", "grafts", "ids"],
-)
-async def test_gossip_past_a_limit_ends_the_stream_and_no_more(make_node, rpc):
+            await stream.write(rpc_frame(rpc_pb2.RPC(publish=[message])))
+            await ends(stream)
+            await count(node, "peer_error", at_least=number)
+
+
+PAST_A_LIMIT = [
+    rpc_pb2.RPC(publish=[rpc_pb2.Message(topicIDs=[TOPIC])] * 65),
+    rpc_pb2.RPC(subscriptions=[rpc_pb2.RPC.SubOpts(subscribe=True, topicid=TOPIC)] * 9),
+    rpc_pb2.RPC(control=rpc_pb2.ControlMessage(ihave=[rpc_pb2.ControlIHave(topicID="made up")])),
+    rpc_pb2.RPC(control=rpc_pb2.ControlMessage(graft=[rpc_pb2.ControlGraft(topicID=TOPIC)] * 65)),
+    rpc_pb2.RPC(
+        control=rpc_pb2.ControlMessage(
+            iwant=[rpc_pb2.ControlIWant(messageIDs=[b"%03d" % number for number in range(513)])]
+        )
+    ),
+]
+
+
+async def test_gossip_past_a_limit_ends_the_stream_and_no_more(make_node):
     async with make_node(1) as node, survives(make_node, node), stranger() as eve:
-        await eve.connect(node)
-        stream = await eve.open(node, MESHSUB)
-        await stream.write(rpc_frame(rpc))
-        await ends(stream)
-        await count(node, "peer_error")
+        connection = await eve.connect(node)
+        for number, rpc in enumerate(PAST_A_LIMIT, start=1):
+            stream = await eve.open(node, MESHSUB)
+            await stream.write(rpc_frame(rpc))
+            await ends(stream)
+            await count(node, "peer_error", at_least=number)
+        assert not connection.is_closed
 
 
 async def test_gossip_at_every_limit_is_read(make_node):
@@ -205,12 +196,11 @@ async def test_a_handler_of_ours_that_raises_ends_its_stream_and_nothing_else(ma
         assert node.network.counters["host_died"] == 0
 
 
-@pytest.mark.parametrize("protocol", SERVED)
-async def test_random_bytes_on_a_protocol_we_serve_end_nothing(make_node, protocol):
-    rng = random.Random(protocol)
+async def test_random_bytes_on_the_protocols_we_serve_end_nothing(make_node):
+    rng = random.Random(8)
     async with make_node(1) as node, survives(make_node, node), stranger() as eve:
         await eve.connect(node)
-        for _ in range(8):
+        for protocol in SERVED * 6:
             try:
                 stream = await eve.open(node, protocol)
                 await stream.write(rng.randbytes(rng.randrange(1, 3_000)))
@@ -220,28 +210,37 @@ async def test_random_bytes_on_a_protocol_we_serve_end_nothing(make_node, protoc
             await ends(stream)
 
 
-@pytest.mark.parametrize("kind", ["whole", "negotiation", "length"])
-async def test_junk_on_the_tcp_port_ends_nothing(make_node, kind):
-    rng = random.Random(kind)
-    junk = {
-        "whole": lambda: rng.randbytes(64 * 1024),
-        "negotiation": lambda: b"\x13/multistream/1.0.0\n\x07/noise\n" + rng.randbytes(20_000),
-        "length": lambda: varint(2**31) + bytes(1_000_000),
-    }[kind]
+async def send_all_at_once(node, *junk):
+    """Each on a TCP connection of its own, until the node hangs up on it."""
 
-    async def send(port):
+    async def send(data):
         try:
-            async with await trio.open_tcp_stream("127.0.0.1", port) as tcp:
-                await tcp.send_all(junk())
+            async with await trio.open_tcp_stream("127.0.0.1", node.network.port) as tcp:
+                await tcp.send_all(data)
                 with trio.fail_after(10):
                     while await tcp.receive_some(4_096):
                         pass
         except trio.BrokenResourceError:
-            return  # the node hung up on it
+            return
 
-    async with make_node(1) as node, survives(make_node, node), trio.open_nursery() as nursery:
-        for _ in range(5):
-            nursery.start_soon(send, node.network.port)
+    async with trio.open_nursery() as nursery:
+        for data in junk:
+            nursery.start_soon(send, data)
+
+
+async def test_junk_on_the_tcp_port_ends_nothing(make_node):
+    rng = random.Random(9)
+    async with make_node(1) as node, survives(make_node, node):
+        await send_all_at_once(node, *[rng.randbytes(64 * 1024) for _ in range(10)])
+
+
+@pytest.mark.slow
+async def test_junk_in_a_handshake_ends_nothing(make_node):
+    rng = random.Random(9)
+    to_noise = b"\x13/multistream/1.0.0\n\x07/noise\n"
+    async with make_node(1) as node, survives(make_node, node):
+        beginnings = (to_noise, to_noise + b"\0\x20", to_noise + b"\xff\xff")
+        await send_all_at_once(node, *[each + rng.randbytes(20_000) for each in beginnings])
 
 
 async def test_a_negotiation_that_never_ends_is_not_listened_to(make_node):
@@ -258,14 +257,12 @@ async def test_a_negotiation_that_never_ends_is_not_listened_to(make_node):
     assert megabytes < 20, "what the system itself holds for a connection, and nothing more"
 
 
-@pytest.mark.parametrize(
-    "protocol", ["/ipfs/id/1.0.0", "/ipfs/id/push/1.0.0", "/ipfs/ping/1.0.0", "/p2phouse/none"]
-)
-async def test_libp2ps_own_protocols_are_not_served(make_node, protocol):
+async def test_libp2ps_own_protocols_are_not_served(make_node):
     async with make_node(1) as node, stranger() as eve:
         await eve.connect(node)
-        with pytest.raises(StreamFailure):
-            await eve.open(node, protocol)
+        for protocol in ("/ipfs/id/1.0.0", "/ipfs/id/push/1.0.0", "/ipfs/ping/1.0.0", "/any/other"):
+            with pytest.raises(StreamFailure):
+                await eve.open(node, protocol)
 
 
 async def test_a_peer_has_three_connections_and_of_one_more_the_oldest_goes(make_node):
