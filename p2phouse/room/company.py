@@ -271,7 +271,7 @@ class Company:
             return  # of a link that we had closed ourselves
         member = membership.members.get(sender)
         if member is None:
-            membership.refusal = membership.refusal or reason
+            membership.refusal = reason
             self._search.failed(now, membership, sender)
         elif link.stage is Stage.OPENING:
             member.redial_at = now.mono + self._search.pause(2)

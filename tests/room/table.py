@@ -222,6 +222,17 @@ class Table:
         self.link(opened.link, channel.LinkStatus.CONNECTED)
         return opened.link
 
+    def call(self, person: Person) -> LinkNumber:
+        """We open a room link to the person and offer a media link, which comes up."""
+        self.ask_for(person)
+        self.up(person, outbound=True)
+        (opened,) = down(channel.OpenLink, self.greet(person))
+        (offer,) = of(messages.SendOffer, self.describe(opened.link))
+        answer = person.offer(self.me.dev, self.here.room, answer=offer.offer, n=b"a" * 16)
+        self.tell(person.dev, messages.OfferAnswered(answer))
+        self.link(opened.link, channel.LinkStatus.CONNECTED)
+        return opened.link
+
     def describe(self, link: LinkNumber) -> list[Output]:
         return self.media(channel.LocalDescription(link, "mine", "q" * 22, bytes(32), ()))
 

@@ -15,7 +15,7 @@ from p2phouse.errors import PeerError
 from p2phouse.room import messages
 from p2phouse.room.frames import FrameRefused
 from p2phouse.room.messages import EventKind, SendAnswer, SendOffer
-from p2phouse.vocabulary import LinkNumber, RoomId
+from p2phouse.vocabulary import RoomId
 from tests.room.table import Person, Table, down, kinds, of
 
 
@@ -280,17 +280,9 @@ def test_media_that_dies_amid_an_offer_leaves_no_old_offer_behind(table: Table):
     assert again.offer != offer.offer
 
 
-def connected(table: Table, person: Person) -> LinkNumber:
-    """A link that we offered, up."""
-    offer = offered(table, person)
-    (connect,) = down(ConnectLink, hear_answer(table, person, offer.offer))
-    table.link(connect.link, LinkStatus.CONNECTED)
-    return connect.link
-
-
 def test_who_offered_offers_again_though_both_have_greeted_since(table: Table):
     ann = table.person()
-    link = connected(table, ann)
+    link = table.call(ann)
     table.greet(ann)
     table.link(link, LinkStatus.LOST)
     assert down(OpenLink, table.wait(0.7))
@@ -298,7 +290,7 @@ def test_who_offered_offers_again_though_both_have_greeted_since(table: Table):
 
 def test_who_opens_the_next_room_link_offers_the_next_link(table: Table):
     ann = table.person()
-    link = connected(table, ann)
+    link = table.call(ann)
     table.up(ann)
     table.greet(ann)
     table.link(link, LinkStatus.LOST)

@@ -158,7 +158,7 @@ def test_new_voices_without_end_are_refused(table: Table, ann: Person):
 def test_the_same_voice_told_again_costs_nothing(table: Table, ann: Person):
     frame = ann.voice_frame(table.here.room)
     table.frame(ann, frame)
-    assert not table.frame(ann, frame)
+    assert not [table.frame(ann, frame) for _ in range(30)][-1]
 
 
 # ── mute ─────────────────────────────────────────────────────────────────────────────────────

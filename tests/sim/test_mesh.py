@@ -98,7 +98,7 @@ def test_a_killed_node_is_lost_within_a_second_and_its_return_is_heard(seed: int
 @pytest.mark.parametrize("seed", SEEDS)
 def test_a_machine_without_power_is_silent_in_600_ms_unlinked_in_4_s_and_then_lost(seed: int):
     """Its system says nothing, so libp2p needs three pings more to miss it than media does."""
-    world = World(seed)
+    world = World(seed, busy_s_max=0.0)  # the limits are media's
     nodes = room_of(world, 4)
     gone, rest = nodes[1], [nodes[0], *nodes[2:]]
     world.cut_power(gone)

@@ -122,7 +122,7 @@ class Node:
 
     def hear(self, sender: DeviceKey, message: messages.Input) -> None:
         """Puts it into the inbox; the core is often busy when something comes."""
-        busy_s = BUSY_S_MAX * self.world.rng.random() ** 4
+        busy_s = self.world.busy_s_max * self.world.rng.random() ** 4
         self._free_at = max(self.world.time + busy_s, self._free_at + 1e-6)
         rooms = self.rooms
 
@@ -206,8 +206,9 @@ def _snapshot(membership: Membership | None) -> Membership | None:
 class World:
     """See the module."""
 
-    def __init__(self, seed: int, wire: Wire = LAN) -> None:
+    def __init__(self, seed: int, wire: Wire = LAN, *, busy_s_max: float = BUSY_S_MAX) -> None:
         self.seed = seed
+        self.busy_s_max = busy_s_max
         self.rng = random.Random(seed)
         self.wire = wire
         self.time = 0.0
