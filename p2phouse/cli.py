@@ -250,6 +250,90 @@ def members(home: Home = None, json: Json = False) -> None:
     _answer(home, json, show, "members")
 
 
+Who = Annotated[str, typer.Argument(metavar="WHO", help="Name, key tag or PeerId.")]
+
+
+def _done(text: str) -> Callable[[dict[str, Any]], None]:
+    return lambda _: print(text)
+
+
+@app.command()
+def grant(
+    who: Who,
+    host: Annotated[bool, typer.Option("--host", help="Host instead of moderator.")] = False,
+    home: Home = None,
+    json: Json = False,
+) -> None:
+    """Make a person moderator of the room."""
+    seat = "host" if host else "moderator"
+    _answer(home, json, _done(f"{who} is {seat} now."), "grant", who=who, seat=seat)
+
+
+@app.command()
+def revoke(who: Who, home: Home = None, json: Json = False) -> None:
+    """Take all seats of a person back."""
+    _answer(home, json, _done(f"{who} runs this room no more."), "revoke", who=who)
+
+
+@app.command()
+def role(
+    who: Annotated[str, typer.Argument(metavar="WHO", help="Name, key tag or PeerId.")],
+    role: Annotated[
+        str, typer.Argument(metavar="ROLE", help="speaker, muted, listener, remove or ban.")
+    ] = "",
+    everybody: Annotated[
+        bool, typer.Option("--all", help="For all who have no role of their own: --all ROLE.")
+    ] = False,
+    home: Home = None,
+    json: Json = False,
+) -> None:
+    """Say what a person is in the room."""
+    if everybody:
+        who, role = "", who
+    shown = f"{who or 'Everybody without a role of their own'}: {role}."
+    _answer(home, json, _done(shown), "role", who=who, role=role)
+
+
+@app.command()
+def title(title: str, home: Home = None, json: Json = False) -> None:
+    """Give the room another title."""
+    _answer(home, json, _done(f"The room is “{title}” now."), "title", title=title)
+
+
+@app.command()
+def lock(home: Home = None, json: Json = False) -> None:
+    """Let nobody new into the room."""
+    _answer(home, json, _done("Nobody new comes in."), "lock")
+
+
+@app.command()
+def unlock(home: Home = None, json: Json = False) -> None:
+    """Let people in again."""
+    _answer(home, json, _done("People can come in again."), "unlock")
+
+
+@app.command()
+def end(home: Home = None, json: Json = False) -> None:
+    """End the room for everybody."""
+    _answer(home, json, _done("The room is over."), "end")
+
+
+@app.command()
+def why(
+    who: Annotated[str, typer.Argument(metavar="WHO", help="Nobody means you.")] = "",
+    home: Home = None,
+    json: Json = False,
+) -> None:
+    """Say who made a person what that is in the room."""
+
+    def show(facts: dict[str, Any]) -> None:
+        print(f"{who or 'You'}: {facts['level']}, {facts['role'] or 'not let in'}")
+        for entry in facts["entries"]:
+            print(f"    {entry['act']} {entry['value'] or ''} by {entry['by']}")
+
+    _answer(home, json, show, "why", who=who)
+
+
 @app.command()
 def say(file: Path, home: Home = None, json: Json = False) -> None:
     """Speak a sound file into the room, then be as muted as before."""

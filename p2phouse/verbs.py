@@ -17,9 +17,13 @@ from p2phouse.drive import clock
 from p2phouse.errors import UserError
 from p2phouse.hall.card import RoomCard
 from p2phouse.identity.keys import key_tag, load_or_create, peer_id
-from p2phouse.room import messages
-from p2phouse.room.messages import Event
-from p2phouse.room.state import Member
+from p2phouse.record import limits
+from p2phouse.record.schema import is_plain_text, one_line
+from p2phouse.record.types import Act
+from p2phouse.room import messages, rules
+from p2phouse.room.messages import Decide, Event
+from p2phouse.room.state import Member, Membership
+from p2phouse.room.stay import standing
 from p2phouse.vocabulary import DeviceKey
 
 if TYPE_CHECKING:
@@ -129,6 +133,73 @@ async def unmute(node: "Node", call: Call, request: Facts) -> Facts:
     return await node.act(messages.SetMuted(muted=False))
 
 
+async def grant(node: "Node", call: Call, request: Facts) -> Facts:
+    """who: a name, key tag or PeerId; seat: host or moderator."""
+    seat = argument(request, "seat", str)
+    if seat not in rules.SEATS:
+        raise BadRequest(reason="seat is neither host nor moderator")
+    return await node.act(Decide(Act.GRANT, _named(argument(request, "who", str)), seat))
+
+
+async def revoke(node: "Node", call: Call, request: Facts) -> Facts:
+    """who: whose seats end."""
+    return await node.act(Decide(Act.REVOKE, _named(argument(request, "who", str))))
+
+
+async def role(node: "Node", call: Call, request: Facts) -> Facts:
+    """who: as in grant, or empty for all without one; role: what it is from now on."""
+    who, value = argument(request, "who", str), argument(request, "role", str)
+    if value not in (rules.ROLES if who else rules.DEFAULTS):
+        raise BadRequest(reason=f"nobody can be made {value}")
+    return await node.act(Decide(Act.ROLE, who, value))
+
+
+def _named(who: str) -> str:
+    if not who:
+        raise BadRequest(reason="who is missing")
+    return who
+
+
+async def title(node: "Node", call: Call, request: Facts) -> Facts:
+    text = one_line(argument(request, "title", str))
+    if not text or len(text) > limits.TITLE_CODE_POINTS_MAX or not is_plain_text(text):
+        raise BadRequest(reason=f"a title has 1 to {limits.TITLE_CODE_POINTS_MAX} characters")
+    return await node.act(Decide(Act.TITLE, value=text))
+
+
+async def lock(node: "Node", call: Call, request: Facts) -> Facts:
+    return await node.act(Decide(Act.LOCK, value=True))
+
+
+async def unlock(node: "Node", call: Call, request: Facts) -> Facts:
+    return await node.act(Decide(Act.LOCK, value=False))
+
+
+async def end(node: "Node", call: Call, request: Facts) -> Facts:
+    return await node.act(Decide(Act.END))
+
+
+async def why(node: "Node", call: Call, request: Facts) -> Facts:
+    """who: as in grant, or empty for ourselves."""
+    who = argument(request, "who", str, default="")
+    uid, membership = node.rooms.person(who or peer_id(node.me.dev)), node.rooms.membership
+    assert membership is not None
+    deciding = membership.log.state.why(uid)
+    return {
+        "key_tag": key_tag(uid),
+        **standing(membership, uid),
+        "entries": [
+            {
+                "id": each.id.hex(),
+                "act": each.record.act.name.lower(),
+                "value": each.record.val,
+                "by": key_tag(each.record.uid),
+            }
+            for each in deciding
+        ],
+    }
+
+
 async def say(node: "Node", call: Call, request: Facts) -> Facts:
     """path: the file to speak; ends with it, or when the asker stops."""
 
@@ -208,10 +279,11 @@ async def members(node: "Node", call: Call, request: Facts) -> Facts:
         "peer_id": peer_id(node.me.dev),
         "you": True,
         "muted": membership.muted,
+        **standing(membership, node.me.uid),
         "link": "here",
         "level_dbov": _level(node, membership.voice.ssrc),
     }
-    others = [_member(node, member) for member in membership.members.values()]
+    others = [_member(node, membership, member) for member in membership.members.values()]
     return {**node.rooms.facts(), "report": node.reports, "members": [ours, *others]}
 
 
@@ -219,7 +291,7 @@ def _level(node: "Node", ssrc: int | None) -> int:
     return -node.levels.get(ssrc, 127) if ssrc is not None else -127
 
 
-def _member(node: "Node", member: Member) -> Facts:
+def _member(node: "Node", membership: Membership, member: Member) -> Facts:
     up = "silent" if member.silent else "connected"
     facts: Facts = {
         "name": member.name,
@@ -228,6 +300,7 @@ def _member(node: "Node", member: Member) -> Facts:
         "peer_id": peer_id(member.dev),
         "you": False,
         "muted": member.muted,
+        **standing(membership, member.uid),
         "link": up if member.link_up else "connecting",
         "level_dbov": _level(node, member.ssrc),
     }
@@ -325,6 +398,14 @@ VERBS = {
     "say": say,
     "listen": listen,
     "members": members,
+    "grant": grant,
+    "revoke": revoke,
+    "role": role,
+    "title": title,
+    "lock": lock,
+    "unlock": unlock,
+    "end": end,
+    "why": why,
     "rename": rename,
     "page": page,
     "events": events,

@@ -16,22 +16,23 @@ from p2phouse.identity.keys import Me
 from p2phouse.record import limits
 from p2phouse.record.cbor import Value
 from p2phouse.record.envelope import Signed
-from p2phouse.record.types import Access, Genesis, Speak
+from p2phouse.record.types import Access, Entry, Genesis, Speak
 from p2phouse.room import frames
+from p2phouse.room.authority import Authority
 from p2phouse.room.frames import ByeReason, FrameKind, FrameRefused, Greeting
 from p2phouse.room.hallway import Hallway
 from p2phouse.room.messages import CloseRoomLink, Event, EventKind, Output, SendRoomFrame
 from p2phouse.room.negotiation import Negotiation
+from p2phouse.room.rules import RoomState
 from p2phouse.room.search import OPEN_S_MAX, Search
-from p2phouse.room.state import Member, Membership, RoomLink, Stage
+from p2phouse.room.state import NEWCOMER_S, Member, Membership, RoomLink, Stage
 from p2phouse.room.talk import Talk
 from p2phouse.room.wiring import Wiring
-from p2phouse.vocabulary import DeviceKey, LinkNumber, Now, RoomId
+from p2phouse.vocabulary import DeviceKey, LinkNumber, Now, RoomId, UserKey
 
 LINKLESS_S_MAX: Final = 30.0  # sound goes on while a libp2p host is rebuilt: 2 to 5 s
 BYE_S: Final = 5.0  # who says bye closes the link within 2 s; who does not may not keep it
 OFFER_AWAITED_S: Final = 10.0  # the opener offers within a second; then we do
-NEWCOMER_S: Final = 12.0  # within it one has met everybody
 JUDGED_AFTER_S: Final = 3.0  # everybody has answered by then
 RETELL_S: Final = 60.0  # two who could not reach each other when they were told try again
 UNHEARD_S_MAX: Final = 3 * RETELL_S  # nobody is silent for so long on a link that stands
@@ -48,6 +49,7 @@ class Company:
         talk: Talk,
         wiring: Wiring,
         search: Search,
+        authority: Authority,
     ) -> None:
         self._me = me
         self._hallway = hallway
@@ -55,6 +57,7 @@ class Company:
         self._talk = talk
         self._wiring = wiring
         self._search = search
+        self._authority = authority
 
     # ── arriving ─────────────────────────────────────────────────────────────────────────────
 
@@ -138,6 +141,14 @@ class Company:
                 data = frames.only_field(frame)
                 soft = frames.read_soft(data, sender=sender, room=room)
                 yield from self._talk.heard_soft(membership, member, soft)
+            case FrameKind.ENTRY:
+                before = membership.log.state
+                new = self._authority.take(membership, frame)
+                yield from self.decided(now, membership, new, before, sender)
+            case FrameKind.DIGEST:
+                yield from self._authority.heard_digest(now, membership, sender, frame)
+            case FrameKind.SKETCH:
+                yield from self._authority.heard_sketch(now, membership, sender, frame)
             case _:
                 pass  # kinds that a later version adds
         link = membership.links.get(sender)
@@ -164,10 +175,17 @@ class Company:
         if genesis is None or not is_understood(genesis.record):
             yield from self._turn_away(membership, sender, ByeReason.NOT_HERE)
             return
+        membership.genesis = genesis
+        uid = UserKey(greeting.identity.record.uid)
+        if self._authority.is_out(now, membership, uid):
+            yield from self._turn_away(membership, sender, ByeReason.PUT_OUT)
+            return
+        if member is None and self._authority.is_shut_out(now, membership, uid):
+            yield from self._turn_away(membership, sender, ByeReason.LOCKED)
+            return
         if member is None and membership.count >= limits.MESH_MEMBERS_MAX:
             yield from self._turn_away(membership, sender, ByeReason.FULL)
             return
-        membership.genesis = genesis
         stage, link.stage, link.is_new = link.stage, Stage.UP, False
         if stage is Stage.AWAITED:
             yield self._greet(membership, sender)
@@ -177,6 +195,7 @@ class Company:
             yield SendRoomFrame(sender, membership.room, self._talk.own_soft(now, membership))
             if member.link is None and not outbound:
                 member.retry_at = now.mono + OFFER_AWAITED_S
+            yield from self._authority.compare(membership, sender)
         if membership.members.keys() - link.told - {sender}:
             # Admitted while our greeting was on its way: of any two members each of us knows,
             # the later is told of the earlier, so no two stay strangers.
@@ -210,6 +229,7 @@ class Company:
         if member is None:
             member = Member(sender, greeting.join, greeting.identity, greeting.addrs, outbound)
             membership.members[sender] = member
+            membership.met.add(member.uid)
             membership.changed = True
             yield from self._wiring.rewire(membership)
             yield Event(EventKind.MEMBER_JOINED, membership.room, sender, member.name)
@@ -217,6 +237,28 @@ class Company:
         member.outbound = outbound
         member.redial_at = member.give_up_at = math.inf
         return member
+
+    # ── what is decided ──────────────────────────────────────────────────────────────────────
+
+    def decided(
+        self,
+        now: Now,
+        membership: Membership,
+        new: tuple[Signed[Entry], ...],
+        before: RoomState,
+        sender: DeviceKey | None,
+    ) -> Iterator[Output]:
+        """Entries came into the log, from a member or from us."""
+        if not new:
+            return
+        yield from self._authority.pass_on(membership, new, sender)
+        yield from self._authority.obey(now, membership, before)
+        for member in self._authority.put_out(now, membership):
+            if member.dev in membership.links:
+                yield SendRoomFrame(member.dev, membership.room, frames.bye(ByeReason.PUT_OUT))
+                yield CloseRoomLink(member.dev, membership.room)
+                del membership.links[member.dev]
+            yield from self._remove(membership, member, EventKind.MEMBER_LEFT)
 
     # ── leaving ──────────────────────────────────────────────────────────────────────────────
 
@@ -236,6 +278,8 @@ class Company:
             # They close it. We might close the next one, which they may have opened already.
             membership.links[sender] = RoomLink(Stage.OVER, until=now.mono + BYE_S)
         membership.refusal = frames.BYE_TEXTS[reason]
+        if reason is ByeReason.PUT_OUT and self._authority.has_gone_by(membership):
+            membership.over = frames.BYE_TEXTS[reason]
         if reason is not ByeReason.FULL:  # in a full room a place may become free
             self._search.refused(membership, sender)
         member = membership.members.get(sender)
@@ -315,6 +359,7 @@ class Company:
     # ── time ─────────────────────────────────────────────────────────────────────────────────
 
     def tick(self, now: Now, membership: Membership) -> Iterator[Output]:
+        yield from self._authority.tick(now, membership)
         if membership.retell_at <= now.mono:
             membership.retell_at = now.mono + self._search.about(RETELL_S)
             for dev, link in membership.links.items():
@@ -332,7 +377,11 @@ class Company:
                 yield from self._search.dial(now, membership, member.dev, member.addrs)
 
     def deadline(self, membership: Membership) -> float:
-        times = [membership.retell_at, *(link.until for link in membership.links.values())]
+        times = [
+            membership.retell_at,
+            membership.compare_at,
+            *(link.until for link in membership.links.values()),
+        ]
         for member in membership.members.values():
             times += [member.redial_at, member.give_up_at]
         return min(times, default=math.inf)

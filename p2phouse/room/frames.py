@@ -16,6 +16,8 @@ from p2phouse.record.types import Genesis, Identity, Join, Soft, Speak
 from p2phouse.vocabulary import DeviceKey, RoomId
 
 MEMBERS_TOLD_MAX: Final = 8
+ENTRIES_TOLD_MAX: Final = 64  # in one frame; so many do not fit
+DIGEST_BYTES: Final = 32
 SPEAKS_TOLD_MAX: Final = 2  # of one device: the running voice and the one it replaces
 
 
@@ -26,6 +28,8 @@ class FrameKind(IntEnum):
     SOFT = 3
     BEAT = 4
     BYE = 5
+    DIGEST = 6
+    SKETCH = 7
 
 
 class ByeReason(IntEnum):
@@ -33,6 +37,8 @@ class ByeReason(IntEnum):
     FULL = 1
     NOT_HERE = 2
     LOCAL_ONLY = 3
+    PUT_OUT = 4
+    LOCKED = 5
 
 
 BYE_TEXTS: Final = {
@@ -40,6 +46,8 @@ BYE_TEXTS: Final = {
     ByeReason.FULL: f"the room is full ({limits.MESH_MEMBERS_MAX} people)",
     ByeReason.NOT_HERE: "that node is not in the room any more",
     ByeReason.LOCAL_ONLY: "the room is for people on its own network",
+    ByeReason.PUT_OUT: "you were put out of the room",
+    ByeReason.LOCKED: "the room is locked",
 }
 
 
@@ -107,6 +115,22 @@ def read_soft(data: Value, *, sender: DeviceKey, room: RoomId) -> Signed[Soft]:
     if soft.record.dev != sender or soft.record.room != room:
         raise FrameRefused(reason="soft state of somebody else or for another room")
     return soft
+
+
+def read_entries(frame: list[Value]) -> tuple[list[bytes], list[bytes]]:
+    """Entries of the room's log, and the identities of those who wrote them; still unread."""
+    if len(frame) != 3:
+        raise FrameRefused(reason=f"entries in a frame of {len(frame)} fields")
+    entries, identities = (_list(item, most=ENTRIES_TOLD_MAX) for item in frame[1:])
+    return [_bytes(item) for item in entries], [_bytes(item) for item in identities]
+
+
+def read_exactly(frame: list[Value], size: int) -> bytes:
+    """The one field of the frame, of so many bytes."""
+    data = _bytes(only_field(frame))
+    if len(data) != size:
+        raise FrameRefused(reason=f"{len(data)} bytes where {size} belong")
+    return data
 
 
 def bye(reason: ByeReason) -> list[Value]:

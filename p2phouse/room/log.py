@@ -17,10 +17,11 @@ from typing import Final
 from p2phouse.errors import PeerError, UserError
 from p2phouse.identity.keys import Me
 from p2phouse.record import envelope, limits
+from p2phouse.record.cbor import Value
 from p2phouse.record.envelope import Signed
 from p2phouse.record.types import Act, Entry, Genesis, Identity
 from p2phouse.room import rules
-from p2phouse.room.rules import Level, RoomState, Seat, Value
+from p2phouse.room.rules import Level, RoomState, Seat
 from p2phouse.vocabulary import RecordId, UserKey
 
 BUCKETS: Final = 256  # by the first byte of an id: eight entries in each of a full room's
@@ -105,18 +106,31 @@ class EntryLog:
 
         Raises PeerError for what no honest peer passes on.
         """
-        if data in self._held:
-            return ()
-        signed = envelope.read(data, Entry)
-        if signed.record.room != self.genesis.id:
-            raise ForeignEntry
-        if signed.id in self._entries or signed.id in self._aside:
-            return ()
-        return self._settle([signed])
+        return self.take([data], [])
 
     def add_identity(self, data: bytes) -> tuple[Signed[Entry], ...]:
         """Takes an identity record; returns what had waited for it. Raises PeerError."""
-        identity = envelope.read(data, Identity)
+        return self.take([], [data])
+
+    def take(
+        self, entries: Iterable[bytes], identities: Iterable[bytes]
+    ) -> tuple[Signed[Entry], ...]:
+        """Several at once, with the identities that they need. Raises PeerError before anything
+        has changed."""
+        proofs = [envelope.read(data, Identity) for data in identities]
+        unknown = [data for data in entries if data not in self._held]
+        arrived = [envelope.read(data, Entry) for data in unknown]
+        if any(signed.record.room != self.genesis.id for signed in arrived):
+            raise ForeignEntry
+        new: list[Signed[Entry]] = []
+        for identity in proofs:
+            new += self._show(identity)
+        for signed in arrived:
+            if signed.id not in self._entries and signed.id not in self._aside:
+                new += self._settle([signed])
+        return tuple(each for each in new if each.id in self._entries)
+
+    def _show(self, identity: Signed[Identity]) -> tuple[Signed[Entry], ...]:
         if identity.id in self._identities:
             return ()
         self._identities[identity.id] = identity
@@ -258,6 +272,21 @@ class EntryLog:
             if name not in self._aside
         )
 
+    def beginning(self, size_max: int) -> tuple[list[Value], list[Value]]:
+        """The first entries, as many as fit with their identities, and these: to be kept."""
+        entries: list[Value] = []
+        identities: dict[RecordId, Value] = {}
+        for signed in self:
+            idrec = RecordId(signed.record.idrec)
+            size_max -= len(signed.data)
+            if idrec not in identities:
+                size_max -= len(self._identities[idrec].data)
+            if size_max < 0:
+                break
+            entries.append(signed.data)
+            identities[idrec] = self._identities[idrec].data
+        return entries, [*identities.values()]
+
     def _rank(self, signed: Signed[Entry]) -> Rank:
         return self._ranks[signed.id]
 
@@ -268,7 +297,7 @@ class EntryLog:
         me: Me,
         act: Act,
         subject: UserKey | None = None,
-        value: Value = None,
+        value: rules.Value = None,
         *,
         pin: RecordId | None = None,
     ) -> tuple[Signed[Entry], ...]:
@@ -297,7 +326,7 @@ class EntryLog:
         seat: Seat,
         act: Act,
         subject: UserKey | RecordId | None,
-        value: Value,
+        value: rules.Value,
         pin: RecordId | None,
     ) -> Signed[Entry]:
         entry = Entry(

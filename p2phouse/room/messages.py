@@ -10,6 +10,7 @@ from enum import IntEnum
 from p2phouse import channel
 from p2phouse.errors import P2PHouseError
 from p2phouse.record.cbor import Value
+from p2phouse.record.types import Act
 from p2phouse.vocabulary import DeviceKey, RoomId
 
 # ── inputs from the network; the sender is the peer that the noise handshake proved ──────────
@@ -134,7 +135,19 @@ class SetEar:
     spec: str
 
 
-VerbAction = Open | Join | JoinAt | Leave | SetMuted | Say | StopSaying | SetEar
+@dataclass(frozen=True, slots=True)
+class Decide:
+    """An entry for the room's log.
+
+    who: a name, key tag or PeerId, if the act is about a person; empty: all without a role.
+    """
+
+    act: Act
+    who: str = ""
+    value: str | bool | None = None
+
+
+VerbAction = Open | Join | JoinAt | Leave | SetMuted | Say | StopSaying | SetEar | Decide
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,6 +254,8 @@ class EventKind(IntEnum):
     MEDIA_RESTARTED = 16
     OUTPUT_ENDED = 17
     VOICE_HEARD = 18  # the first frame of a member's voice was played
+    ROLE_CHANGED = 19
+    ROOM_CHANGED = 20
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ from p2phouse.hall.invitation import Invitation
 from p2phouse.identity.keys import Me
 from p2phouse.record.types import Access
 from p2phouse.room import messages
+from p2phouse.room.authority import Authority
 from p2phouse.room.company import Company
 from p2phouse.room.hallway import Hallway
 from p2phouse.room.messages import Answer, Input, Output
@@ -27,7 +28,7 @@ from p2phouse.room.state import Membership
 from p2phouse.room.stay import Stay
 from p2phouse.room.talk import Talk
 from p2phouse.room.wiring import Wiring
-from p2phouse.vocabulary import DeviceKey, Entropy, Now, RoomId
+from p2phouse.vocabulary import DeviceKey, Entropy, Now, RoomId, UserKey
 
 
 class NobodyThere(UserError):
@@ -50,12 +51,19 @@ class Rooms:
         self.me = me
         self._entropy = entropy
         self._hallway = Hallway(me, rng=rng)
-        self._wiring = Wiring()
+        self._wiring = Wiring(me.uid)
         self.talk = Talk(me, self._wiring, entropy=entropy, ear=ear, mouth=mouth)
         self._negotiation = Negotiation(me, rng=rng, entropy=entropy)
         self._search = Search(me.dev, rng=rng)
+        self._authority = Authority(me, self.talk, self._wiring)
         self._company = Company(
-            me, self._hallway, self._negotiation, self.talk, self._wiring, self._search
+            me,
+            self._hallway,
+            self._negotiation,
+            self.talk,
+            self._wiring,
+            self._search,
+            self._authority,
         )
         self._stay = Stay(
             me,
@@ -105,6 +113,10 @@ class Rooms:
     def live_cards(self, now: Now) -> list[bytes]:
         """For a hall exchange: own card first, then the others, newest first."""
         return self._hallway.live_cards(now)
+
+    def person(self, text: str) -> UserKey:
+        """Somebody of our room, by name, key tag or PeerId. Raises UserError."""
+        return self._authority.find(self._stay.here, text)
 
     def facts(self) -> dict[str, object]:
         """The room we are in, as the API tells it."""
@@ -222,6 +234,11 @@ class Rooms:
             case messages.SetEar(spec):
                 yield from self.talk.hear_to(stay.here, spec)
                 yield Answer(ticket)
+            case messages.Decide():
+                before = stay.here.log.state
+                written = self._authority.write(stay.here, action)
+                yield Answer(ticket, {"entries": [signed.id.hex() for signed in written]})
+                yield from self._company.decided(now, stay.here, written, before, None)
 
     def _join(self, now: Now, ticket: int, text: str) -> Iterator[Output]:
         link, card = None, None

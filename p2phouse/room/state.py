@@ -8,8 +8,10 @@ from typing import Final
 
 from p2phouse.record.envelope import Signed
 from p2phouse.record.types import Genesis, Identity, Join, Speak
-from p2phouse.vocabulary import DeviceKey, LinkNumber, RoomId, Ssrc, VoiceId
+from p2phouse.room.log import EntryLog
+from p2phouse.vocabulary import DeviceKey, LinkNumber, Now, RoomId, Ssrc, UserKey, VoiceId
 
+NEWCOMER_S: Final = 12.0  # within it one has met everybody
 PACES_MAX: Final = 64  # as many as net keeps room links
 
 
@@ -47,6 +49,7 @@ class Pace:
     frames: Allowance = field(default_factory=lambda: Allowance(64, 0.1))
     voices: Allowance = field(default_factory=lambda: Allowance(16, 4.0))
     offers: Allowance = field(default_factory=lambda: Allowance(16, 2.0))
+    compares: Allowance = field(default_factory=lambda: Allowance(8, 2.0))
 
 
 class Stage(Enum):
@@ -95,6 +98,10 @@ class Member:
     @property
     def name(self) -> str:
         return self.identity.record.name
+
+    @property
+    def uid(self) -> UserKey:
+        return UserKey(self.identity.record.uid)
 
     @property
     def ssrc(self) -> Ssrc | None:
@@ -155,7 +162,13 @@ class Membership:
     full_for: set[DeviceKey] = field(default_factory=set)  # who say that there is no room for us
     judged_at: float = math.inf  # when to ask whether they are right
 
+    over: str = ""  # why we must leave
+    compare_at: float = math.inf  # when to tell others again which entries we hold
+    removed_until: dict[UserKey, float] = field(default_factory=dict)
+    met: set[UserKey] = field(default_factory=set)  # who was in here with us
+
     paces: OrderedDict[DeviceKey, Pace] = field(default_factory=OrderedDict, compare=False)
+    _log: EntryLog | None = field(default=None, compare=False)
 
     def pace_of(self, dev: DeviceKey) -> Pace:
         """How the device went about it so far; that is not forgotten when it leaves and returns."""
@@ -166,6 +179,22 @@ class Membership:
         return pace
 
     @property
+    def log(self) -> EntryLog:
+        """What was decided in the room; not before we hold its genesis."""
+        if self._log is None:
+            assert self.genesis is not None
+            self._log = EntryLog(self.genesis)
+        return self._log
+
+    def is_new(self, now: Now) -> bool:
+        """Whether we have been in the room for so short a time that we may not know everybody."""
+        return now.mono - self.since < NEWCOMER_S
+
+    def may_speak(self, uid: UserKey) -> bool:
+        """Whether that person's voice is carried."""
+        return self.genesis is None or self.log.state.may_speak(uid)
+
+    @property
     def count(self) -> int:
         """People in the room, ourselves included."""
         return 1 + len(self.members)
@@ -173,7 +202,7 @@ class Membership:
     @property
     def title(self) -> str:
         """Empty for as long as we have no genesis."""
-        return self.genesis.record.title if self.genesis is not None else ""
+        return self.log.state.title if self.genesis is not None else ""
 
     def by_link(self, link: LinkNumber) -> Member | None:
         return next((member for member in self.members.values() if member.link == link), None)

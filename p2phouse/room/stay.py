@@ -3,6 +3,7 @@
 One membership at a time. `settle` draws the consequences after each input and tick.
 """
 
+import contextlib
 import math
 from collections.abc import Iterator
 from typing import Final
@@ -24,8 +25,9 @@ from p2phouse.room.search import Search
 from p2phouse.room.state import Membership
 from p2phouse.room.talk import Talk
 from p2phouse.room.wiring import Wiring
-from p2phouse.vocabulary import DeviceKey, Now, RoomId
+from p2phouse.vocabulary import DeviceKey, Now, RoomId, UserKey
 
+LOG_REMEMBERED_BYTES_MAX: Final = 32_000  # of a file of 64 KiB; others hold the rest
 JOIN_S_MAX: Final = 12.0  # a dial takes up to 4 s an address, two at once, then a greeting
 
 
@@ -147,7 +149,9 @@ class Stay:
     def resume(self, now: Now, state: list[Value]) -> Iterator[Output]:
         """Back into the room of a process that was killed: same identity, new voice, muted."""
         match state:
-            case [bytes(data), list(others)] if self.membership is None:
+            case [bytes(data), list(others), list(entries), list(identities)] if (
+                self.membership is None
+            ):
                 pass
             case _:
                 return
@@ -158,6 +162,10 @@ class Stay:
             yield Remember(None)  # over, or damaged: nothing to come back to
             return
         membership = self._enter(now, RoomId(genesis.id), genesis, None)
+        with contextlib.suppress(PeerError):  # damaged: others hold it too
+            membership.log.take(_all_bytes(entries), _all_bytes(identities))
+        if len(membership.log):
+            membership.compare_at = now.mono
         for other in others:
             match other:
                 case [bytes(dev), list(addrs)] if len(dev) == 32:
@@ -199,6 +207,9 @@ class Stay:
             elif not membership.hopes():
                 yield from self.leave(now, membership.refusal or "nobody there answered")
                 return
+        if membership.over:
+            yield from self.leave(now, membership.over)
+            return
         if membership.changed:
             membership.changed = False
             self._hallway.changed(now)
@@ -255,7 +266,18 @@ class Stay:
             "link": invitation.write(link),
             "muted": membership.muted,
             "people": membership.count,
+            **standing(membership, self._me.uid),
+            "locked": membership.log.state.locked,
         }
+
+
+def standing(membership: Membership, uid: UserKey) -> dict[str, object]:
+    """What a person is in the room, as the API tells it."""
+    if membership.genesis is None:
+        return {}  # nobody has let us in yet
+    state = membership.log.state
+    role = state.role_of(uid)
+    return {"role": role and role.value, "level": state.level(uid).name.lower()}
 
 
 def _remember(membership: Membership) -> Remember:
@@ -266,4 +288,9 @@ def _remember(membership: Membership) -> Remember:
     }
     others |= {dev: member.addrs for dev, member in membership.members.items()}
     told: list[Value] = [[dev, list(addrs)] for dev, addrs in others.items()]
-    return Remember([membership.genesis.data, told])
+    entries, identities = membership.log.beginning(LOG_REMEMBERED_BYTES_MAX)
+    return Remember([membership.genesis.data, told, entries, identities])
+
+
+def _all_bytes(items: list[Value]) -> list[bytes]:
+    return [item for item in items if isinstance(item, bytes)]

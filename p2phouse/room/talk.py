@@ -35,6 +35,10 @@ class StillSpeaking(UserError):
     """A file is being spoken already. Wait for its end, or stop it with Ctrl-C there."""
 
 
+class MayNotSpeak(UserError):
+    """You may not speak in this room now: you are {role}. `p2phouse why` says who decided it."""
+
+
 class SoundFailed(UserError):
     """{text}"""
 
@@ -148,7 +152,9 @@ class Talk:
     # ── mute ─────────────────────────────────────────────────────────────────────────────────
 
     def set_muted(self, now: Now, membership: Membership, muted: bool) -> Iterator[Output]:
-        """What the person asks for."""
+        """What the person asks for. Raises MayNotSpeak."""
+        if not muted:
+            self._must_be_speaker(membership)
         if self._saying is not None:
             self._saying.muted_after = muted
         if not muted and not self._mouth_open:
@@ -157,6 +163,21 @@ class Talk:
             if self._saying is None:
                 yield ToMedia(SetInput(self.mouth))
         yield from self._mute(now, membership, muted)
+
+    def _must_be_speaker(self, membership: Membership) -> None:
+        if not membership.may_speak(self._me.uid):
+            role = membership.log.state.role_of(self._me.uid)
+            raise MayNotSpeak(role=role.value if role is not None else "not let in yet")
+
+    def silence(self, now: Now, membership: Membership) -> Iterator[Output]:
+        """We may not speak any more: the microphone closes, and opens again by hand alone."""
+        was_open, self._mouth_open = self._mouth_open, False
+        if self._saying is not None:
+            self._saying.muted_after = True
+            yield from self.said(now, membership, MayNotSpeak(role="no speaker any more"))
+        elif was_open:
+            yield ToMedia(SetInput("none"))
+        yield from self._mute(now, membership, muted=True)
 
     def _mute(self, now: Now, membership: Membership, muted: bool) -> Iterator[Output]:
         if membership.muted == muted:
@@ -197,7 +218,8 @@ class Talk:
     # ── saying and hearing ───────────────────────────────────────────────────────────────────
 
     def say(self, now: Now, membership: Membership, ticket: int, spec: str) -> Iterator[Output]:
-        """Speaks an input to its end; raises StillSpeaking."""
+        """Speaks an input to its end. Raises StillSpeaking or MayNotSpeak."""
+        self._must_be_speaker(membership)
         if self._saying is not None:
             raise StillSpeaking
         self._saying = _Saying(ticket, muted_after=membership.muted)

@@ -9,13 +9,14 @@ from p2phouse.room import keys
 from p2phouse.room.messages import Output, ToMedia
 from p2phouse.room.state import Membership, ssrc_of
 from p2phouse.shape.plan import Claim, Neighbour, plan
-from p2phouse.vocabulary import DeviceKey, RoomId, VoiceId
+from p2phouse.vocabulary import DeviceKey, RoomId, UserKey, VoiceId
 
 
 class Wiring:
     """Gives media the plan of the room's present state, under a rising epoch."""
 
-    def __init__(self) -> None:
+    def __init__(self, uid: UserKey) -> None:
+        self._uid = uid
         self._epoch = 0
 
     def rewire(self, membership: Membership | None) -> Iterator[Output]:
@@ -26,10 +27,15 @@ class Wiring:
             return
         members = membership.members.values()
         near = [
-            Neighbour(member.link if member.link_up else None, _claim(member.speak))
+            Neighbour(
+                member.link if member.link_up else None,
+                _claim(member.speak) if membership.may_speak(member.uid) else None,
+            )
             for member in members
         ]
-        rows = plan(_claim(membership.voice.speak), near).rows
+        # Security: whose role is not speaker has no row anywhere, whatever its own node does.
+        own = _claim(membership.voice.speak) if membership.may_speak(self._uid) else None
+        rows = plan(own, near).rows
         heard = {(row.ingress, row.ssrc) for row in rows}
         # Security: media is given the keys of those alone whose packets it may take.
         keys = [
