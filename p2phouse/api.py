@@ -174,7 +174,11 @@ async def _watch_for_end(stream: trio.SocketStream, stopped: trio.Event) -> None
 
 async def _write(stream: trio.SocketStream, message: Facts) -> None:
     line = json.dumps(message).encode() + b"\n"
-    assert len(line) <= LINE_BYTES_MAX
+    if len(line) > LINE_BYTES_MAX:
+        # Peers fill what is answered: too much of it is an error, never the end of the node.
+        log.error("api_answer_too_long bytes=%d", len(line))
+        line = json.dumps({"error": "The answer is too long to tell.", "yours": False}).encode()
+        line += b"\n"
     with suppress(trio.BrokenResourceError, trio.ClosedResourceError):  # the asker went away
         await stream.send_all(line)
 

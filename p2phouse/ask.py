@@ -5,6 +5,7 @@ Imports nothing but the standard library, so that the command line stays quick.
 
 import contextlib
 import json
+import os
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -59,6 +60,9 @@ def ask(path: Path, home: Path, verb: str, /, **arguments: Any) -> Asking:  # no
     """Sends one verb to the node of `home`. Raises NoNode."""
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
+        # Security: in a folder of somebody else's another program could play our node.
+        if path.parent.lstat().st_uid != os.getuid():
+            raise PermissionError("the folder of the node's socket belongs to somebody else")
         connection.connect(str(path))
         connection.sendall(json.dumps({"verb": verb, **arguments}).encode() + b"\n")
     except OSError as error:

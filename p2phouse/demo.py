@@ -103,6 +103,8 @@ class DemoNode:
         if not line:
             raise NodeDied(name=self.name, said=self._last_words())
         facts: dict[str, Any] = jsonlib.loads(line)
+        if "error" in facts:
+            raise NodeDied(name=self.name, said=facts["error"])
         return facts
 
     def start(self, verb: str, **arguments: Any) -> Asking:  # noqa: ANN401 - JSON

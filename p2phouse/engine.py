@@ -115,6 +115,7 @@ class Engine:
         self._heard: dict[Ssrc, IncomingVoice] = {}
         self._conditions: dict[Ssrc, VoiceCondition] = {}
         self._levels_told: dict[Ssrc, int] = {}
+        self._bad_logged = 0
         self.bad_packets = 0  # of voices: forged, replayed or impossible
         self._gains: dict[Ssrc, float] = {}
         self._mixer = Mixer()
@@ -134,7 +135,9 @@ class Engine:
     def perform(self, message: channel.Down) -> None:
         match message:
             case OpenLink(number, role, local_only):
-                self._start(self._open(number, role, local_only))
+                # Known at once: its close may stand in the same breath.
+                self._links[number] = self._new_link(number, role, local_only)
+                self._start(self._open(self._links[number]))
             case ConnectLink(number, ufrag, pwd, fp, cands):
                 if (link := self._links.get(number)) is not None:
                     self._start(link.connect(Description(ufrag, pwd, fp, cands)))
@@ -154,6 +157,9 @@ class Engine:
             case SetGain(ssrc, permille):
                 self._gains[ssrc] = permille / 1_000
             case SetInput(spec):
+                # Security: closed in this very moment; a tick before the task must take nothing
+                # more of a microphone that was muted, under a voice that is unmuted for a file.
+                self._mouth.close()
                 self._start(self._mouth.set(spec))
             case SetOutput(spec):
                 self._start(self._ear.set(spec))
@@ -163,6 +169,9 @@ class Engine:
 
     async def run(self) -> None:
         """Ticks until cancelled. Raises whatever a task died of: there is no half-life."""
+        # What a datagram's callback or a library's task dies of ends us too; asyncio's own way is
+        # to log it, packet after packet, and to live on deaf.
+        asyncio.get_running_loop().set_exception_handler(self._loop_failed)
         ticking = asyncio.ensure_future(self._tick_on())
         try:
             await asyncio.wait([ticking, self._failed], return_when=asyncio.FIRST_COMPLETED)
@@ -197,6 +206,13 @@ class Engine:
         if not self._failed.done():
             self._failed.set_exception(error)
 
+    def _loop_failed(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        error = context.get("exception")
+        if error is not None:
+            self._die_of(error)
+        else:
+            loop.default_exception_handler(context)
+
     async def _open_page(self, token: bytes, origin: str) -> None:
         port = await self._page.open(token, origin)
         if port is not None:
@@ -204,8 +220,8 @@ class Engine:
 
     # ── links ────────────────────────────────────────────────────────────────────────────────
 
-    async def _open(self, number: LinkNumber, role: channel.LinkRole, local_only: bool) -> None:
-        link = self._links[number] = Link(
+    def _new_link(self, number: LinkNumber, role: channel.LinkRole, local_only: bool) -> Link:
+        return Link(
             number,
             role,
             local_only=local_only,
@@ -214,6 +230,9 @@ class Engine:
             on_control=self._control,
             on_state=self._link_state,
         )
+
+    async def _open(self, link: Link) -> None:
+        number = link.number
         try:
             end = await link.open()
         except LinkError as error:
@@ -437,6 +456,10 @@ class Engine:
             self._say(channel.VoiceState(ssrc, condition, ""))
 
     def _tell_stats(self, now: float) -> None:
+        bad = self.bad_packets + sum(link.forged for link in self._links.values())
+        if bad >= 10 * self._bad_logged or (bad and not self._bad_logged):
+            self._bad_logged = bad  # once, and again at ten times as many
+            log.warning("bad_packets count=%d", bad)
         if self._voice is not None:
             losses = sorted(control.loss_permille for control in self._controls.values())
             # Security: the median, for one listener that lies must not spoil the voice for all.
@@ -459,7 +482,7 @@ class Engine:
             counts.sent,
             counts.received,
             counts.refused,
-            counts.malformed,
+            counts.malformed + self._links[number].forged,
             control.rtt_us,
             control.loss_permille,
             control.jitter_us,

@@ -63,6 +63,7 @@ class Node:
         if config.lan == "loopback":
             arguments += ("--loopback",)
         self.media = MediaProcess(self._from_media, self._media_gone, arguments=arguments)
+        self.listening = False  # a `listen` has the ear
         self.reports = 0  # Stats heard: who wants fresh figures waits for the next
         self.levels: dict[int, int] = {}
         self.opening: Opening | None = None  # of the page; None without one

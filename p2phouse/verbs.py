@@ -4,6 +4,7 @@ The command line, and whatever else speaks to the API, sees exactly these. docs/
 """
 
 import os
+import re
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -24,11 +25,15 @@ from p2phouse.room import messages, rules
 from p2phouse.room.messages import Decide, Event
 from p2phouse.room.state import Member, Membership
 from p2phouse.room.stay import standing
+from p2phouse.room.talk import StillSpeaking
 from p2phouse.vocabulary import DeviceKey
 
 if TYPE_CHECKING:
     from p2phouse.node import Node
 
+# HOST:PORT; a title such as "Tea 10:30" has a space, and a name of a host has none.
+TYPED_ADDRESS = re.compile(r"(?!p2ph:)([^\s]+):([0-9]{1,5})")
+ROOMS_TOLD_MAX = 200  # 40 kB; who floods the list with rooms must not make an answer too long
 FILE_WHOLE_S = 10.0  # a slow disk takes what was heard; the file is whole in milliseconds elsewhere
 CARDS_WAIT_S = 3.0  # after a typed address answered: hall exchange takes two round trips
 PATH_CHARS_MAX = 4_000  # no system has longer ones; with "file:" it must fit into channel.SetInput
@@ -36,6 +41,10 @@ PATH_CHARS_MAX = 4_000  # no system has longer ones; with "file:" it must fit in
 
 class NameFixed(UserError):
     """You keep your name for as long as you are in a room. Leave it, then choose another."""
+
+
+class StillListening(UserError):
+    """What is heard is being written to a file already. Stop that first, with Ctrl-C there."""
 
 
 def table(node: "Node") -> dict[str, Verb]:
@@ -76,9 +85,10 @@ async def show_id(node: "Node", call: Call, request: Facts) -> Facts:
 
 
 async def rooms(node: "Node", call: Call, request: Facts) -> Facts:
-    """rooms: those this node can see now, newest card first."""
+    """rooms: those this node can see now, newest card first, at most ROOMS_TOLD_MAX."""
     now = clock()
-    return {"rooms": [_room(card, now.unix) for card in node.rooms.directory.live(now)]}
+    live = node.rooms.directory.live(now)
+    return {"rooms": [_room(card, now.unix) for card in live[:ROOMS_TOLD_MAX]]}
 
 
 def _room(card: RoomCard, now_unix: float) -> Facts:
@@ -103,9 +113,11 @@ async def open_room(node: "Node", call: Call, request: Facts) -> Facts:
 async def join(node: "Node", call: Call, request: Facts) -> Facts:
     """room: id, its beginning, title, p2ph: link or HOST:PORT."""
     text = argument(request, "room", str)
-    host, _, port = text.rpartition(":")
-    if host and port.isdigit() and not text.startswith("p2ph:"):
-        return await _join_at(node, call, host, int(port))
+    typed = TYPED_ADDRESS.fullmatch(text)
+    if typed and not any(
+        card.genesis.record.title == text for card in node.rooms.directory.live(clock())
+    ):
+        return await _join_at(node, call, typed[1], int(typed[2]))
     return await node.act(messages.Join(text))
 
 
@@ -203,11 +215,15 @@ async def why(node: "Node", call: Call, request: Facts) -> Facts:
 async def say(node: "Node", call: Call, request: Facts) -> Facts:
     """path: the file to speak; ends with it, or when the asker stops."""
 
+    path = _path_in(request, "path")
+    if node.rooms.talk.is_saying:
+        raise StillSpeaking  # before there is anything that this asker could stop
+
     async def stop() -> None:
         await call.stopped.wait()
         await node.act(messages.StopSaying())
 
-    return await beside(stop, partial(node.act, messages.Say("file:" + _path_in(request, "path"))))
+    return await beside(stop, partial(node.act, messages.Say("file:" + path)))
 
 
 def _path_in(request: Facts, name: str) -> str:
@@ -220,7 +236,17 @@ def _path_in(request: Facts, name: str) -> str:
 async def listen(node: "Node", call: Call, request: Facts) -> Facts:
     """out: the file that what is heard goes to, until the asker stops or we leave the room."""
     path = _path_in(request, "out")
+    if node.listening:
+        raise StillListening
     before = node.config.ear
+    node.listening = True
+    try:
+        return await _listen(node, call, path, before)
+    finally:
+        node.listening = False
+
+
+async def _listen(node: "Node", call: Call, path: str, before: str) -> Facts:
     async with node.events(EVENTS_QUEUED_MAX) as events:
         await node.act(messages.SetEar("file:" + path))
         await call.tell({"event": "listening", "out": path})

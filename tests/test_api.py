@@ -56,7 +56,18 @@ async def fail(call, request):
     raise Failed
 
 
-VERBS = {"greet": greet, "count": count, "wait": wait, "mistake": mistake, "fail": fail}
+async def flood(call, request):
+    return {"rooms": ["x" * 100_000] * 5}
+
+
+VERBS = {
+    "flood": flood,
+    "greet": greet,
+    "count": count,
+    "wait": wait,
+    "mistake": mistake,
+    "fail": fail,
+}
 
 
 @pytest.fixture
@@ -108,6 +119,12 @@ async def test_whose_mistake_it_was_comes_across(node):
         await ask(node, "mistake")
     with pytest.raises(asking.NodeFailed, match="nobody's mistake"):
         await ask(node, "fail")
+    assert await ask(node, "greet", name="still here") == ([], {"hello": "still here"})
+
+
+async def test_an_answer_that_peers_made_too_long_is_an_error_and_ends_nothing(node):
+    with pytest.raises(asking.NodeFailed, match="too long"):
+        await ask(node, "flood")
     assert await ask(node, "greet", name="still here") == ([], {"hello": "still here"})
 
 

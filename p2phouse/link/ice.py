@@ -213,6 +213,26 @@ def read_candidates(
     return found
 
 
+def may_use(
+    ip: ipaddress.IPv4Address | ipaddress.IPv6Address,
+    *,
+    own: Sequence[str],
+    networks: Sequence[ipaddress.IPv4Network] | None,
+) -> bool:
+    """Whether a peer's candidate is one that we send checks to.
+
+    own: the addresses we gathered on. networks: for a lan room, those it may not leave; else None.
+    """
+    # Security: a peer must not have us probe programs of this machine; only where we stand on
+    # loopback ourselves is it a way to the peer. Test: test_link.py::test_a_peer_cannot_have_
+    if ip.is_loopback:
+        return list(own) == ["127.0.0.1"]
+    # Security: a lan room's link never leaves its networks. Test: the same.
+    return networks is None or any(
+        ip.version == network.version and ip in network for network in networks
+    )
+
+
 def local_addresses(*, loopback_only: bool, attached_only: bool) -> list[str]:
     """Where a link gathers: every address but loopback, and loopback if there is nothing else.
 

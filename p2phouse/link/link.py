@@ -9,6 +9,7 @@ import ipaddress
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from p2phouse.channel import LinkRole, LinkStatus
 from p2phouse.errors import LinkError
@@ -82,7 +83,8 @@ class Link:
 
     async def connect(self, remote: Description) -> None:
         """Checks, then shakes hands; on_state tells how it went. Raises nothing."""
-        candidates = ice.read_candidates(remote.cands, may_use=self._may_use)
+        may_use = partial(ice.may_use, own=self._addresses, networks=self._networks())
+        candidates = ice.read_candidates(remote.cands, may_use=may_use)
         try:
             await self._datagrams.find_path(remote.ufrag, remote.pwd, candidates)
             try:
@@ -126,15 +128,9 @@ class Link:
             packet, is_control = plain
             (self._on_control if is_control else self._on_packet)(self.number, packet)
 
-    def _may_use(self, ip: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
-        # Security: a peer must not have us probe programs of this machine; only where we stand on
-        # loopback ourselves is it a way to the peer.
-        if ip.is_loopback:
-            return self._addresses == ["127.0.0.1"]
-        if not self._local_only:
-            return True
-        networks = ice.attached_networks()
-        return any(ip.version == network.version and ip in network for network in networks)
+    def _networks(self) -> list[ipaddress.IPv4Network] | None:
+        """Those that the link may not leave; None if it may go anywhere."""
+        return ice.attached_networks() if self._local_only else None
 
     def _hung_up(self) -> None:
         if self._connected:

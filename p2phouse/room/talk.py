@@ -75,6 +75,10 @@ class Talk:
         self.stats: Stats | None = None
 
     @property
+    def is_saying(self) -> bool:
+        return self._saying is not None
+
+    @property
     def heard_from_mono(self) -> float | None:
         """When the first sample of the running output was played, on our monotonic clock."""
         return self._heard_from if math.isfinite(self._heard_from) else None

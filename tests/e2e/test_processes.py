@@ -10,7 +10,8 @@ import threading
 
 import pytest
 
-from p2phouse.ask import NoNode
+from p2phouse.ask import NodeSaid, NoNode
+from p2phouse.config import api_socket
 from tests.e2e.nodes import gather, until
 
 
@@ -83,7 +84,7 @@ def test_a_node_that_is_asked_to_stop_leaves_the_room_first(make_node):
     assert ben.stop() == 0
     until(lambda: not ana.others(), "ben gone", within_s=2)
     assert "member_left" in ana.log
-    assert not list(ben.runtime.glob("api-*.sock")) or ana.asked("status")
+    assert not api_socket(ben.home, ben.runtime).exists()
 
 
 def test_a_tied_node_ends_with_its_parent(make_node):
@@ -196,8 +197,6 @@ def test_secrets_stay_out_of_the_log(make_node, clips):
 
 def test_garbage_on_the_unix_socket_ends_nothing(make_node):
     node = make_node("ana", "--loopback")
-    from p2phouse.config import api_socket
-
     path = str(api_socket(node.home, node.runtime))
     for garbage in (
         b"\xff" * 100 + b"\n",
@@ -223,3 +222,16 @@ def test_asking_a_node_that_is_gone_is_one_sentence(make_node):
     node.stop()
     with pytest.raises(NoNode, match="No node runs"):
         node.begin("status")
+
+
+def test_a_second_listen_is_refused_and_the_first_goes_on(make_node, tmp_path):
+    node = make_node("ana", "--loopback")
+    node.asked("open", title="Tea")
+    first = node.begin("listen", out=str(tmp_path / "first.wav"))
+    happening = iter(first)
+    assert next(happening)["event"] == "listening"
+    with pytest.raises(NodeSaid, match="already"):
+        node.asked("listen", out=str(tmp_path / "second.wav"))
+    first.stop()
+    assert list(happening) == []
+    assert first.result["trouble"] == ""

@@ -211,6 +211,64 @@ def test_a_dead_tick_or_task_ends_the_whole_engine(command, dies_at):
         asyncio.run(run())
 
 
+def test_a_link_closed_in_the_breath_that_opened_it_leaves_nothing_behind():
+    async def run():
+        engine = Engine(lambda message: None, loopback_only=True)
+        running = asyncio.ensure_future(engine.run())
+        before = len(os.listdir("/proc/self/fd"))
+        for number in range(1, 9):
+            link = LinkNumber(number)
+            engine.perform(channel.OpenLink(link, LinkRole.ANSWERER, False))
+            engine.perform(channel.ConnectLink(link, "abcd", "p" * 22, bytes(32), ()))
+            engine.perform(channel.CloseLink(link))
+        async with asyncio.timeout(10):
+            while engine._tasks:
+                await asyncio.wait(list(engine._tasks))
+        assert len(os.listdir("/proc/self/fd")) == before
+        running.cancel()
+        await asyncio.wait([running])
+
+    asyncio.run(run())
+
+
+def test_a_new_input_closes_the_microphone_in_that_very_moment():
+    """Security: what follows at once may unmute the voice, for a file."""
+
+    async def run():
+        started = asyncio.Event()
+
+        def say(message):
+            if isinstance(message, channel.VoiceState):
+                started.set()
+
+        engine = Engine(say, loopback_only=True)
+        running = asyncio.ensure_future(engine.run())
+        engine.perform(channel.SetInput("tone"))
+        async with asyncio.timeout(10):
+            await started.wait()
+        engine.perform(channel.SetInput("silence"))
+        assert not engine._mouth.is_open
+        running.cancel()
+        await asyncio.wait([running])
+
+    asyncio.run(run())
+
+
+def test_an_error_in_a_datagrams_callback_ends_the_whole_engine():
+    async def run():
+        engine = Engine(lambda message: None, loopback_only=True)
+
+        def fail():
+            raise Broken
+
+        asyncio.get_running_loop().call_later(0.05, fail)
+        async with asyncio.timeout(10):
+            await engine.run()
+
+    with pytest.raises(Broken):
+        asyncio.run(run())
+
+
 def test_a_control_that_reads_no_more_is_given_up(make_child):
     child = make_child()
     child.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)

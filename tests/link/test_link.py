@@ -2,6 +2,7 @@
 
 import asyncio
 import dataclasses
+import ipaddress
 import os
 import socket
 
@@ -239,3 +240,36 @@ def test_candidates_are_counted():
 
 def test_a_machine_with_loopback_alone_gathers_there():
     assert ice.local_addresses(loopback_only=True, attached_only=False) == ["127.0.0.1"]
+
+
+@pytest.mark.parametrize(
+    ("host", "own", "networks", "usable"),
+    [
+        ("127.0.0.1", ["192.168.1.5"], None, False),
+        ("127.0.0.1", ["127.0.0.1"], None, True),
+        ("::1", ["192.168.1.5"], None, False),
+        ("203.0.113.5", ["192.168.1.5"], None, True),
+        ("203.0.113.5", ["192.168.1.5"], ["192.168.1.0/24"], False),
+        ("192.168.1.9", ["192.168.1.5"], ["192.168.1.0/24"], True),
+        ("2001:db8::1", ["192.168.1.5"], ["192.168.1.0/24"], False),
+    ],
+)
+def test_a_peer_cannot_have_us_probe_this_machine_or_leave_a_local_room(
+    host, own, networks, usable
+):
+    ip = ipaddress.ip_address(host)
+    attached = None if networks is None else [ipaddress.IPv4Network(text) for text in networks]
+    assert ice.may_use(ip, own=own, networks=attached) is usable
+
+
+def test_a_link_asks_that_of_every_candidate():
+    async def test(make):
+        ana, ben = make(1, LinkRole.OFFERER, local_only=True), make(2, LinkRole.ANSWERER)
+        described = await ben.link.open()
+        await ana.link.open()
+        far = dataclasses.replace(described, cands=(ANYWHERE.format(host="203.0.113.5"),))
+        await ana.link.connect(far)
+        assert (await ana.next())[0] is LinkStatus.FAILED
+        assert ana.link._datagrams.remote_candidates == []
+
+    run(test)

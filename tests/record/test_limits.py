@@ -19,7 +19,18 @@ from p2phouse.room import frames
 from p2phouse.vocabulary import DeviceKey, Now, RoomId
 from tests.record import samples
 from tests.record.forgery import enclose, message_of
-from tests.record.samples import CARD, ENTRY, GENESIS, HELLO, IDENTITY, OFFER, SPEAK, UNIX, key_of, signed
+from tests.record.samples import (
+    CARD,
+    ENTRY,
+    GENESIS,
+    HELLO,
+    IDENTITY,
+    OFFER,
+    SPEAK,
+    UNIX,
+    key_of,
+    signed,
+)
 
 NOW = Now(0.0, UNIX)
 ROOT = Path(__file__).parents[2]
