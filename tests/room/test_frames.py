@@ -157,3 +157,20 @@ def test_a_bye_for_reasons_unknown_is_a_leaving(frame: list[Value]):
 def test_a_frame_with_more_or_less_than_its_one_field_is_refused(frame: list[Value]):
     with pytest.raises(FrameRefused):
         frames.only_field(frame)
+
+
+def test_a_frame_of_entries_holds_64_of_each_and_no_more():
+    full: list[Value] = [b"entry"] * frames.ENTRIES_TOLD_MAX
+    more: list[Value] = [*full, b""]
+    assert frames.read_entries([2, full, full]) == (full, full)
+    refused: list[list[Value]] = [[2, more, []], [2, [], more], [2, full], [2, ["x"], []]]
+    for wrong in refused:
+        with pytest.raises(FrameRefused):
+            frames.read_entries(wrong)
+
+
+@pytest.mark.parametrize("size", [31, 33])
+def test_a_digest_of_another_length_is_refused(size):
+    assert frames.read_exactly([6, bytes(32)], 32) == bytes(32)
+    with pytest.raises(FrameRefused):
+        frames.read_exactly([6, bytes(size)], 32)
