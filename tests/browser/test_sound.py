@@ -79,6 +79,7 @@ def unix_s(page_ms: float) -> float:
     return page_ms / 1_000 - time.time() + time.monotonic()
 
 
+@pytest.mark.realtime
 def test_a_person_clicks_speaks_and_is_heard(pair, site, tmp_path):
     ana, ben = pair
     said = np.concatenate([librivox("0890"), np.zeros(48_000, np.float32)])
@@ -117,6 +118,7 @@ def test_a_person_clicks_speaks_and_is_heard(pair, site, tmp_path):
     assert hearing.is_heard(concealed_pct=100 * lost), hearing
 
 
+@pytest.mark.realtime
 def test_a_person_hears_in_the_page_what_another_node_says(pair, site, tmp_path):
     ana, ben = pair
     clip = write_clip(tmp_path / "said.wav", librivox("0890"), rate=48_000)
