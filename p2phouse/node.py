@@ -43,6 +43,7 @@ from p2phouse.web.opening import Opening, PageOff
 log = logging.getLogger(__name__)
 
 INBOX_MESSAGES = 1_024  # full pushes back on the network, whose own queues then drop links
+REPLIES_MAX = 256  # keys are free: without a bound a stranger fills memory with offers
 ADDRESS_CHECK_S = 5.0
 STOP_S_MAX = 4.0  # a card's turn in gossip and the last words on room links
 
@@ -246,7 +247,10 @@ class Node:
                 case net.RoomClosed(dev, room, reason):
                     await self._tell_core(dev, messages.RoomLinkDown(room, reason))
                 case net.OfferHeard(dev, data, reply):
+                    self._replies.pop(dev, None)
                     self._replies[dev] = reply
+                    if len(self._replies) > REPLIES_MAX:  # offers that the core left unanswered
+                        del self._replies[next(iter(self._replies))]
                     await self._tell_core(dev, messages.OfferHeard(data))
                 case net.Trouble(text):
                     log.warning("trouble text=%r", text)
