@@ -75,8 +75,8 @@ class Jitter:
         while len(window) > WINDOW_PACKETS or window[0][0] < oldest_s:
             del ordered[bisect_left(ordered, window.popleft()[1])]
         count = len(ordered)
-        given_up = min(count - 1, -(-count * LATE_PER_HUNDRED // 100))  # rounded up
-        latest = ordered[count - 1 - given_up]
+        given_up = -(-count * LATE_PER_HUNDRED // 100)  # rounded up
+        latest = ordered[max(0, count - 1 - given_up)]
         self.wait_for_s = min(latest, ordered[0] + SPREAD_S_MAX)
 
     def forget(self) -> None:

@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from p2phouse.vocabulary import FRAME_S, FRAME_SAMPLES, SAMPLE_RATE_HZ, Frame
-from p2phouse.voice.jitter import Jitter
+from p2phouse.voice.jitter import SPREAD_S_MAX, Jitter
 from p2phouse.voice.opus import Decoder, NotOpus, carries_fec
 
 QUEUE_MAX: Final = 64  # 1.28 s; a full queue drops its oldest packet
@@ -32,7 +32,6 @@ QUIET_VERY_LATE: Final = 10 ** (-8 / 10)
 PEAK_DECAY: Final = 0.995  # per frame; 1.1 dB a second
 SILENT_TICKS: Final = 64  # three of Opus' noise refreshes (each 0.4 s) missed: it is mute, not DTX
 LATE_TICK_S: Final = 0.010  # a tick this late found packets that had waited for us
-ASTRAY_S: Final = 1.0  # nothing but late packets for so long: the voice's clock fell back
 SPLICE_SAMPLES: Final = SAMPLE_RATE_HZ // 200  # 5 ms of cross-fade over a dropped frame
 
 SILENCE: Final[Frame] = np.zeros(FRAME_SAMPLES, np.float32)
@@ -52,7 +51,7 @@ class Stats:
     recovered: int = 0  # from the copy in the following packet
     concealed: int = 0  # lost by seq and invented; a gap of DTX is not among them
     late: int = 0  # packets that came after their time
-    grown: int = 0  # frames inserted into speech
+    grown: int = 0  # frames inserted into speech, or at its end
     dropped: int = 0  # quiet frames left out
     skipped: int = 0  # frames consumed while we stood still
     crowded_out: int = 0  # packets dropped from a full queue
@@ -84,7 +83,7 @@ class Playout:
         self._last_seq = UNKNOWN
         self._recovered_since = 0  # frames recovered since that packet
         self._starved = 0  # ticks in a row without anything to play
-        self._late_since_s = math.inf  # since then every packet came late
+        self._late_ticks = 0  # ticks, since a packet was played, at which all that came was late
         self._tick_s = -math.inf
         self._peak = 0.0  # the voice's recent peak, energy of a frame
         self._quiet = True  # the last frame played was
@@ -97,12 +96,7 @@ class Playout:
                 self.stats.skipped += 1
             else:
                 self.stats.late += 1
-            self._late_since_s = min(self._late_since_s, now_s)
-            if now_s - self._late_since_s < ASTRAY_S:
-                return
-            # A sleeping machine's clock stands still: wait for its counter, and it is long mute.
-            self._start_afresh()
-        self._late_since_s = math.inf
+            return
         if len(self._queue) >= QUEUE_MAX:
             del self._queue[min(self._queue)]
             self.stats.crowded_out += 1
@@ -126,7 +120,6 @@ class Playout:
             first = min(self._queue)
         elif first - self._due > AHEAD_MAX:
             self._start_afresh()
-            self._start()
         self._starved = 0
         return self._play() if first == self._due else self._cross_gap(first)
 
@@ -136,9 +129,10 @@ class Playout:
         self._tick_s += ticks * FRAME_S
         if not self._started:
             return
-        self._pass_by(ticks)
         self._last_seq = UNKNOWN
+        self._due += ticks
         self.stats.skipped += self._drop_passed()
+        self._decided = self._consumed = self._due - 1
 
     # ── time ─────────────────────────────────────────────────────────────────────────────────
 
@@ -164,11 +158,6 @@ class Playout:
         """What the estimate may be wrong by: more on a network that is less even."""
         return min(SLACK_S_MAX, SLACK_S_MIN + self._jitter.spread_s / 4)
 
-    def _steps_in_pause(self) -> int:
-        """By how much `due` moves on where nobody hears it: all delay is put right at once."""
-        room_s, slack_s = self._room_s(), self._slack_s()
-        return 0 if room_s < -slack_s else 1 + int(max(0.0, room_s - slack_s) / FRAME_S)
-
     def _clock_stand(self, transit_s: float) -> int:
         """The counter that should be due at this tick if packets take this long."""
         return math.floor((self._tick_s - transit_s - FEC_MARGIN_S) / FRAME_S)
@@ -185,24 +174,25 @@ class Playout:
     def _start_afresh(self) -> None:
         """The voice's clock jumped: what we know of it is of no use."""
         self._jitter.forget()
-        self._started = False
-        self._decided = self._consumed = -1
+        self._start()
 
     def _catch_up(self, first: int) -> None:
         """Packets came after their tick, nothing newer was played: hear them late, or not."""
         behind = self._due - first
+        if max(self._queue) < self._due:
+            self._late_ticks += 1
+        # After a stall the newest packet is in time. If none is, twice, the way has grown longer
+        # for good, or the voice's machine slept and its clock stood still.
+        longer = self._late_ticks > 1
         waking = self._queue[first].marker and behind <= WAKE_FRAMES
         stumbled = self._starved <= HOLD_TICKS and (behind > 1 or self._room_s() < 0)
-        if waking or stumbled:
+        if longer and behind * FRAME_S > SPREAD_S_MAX:
+            self._start_afresh()
+        elif longer or waking or stumbled:
             self.stats.grown += 0 if waking else behind
             self._due = first
-            return
-        # Play on where the clock stands by all that is known, be it later than we thought.
-        if self._jitter.wait_for_s is not None:
-            stand = self._clock_stand(self._jitter.wait_for_s)
-            self._due = max(first, min(self._due, stand))
-        self.stats.late += self._drop_passed()
-        self._decided = self._due - 1
+        else:
+            self.stats.late += self._drop_passed()
 
     # ── the three things a tick can find ─────────────────────────────────────────────────────
 
@@ -227,31 +217,24 @@ class Playout:
     def _cross_gap(self, first: int) -> Frame:
         """The packet due is not here, but a later one is: it was lost, late, or never sent."""
         follower = self._queue[first]
-        room_s = self._room_s()
-        if self._was_sent(first, follower):
-            if self._due == first - 1 and carries_fec(follower.opus):
-                self._pass_by(1)
-                return self._recover(follower.opus)
-            if room_s < -GROW_S:
-                self.stats.grown += 1  # it may yet come
-            else:
-                self._pass_by(1)
-        else:
-            self._pass_by(min(self._steps_in_pause(), first - self._due))
-        return self._conceal()
+        if not self._was_sent(first, follower):
+            # In a pause nobody hears that delay shrinks: all that is too much goes at once.
+            surplus = int(max(0.0, self._room_s() - self._slack_s()) / FRAME_S)
+            self._pass_by(min(1 + surplus, first - self._due))
+            return self._conceal()
+        recoverable = self._due == first - 1 and carries_fec(follower.opus)
+        self._pass_by(1)
+        return self._recover(follower.opus) if recoverable else self._conceal()
 
     def _starve(self) -> Frame:
         """Nothing is here: the sender pauses, or the network does. The next packet will tell."""
         self._starved += 1
-        room_s = self._room_s()
-        if self._starved > HOLD_TICKS:
-            self._due += self._steps_in_pause()
-        elif room_s >= -GROW_S:
+        if self._room_s() < -GROW_S and self._starved <= HOLD_TICKS:
+            self.stats.grown += 1
+        else:
             self._due += 1
             if self._jitter.stalled:  # it lies unread: our fault, and to wait would make it last
                 self._decided = self._consumed = self._due - 1
-        else:
-            self.stats.grown += 1
         return SILENCE if self._starved > SILENT_TICKS else self._conceal()
 
     # ── frames ───────────────────────────────────────────────────────────────────────────────
@@ -263,7 +246,7 @@ class Playout:
             lost = self._lost_before(self._due, packet.seq)
             self.stats.concealed += max(0, lost - self._recovered_since)
         self._last_counter, self._last_seq = self._due, packet.seq
-        self._recovered_since = 0
+        self._recovered_since = self._late_ticks = 0
         self._pass_by(1)
         try:
             frame = within_full_scale(self._decoder.decode(packet.opus))
@@ -306,10 +289,11 @@ class Playout:
         self._decided = self._due - 1
 
     def _drop_passed(self) -> int:
-        """Take packets that are no longer due out of the queue; how many they were."""
+        """Give up the packets that are no longer due; how many they were."""
         passed = [counter for counter in self._queue if counter < self._due]
         for counter in passed:
             del self._queue[counter]
+        self._decided = max([self._decided, *passed])
         return len(passed)
 
     def _lost_before(self, counter: int, seq: int) -> int:

@@ -163,6 +163,7 @@ def test_a_clock_that_jumped_begins_anew():
     jitter = known([5.0] * 100)
     jitter.hear(200.0, 5.0, marker=False)
     jitter.forget()
+    jitter.settle(200.0)
     assert jitter.wait_for_s is None
     assert jitter.spread_s == 0.0
     hear(jitter, [-9.0], start_s=200.02)

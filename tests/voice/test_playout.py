@@ -331,16 +331,15 @@ def test_a_packet_lost_at_either_end_of_a_pause_is_counted():
     assert (both.stats.recovered, both.stats.concealed) == (1, 1)
 
 
-@pytest.mark.parametrize("leap", [1_000, 40_000])
-def test_a_seq_changed_on_the_way_tells_nothing_of_loss(leap: int):
-    """The seal does not cover it. Ahead or, modulo 2^16, back; with a pause in which to believe."""
+def test_a_seq_changed_on_the_way_tells_nothing_of_loss():
+    """The seal does not cover it: far ahead where no frame is missing, or back after a pause."""
     frames, pause = with_pause(60)
-    sent = [
-        each._replace(seq=(each.seq + leap) % 65_536) if each.counter >= pause.start + 3 else each
-        for each in speak(frames)
-    ]
-    playout, _ = hear(sent)
-    assert playout.stats.concealed == 0
+    for leap, since in ((1_000, pause.start + 3), (40_000, pause.stop - 20)):
+        sent = [
+            each._replace(seq=(each.seq + leap) % 65_536) if each.counter >= since else each
+            for each in speak(frames)
+        ]
+        assert hear(sent)[0].stats.concealed == 0
 
 
 def test_a_voice_of_which_nothing_comes_any_more_falls_silent():
@@ -438,7 +437,7 @@ def test_a_hole_in_what_is_queued_is_no_leap_of_the_clock():
     ear.listen([each for each in came if not 385 <= each[1].counter < 392], until_s=11.0)
     assert playout.stats.jitter_us > 60_000
     assert playout.stats.concealed + playout.stats.recovered >= 7
-    assert delays_ms(ear, 7.2) == delays_ms(ear, 7.9) == delays_ms(ear, 8.5) != []
+    assert delays_ms(ear, 7.2) == delays_ms(ear, 7.9) == delays_ms(ear, 8.5) == [179]
 
 
 def hear_late_start(sent: list[Sent], *, late_s: float) -> tuple[Playout, Ear[Sent]]:
@@ -470,11 +469,14 @@ def test_the_later_it_is_the_louder_a_frame_may_be_left_out(
 
 
 def test_on_an_uneven_network_delay_is_not_moved_to_and_fro():
-    moved = 0
-    for seed in range(6):
-        playout, _ = hear(spoken(), Network(WEAK_4G, seed=seed))
-        moved += playout.stats.dropped
-    assert moved <= 1
+    moved = [hear(spoken(), Network(WEAK_4G, seed=seed))[0].stats.dropped for seed in range(6)]
+    assert sum(moved) <= 1
+
+
+def test_on_an_uneven_network_what_is_hardly_late_is_heard():
+    rough = Conditions(0.03, 0.025)
+    late = [hear(spoken(), Network(rough, seed=seed))[0].stats.late for seed in range(12)]
+    assert sum(late) <= 9  # of 14,700 packets
 
 
 def test_in_a_pause_delay_that_was_lacking_is_added_unheard():
@@ -490,6 +492,26 @@ def test_in_a_pause_delay_that_was_lacking_is_added_unheard():
     playout, _ = hear(lose(sent, n), longer)
     assert (playout.stats.recovered, playout.stats.concealed) == (1, 0)
     assert playout.stats.buffered_us > 25_000
+
+
+@pytest.mark.parametrize(("pause", "left_ms"), [(4, (90, 130)), (15, (-5, 1))])
+def test_a_pause_too_short_to_run_dry_in_also_takes_delay_away(
+    pause: int, left_ms: tuple[int, int]
+):
+    """Delay is 180 ms too much, so the word after the pause is here before the pause is."""
+    sent = speak([noise(n) for n in range(200)], sealed=True)
+    paused = [
+        each._replace(counter=each.counter + pause, at_s=each.at_s + pause * FRAME_S,
+                      marker=each.counter == 80) if each.counter >= 80 else each
+        for each in sent
+    ]  # fmt: skip
+    steady, _ = hear(paused)
+    playout, _ = hear_late_start(paused, late_s=0.19)
+    surplus = (playout.stats.buffered_us - steady.stats.buffered_us) / 1000
+    assert left_ms[0] <= surplus <= left_ms[1]
+    assert playout.stats.played + playout.stats.dropped == len(sent)
+    assert playout.stats.dropped <= 1  # the first frame: libopus begins softly
+    assert playout.stats.grown == playout.stats.late == 0
 
 
 def test_in_a_pause_delay_is_put_right_at_once_and_unheard():
@@ -663,6 +685,20 @@ def test_the_first_packet_after_skipped_ticks_may_be_recovered():
         assert playout.stats.recovered == (0 if marker else 1)
 
 
+@pytest.mark.parametrize("longer_s", [0.025, 0.04, 0.12, 0.25, 0.55, 0.8, 3.0])
+def test_a_way_that_is_longer_for_good_costs_one_packet(longer_s: float):
+    """A phone leaves Wi-Fi: after a stall not the newest packet either is in time."""
+    sent = speak(frames_of(said())[:550], sealed=True)
+    for phase_s in PHASES:
+        network = TwoNetworks(Conditions(0.03), Conditions(0.03 + longer_s), change_s=4.0)
+        playout = Playout()
+        ear_of(playout, phase_s=phase_s).listen(arrivals(sent, network), until_s=sent[-1].at_s)
+        assert playout.stats.late <= 1
+        assert playout.stats.concealed + playout.stats.recovered <= 1
+        assert playout.stats.dropped == 0
+        assert playout.stats.buffered_us <= 42_000
+
+
 def test_skipped_ticks_consume_their_frames():
     playout = Playout()
     playout.skip(3)  # of a voice that has not begun: nothing
@@ -738,28 +774,18 @@ def test_a_clock_that_leaps_ahead_is_followed_at_once():
     assert ear.delay_s(librivox(), 2.5) == whole.delay_s(librivox(), 2.5)
 
 
-def test_a_clock_that_stood_still_is_followed_after_a_second():
-    """A machine that sleeps: its counter goes on from where it was, seconds late."""
+def test_a_clock_that_stood_still_is_followed_at_once():
+    """A machine that slept: its counter goes on from where it was, seconds late."""
     slept = [
         each._replace(at_s=each.at_s + 5.0) if each.counter >= 400 else each for each in spoken()
     ]
-    # Behind a modem that sends them two by two: of the pair that is believed both are heard.
-    paired = [each._replace(at_s=(slept[n | 1] if n | 1 < len(slept) else each).at_s)
-              for n, each in enumerate(slept)]  # fmt: skip
-    playout, _ = hear(paired)
-    assert playout.stats.late % 2 == 0
     playout, _ = hear(slept)
     whole, _ = hear(spoken())
-    assert 45 <= playout.stats.late <= 55
-    assert playout.stats.played >= len(spoken()) - 60
-    assert playout.stats.buffered_us == whole.stats.buffered_us
-
-
-def test_a_voice_that_counts_from_nothing_again_is_heard_after_a_second():
-    first = sentence()[:100]
-    again = [each._replace(at_s=each.at_s + 3.0, seq=each.seq + 7_000) for each in sentence()]
-    playout, _ = hear([*[each._replace(counter=each.counter + 5_000) for each in first], *again])
-    assert playout.stats.played >= len(first) + len(again) - 55
+    assert playout.stats.late == 1
+    assert playout.stats.played == len(spoken()) - 1
+    # Not what is late: a second late packet places the clock, one tick after its own.
+    assert playout.stats.buffered_us <= whole.stats.buffered_us + 20_000
+    assert playout.stats.grown == playout.stats.dropped == 0
 
 
 def test_a_late_packet_now_and_then_is_no_sign_of_another_clock():
