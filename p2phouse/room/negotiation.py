@@ -88,6 +88,10 @@ class Negotiation:
 
     def answered(self, membership: Membership, sender: DeviceKey, data: bytes) -> Iterator[Output]:
         answer = self._read(membership, sender, data)
+        # Security: without this, no answer awaited would equal no offer named.
+        # Test: test_negotiation.py::test_an_offer_sent_as_an_answer_is_refused
+        if answer.answer is None:
+            raise FrameRefused(reason="an offer where an answer belongs")
         member = membership.members.get(sender)
         # Security: the answer must name our very offer, or an old one could be played again.
         if member is None or member.link is None or answer.answer != member.offer:

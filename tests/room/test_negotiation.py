@@ -304,3 +304,12 @@ def test_a_greeting_amid_a_pause_does_not_lengthen_it(table: Table):
     table.wait(9)
     table.greet(ann)
     assert down(OpenLink, table.wait(2))
+
+
+def test_an_offer_sent_as_an_answer_is_refused(table: Table):
+    ann = table.person()
+    table.let_in(ann)
+    table.connect(ann)
+    data = ann.offer(table.me.dev, table.here.room)
+    with pytest.raises(FrameRefused, match="an offer where"):
+        table.tell(ann.dev, messages.OfferAnswered(data))
