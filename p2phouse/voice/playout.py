@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from p2phouse.vocabulary import FRAME_S, FRAME_SAMPLES, SAMPLE_RATE_HZ, Frame
-from p2phouse.voice.jitter import SPREAD_S_MAX, Jitter
+from p2phouse.voice.jitter import Jitter
 from p2phouse.voice.opus import Decoder, NotOpus, carries_fec
 
 QUEUE_MAX: Final = 64  # 1.28 s; a full queue drops its oldest packet
@@ -51,7 +51,7 @@ class Stats:
     recovered: int = 0  # from the copy in the following packet
     concealed: int = 0  # lost by seq and invented; a gap of DTX is not among them
     late: int = 0  # packets that came after their time
-    grown: int = 0  # frames inserted into speech, or at its end
+    grown: int = 0  # frames inserted into speech
     dropped: int = 0  # quiet frames left out
     skipped: int = 0  # frames consumed while we stood still
     crowded_out: int = 0  # packets dropped from a full queue
@@ -132,7 +132,6 @@ class Playout:
         self._last_seq = UNKNOWN
         self._due += ticks
         self.stats.skipped += self._drop_passed()
-        self._decided = self._consumed = self._due - 1
 
     # ── time ─────────────────────────────────────────────────────────────────────────────────
 
@@ -167,12 +166,10 @@ class Playout:
         first = min(self._queue)
         transit_s = self._queue[first].arrived_s - first * FRAME_S
         self._due = min(first, self._clock_stand(transit_s))
-        self._decided = self._due - 1
-        self._last_seq = UNKNOWN
         self._started = True
 
     def _start_afresh(self) -> None:
-        """The voice's clock jumped: what we know of it is of no use."""
+        """The voice's clock jumped, or the way did: what we know of them is of no use."""
         self._jitter.forget()
         self._start()
 
@@ -181,14 +178,13 @@ class Playout:
         behind = self._due - first
         if max(self._queue) < self._due:
             self._late_ticks += 1
-        # After a stall the newest packet is in time. If none is, twice, the way has grown longer
-        # for good, or the voice's machine slept and its clock stood still.
-        longer = self._late_ticks > 1
         waking = self._queue[first].marker and behind <= WAKE_FRAMES
         stumbled = self._starved <= HOLD_TICKS and (behind > 1 or self._room_s() < 0)
-        if longer and behind * FRAME_S > SPREAD_S_MAX:
+        if self._late_ticks > 1:
+            # After a stall the newest packet is in time. If it is not, twice, then the way has
+            # grown longer for good, or the voice's machine slept and its clock stood still.
             self._start_afresh()
-        elif longer or waking or stumbled:
+        elif waking or stumbled:
             self.stats.grown += 0 if waking else behind
             self._due = first
         else:
@@ -229,12 +225,9 @@ class Playout:
     def _starve(self) -> Frame:
         """Nothing is here: the sender pauses, or the network does. The next packet will tell."""
         self._starved += 1
-        if self._room_s() < -GROW_S and self._starved <= HOLD_TICKS:
-            self.stats.grown += 1
-        else:
-            self._due += 1
-            if self._jitter.stalled:  # it lies unread: our fault, and to wait would make it last
-                self._decided = self._consumed = self._due - 1
+        self._due += 1
+        if self._jitter.stalled:  # it lies unread: our fault, and to wait would make it last
+            self._decided = self._consumed = self._due - 1
         return SILENCE if self._starved > SILENT_TICKS else self._conceal()
 
     # ── frames ───────────────────────────────────────────────────────────────────────────────
@@ -289,11 +282,10 @@ class Playout:
         self._decided = self._due - 1
 
     def _drop_passed(self) -> int:
-        """Give up the packets that are no longer due; how many they were."""
+        """Take the packets that are no longer due out of the queue; how many they were."""
         passed = [counter for counter in self._queue if counter < self._due]
         for counter in passed:
             del self._queue[counter]
-        self._decided = max([self._decided, *passed])
         return len(passed)
 
     def _lost_before(self, counter: int, seq: int) -> int:

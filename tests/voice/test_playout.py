@@ -512,6 +512,9 @@ def test_a_pause_too_short_to_run_dry_in_also_takes_delay_away(
     assert playout.stats.played + playout.stats.dropped == len(sent)
     assert playout.stats.dropped <= 1  # the first frame: libopus begins softly
     assert playout.stats.grown == playout.stats.late == 0
+    unmarked, _ = hear_late_start(lose(paused, 80 + pause), late_s=0.19)
+    assert unmarked.stats.concealed + unmarked.stats.recovered == 1
+    assert unmarked.stats.grown == unmarked.stats.late == 0
 
 
 def test_in_a_pause_delay_is_put_right_at_once_and_unheard():
@@ -615,10 +618,11 @@ def test_a_stall_of_the_network_is_left_behind_at_once(length_s: float):
 @pytest.mark.parametrize("length_s", [0.03, 0.04])
 def test_a_hiccup_of_one_frame_costs_that_frame_at_most(length_s: float):
     for phase_s in PHASES:
-        playout, ear = hear(half(), Network(stalls=[(4.0, length_s)]), phase_s=phase_s)
-        found = delays_ms(ear, 3.0, 4.1, 4.5, 6.0)
+        twice = Network(stalls=[(4.0, length_s), (6.0, length_s)])
+        playout, ear = hear(half(), twice, phase_s=phase_s)
+        found = delays_ms(ear, 3.0, 4.1, 4.5, 6.1, 6.5)
         assert max(found) - min(found) <= 1
-        assert playout.stats.late <= 1
+        assert playout.stats.late <= 2
         assert playout.stats.grown == playout.stats.dropped == 0
 
 
@@ -683,6 +687,23 @@ def test_the_first_packet_after_skipped_ticks_may_be_recovered():
             if not 51 <= n < 61:
                 playout.pull(n * FRAME_S + 0.001)
         assert playout.stats.recovered == (0 if marker else 1)
+
+
+def test_what_a_stall_held_back_may_come_around_a_tick():
+    """Some of it, all late, is here at the tick, and the rest just after it; and once more."""
+    came = arrivals(half(), Network())
+    for n, (at_s, each) in enumerate(came):
+        for start_s in (4.0, 7.6):
+            tick_s = start_s + 0.313
+            if start_s <= at_s < tick_s:
+                came[n] = (tick_s + (-0.001 if at_s < start_s + 0.1 else 0.001), each)
+    playout = Playout()
+    ear = ear_of(playout, phase_s=0.013)
+    ear.listen(came, until_s=11.0)
+    found = delays_ms(ear, 3.0, 4.4, 5.0, 8.0, 8.6)
+    assert max(found) - min(found) <= 1
+    assert playout.stats.grown == playout.stats.dropped == 0
+    assert 24 <= playout.stats.late <= 32
 
 
 @pytest.mark.parametrize("longer_s", [0.025, 0.04, 0.12, 0.25, 0.55, 0.8, 3.0])
@@ -762,6 +783,19 @@ def test_a_beginning_that_is_too_late_is_not_waited_for():
     assert 10 <= playout.stats.late <= 15
 
 
+def test_a_straggler_from_before_the_first_packet_heard_is_late():
+    """Who joins in mid-speech begins with what comes first."""
+    came = arrivals(half()[300:], Network())
+    _, whole = hear(half()[300:])
+    straggler = (came[0][0] + 0.015, half()[294])
+    playout = Playout()
+    ear = ear_of(playout)
+    ear.listen([*came, straggler], until_s=11.0)
+    assert playout.stats.late == 1
+    assert playout.stats.grown == playout.stats.dropped == 0
+    assert delays_ms(ear, 7.0, 8.0) == delays_ms(whole, 7.0, 8.0)
+
+
 def test_a_clock_that_leaps_ahead_is_followed_at_once():
     """Say, a machine's virtual clock was put right: more than a second at once."""
     leapt = [
@@ -771,6 +805,7 @@ def test_a_clock_that_leaps_ahead_is_followed_at_once():
     playout, ear = hear(leapt)
     _, whole = hear(sentence())
     assert playout.stats.played == len(sentence())
+    assert playout.stats.recovered == playout.stats.concealed == 0  # nothing was lost
     assert ear.delay_s(librivox(), 2.5) == whole.delay_s(librivox(), 2.5)
 
 
