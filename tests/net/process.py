@@ -126,6 +126,8 @@ async def obey(network, held):
                 case {"hello": [host, port]}:
                     answer = await network.hello(host, port)
                     tell("hello", dev=answer.dev.hex())
+                case {"counters": _}:
+                    tell("counters", **network.counters)
                 case {"mesh": dev}:
                     await network.wait_for_mesh(DeviceKey(bytes.fromhex(dev)))
                     tell("mesh", dev=dev)

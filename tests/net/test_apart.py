@@ -129,6 +129,11 @@ async def test_cards_of_a_lan_room_do_not_pass_a_router(namespaces, short_dir):
         await ana.tell(hold="Market", lan=False, publish=True)
         market = (await ana.next("held"))["card"]
         assert (await ben.next("CardHeard"))["card"] == market
+        # And it was Ana who kept them back, not only Ben who would not hear them.
+        await ben.tell(counters=True)
+        counters = await ben.next("counters")
+        assert "gossip_useless" not in counters
+        assert "hall_useless" not in counters
 
 
 @pytest.mark.e2e

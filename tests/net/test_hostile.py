@@ -7,6 +7,7 @@ import logging
 import random
 import socket as stdlib_socket
 from contextlib import asynccontextmanager
+from ipaddress import ip_address
 
 import multiaddr
 import pytest
@@ -18,6 +19,8 @@ from libp2p.pubsub.pb import rpc_pb2
 from libp2p.stream_muxer.yamux.yamux import Yamux
 
 from p2phouse.net import keepalive, room_links, signalling
+from p2phouse.net.addresses import Address, pack
+from p2phouse.net.door import HANDSHAKES_NEAR_MAX
 from p2phouse.net.events import CardHeard, PeerDown, PeerUp, RoomClosed, RoomFrame, RoomOpen
 from p2phouse.net.faults import BAD_A_MINUTE_MAX
 from p2phouse.net.gossip import PROTOCOLS, TOPIC
@@ -301,9 +304,13 @@ async def test_two_hundred_connections_that_say_nothing_keep_nobody_out(make_nod
     async with make_node(1) as node, survives(make_node, node):
         port = node.network.port
         idle = [await trio.open_tcp_stream("127.0.0.1", port) for _ in range(200)]
+        await count(node, "arrivals_refused", at_least=200 - HANDSHAKES_NEAR_MAX)
         async with make_node(2) as honest:
-            honest.network.dial(node.dev, node.network.addrs, keep=True)
+            # From the same address as the silent ones, who give way to whoever speaks.
+            same = pack(Address(ip_address("127.0.0.1"), port))
+            honest.network.dial(node.dev, [same], keep=True)
             await honest.next(PeerUp)
+        assert node.network.counters["handshakes_given_way"] >= 1
         for tcp in idle:
             await tcp.aclose()
 

@@ -6,6 +6,7 @@ import trio
 
 from p2phouse.errors import LinkError
 from p2phouse.net.addresses import Address, Interface, pack
+from p2phouse.net.cards import Judgement, Verdict
 from p2phouse.net.events import (
     DialFailed,
     OfferHeard,
@@ -118,6 +119,17 @@ async def test_a_room_link_carries_frames_both_ways(make_node):
         assert (await ana.next(RoomFrame)).frame == greeting(ben)
         ben.network.send_room(ana.dev, ROOM, [3, b"soft"])
         assert (await ana.next(RoomFrame)).frame == [3, b"soft"]
+
+
+async def test_for_a_lan_room_nobody_is_dialled_beyond_our_own_networks(make_node):
+    def judge(data, now):
+        return Judgement(Verdict.TELL_NEAR, ROOM, now.unix + 600)
+
+    async with make_node(1, judge=judge) as ana:
+        await ana.network.publish_card(b"our lan room's card")
+        far = pack(Address(ip_address("203.0.113.9"), 4_000))
+        ana.network.open_room(bytes(signing_key(9).verify_key), ROOM, [far])
+        assert (await ana.next(RoomClosed)).reason == "No address of that node is known."
 
 
 async def test_a_closed_room_link_gets_its_last_word_out(make_node):
