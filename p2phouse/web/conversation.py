@@ -26,9 +26,14 @@ UNAUTHENTICATED: Final = 4401
 
 # Security: whoever got hold of the token may run the page, not read or write files by `say` and
 # `listen` with any path.
-VERBS_OF_PAGE: Final = frozenset(
-    "status id rooms open join leave mute unmute members rename".split()  # noqa: SIM905 - words
-)
+WORDS: Final = """
+    status id rooms open join leave mute unmute members rename title lock unlock end access
+    hand lower_hand invite accept decline step_down audience mute_all unmute_all react typing
+    role grant revoke why block unblock blocked gain report follow unfollow following
+    invite_link qr lobby admit refuse chat messages unsay pin unpin mods chat_mode
+    continue_room move sound_check output
+"""
+VERBS_OF_PAGE: Final = frozenset(WORDS.split())
 
 
 async def converse(
@@ -99,7 +104,7 @@ async def _answer(
         if type(number) is not int:
             number = None
             raise BadRequest(reason="id must be int")
-        if not isinstance(name, str) or name not in VERBS_OF_PAGE:
+        if not isinstance(name, str) or name not in VERBS_OF_PAGE or name not in verbs:
             raise BadRequest(reason=f"no verb {str(name)[:40]!r}")
         result = await verbs[name](Call(outbox.send, trio.Event()), request)
     except P2PHouseError as error:

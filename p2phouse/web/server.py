@@ -15,7 +15,7 @@ from hypercorn.config import Config as Hypercorn
 from hypercorn.trio import serve
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import PlainTextResponse, Response
+from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket
 
@@ -65,6 +65,9 @@ def _app(opening: Opening, verbs: dict[str, Verb], pulse: Callable[[], Facts]) -
     places = trio.CapacityLimiter(PAGES_MAX)
 
     async def file(request: Request) -> Response:
+        # The sound's socket lets in one origin, 127.0.0.1. What follows the # goes along.
+        if request.url.path == "/" and request.headers["host"].startswith("localhost:"):
+            return RedirectResponse(f"{opening.origin}/", 307)
         # Security: a name is looked up among those read at the start; no path reaches the disk.
         found = files.get(request.path_params["name"])
         if found is None:
