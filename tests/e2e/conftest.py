@@ -31,8 +31,9 @@ class Lan:
         # The bridge has a namespace of its own: this machine's own network never sees it.
         self._switch = f"{name}-switch"
         ip("netns", "add", self._switch)
-        ip("-n", self._switch, "link", "add", "bridge", "type", "bridge")
-        ip("-n", self._switch, "link", "set", "bridge", "up")
+        for bridge in ("bridge", "apart"):
+            ip("-n", self._switch, "link", "add", bridge, "type", "bridge")
+            ip("-n", self._switch, "link", "set", bridge, "up")
 
     def host(self, number: int) -> str:
         namespace = f"{self.name}-{number}"
@@ -65,6 +66,15 @@ class Lan:
     def plug(self, number: int) -> None:
         ip("-n", self._switch, "link", "set", f"port{number}", "up")
 
+    def part(self, *numbers: int) -> None:
+        """These hosts hear only one another, and the rest only the rest."""
+        for number in numbers:
+            ip("-n", self._switch, "link", "set", f"port{number}", "master", "apart")
+
+    def heal(self, *numbers: int) -> None:
+        for number in numbers:
+            ip("-n", self._switch, "link", "set", f"port{number}", "master", "bridge")
+
     def remove(self) -> None:
         for namespace in [*self.namespaces, self._switch]:
             subprocess.run(["ip", "netns", "del", namespace], check=False, capture_output=True)
@@ -84,9 +94,23 @@ def make_node(tmp_path):
     # Not under tmp_path, whose names are longer than the path of a socket may be.
     folder = Path(tempfile.mkdtemp(prefix="p2ph-"))
 
-    def make(name: str, *options: str, namespace: str | None = None, start: bool = True):
+    def make(
+        name: str,
+        *options: str,
+        namespace: str | None = None,
+        start: bool = True,
+        cheats: bool | None = None,
+    ):
         runtime = folder / (namespace or "here")
-        node = ProcessNode(tmp_path / name, runtime, "--name", name, *options, namespace=namespace)
+        node = ProcessNode(
+            tmp_path / name,
+            runtime,
+            "--name",
+            name,
+            *options,
+            namespace=namespace,
+            cheats=cheats,
+        )
         made.append(node)
         if start:
             node.start()

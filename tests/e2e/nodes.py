@@ -21,6 +21,7 @@ from p2phouse.config import api_socket
 from p2phouse.hearing import measure
 from p2phouse.sound.files import load, to_float
 from p2phouse.vocabulary import SAMPLE_RATE_HZ
+from tests.e2e import witness
 
 Facts = dict[str, Any]
 READY_S_MAX = 60.0
@@ -32,17 +33,31 @@ class ProcessNode:
 
     pages: tuple[str, ...] = ("--no-page",)
 
-    def __init__(self, home: Path, runtime: Path, *options: str, namespace: str | None = None):
+    def __init__(
+        self,
+        home: Path,
+        runtime: Path,
+        *options: str,
+        namespace: str | None = None,
+        cheats: bool | None = None,
+    ):
+        """cheats: if given, a witness (see there), which keeps the room's rules or does not."""
         self.home = home
         self.runtime = runtime
         self.options = options
         self.namespace = namespace
         self.log_path = home.parent / f"{home.name}.log"
+        self.witness_path = home.parent / f"{home.name}.witness"
+        self._program = "p2phouse"
+        self._env = os.environ | {"P2PHOUSE_RUNTIME_DIR": str(runtime)}
+        if cheats is not None:
+            self._program = witness.__name__
+            self._env |= {witness.WITNESS: str(self.witness_path), witness.CHEAT: f"{cheats:d}"}
         runtime.mkdir(mode=0o700, parents=True, exist_ok=True)
 
     def start(self) -> Facts:
         """Starts it and waits until it is ready; what it printed then."""
-        command = [sys.executable, "-m", "p2phouse", "up", "--json", "--tied", *self.pages]
+        command = [sys.executable, "-m", self._program, "up", "--json", "--tied", *self.pages]
         command += ["--log", "info", "--home", str(self.home), *self.options]
         if self.namespace is not None:
             command = ["ip", "netns", "exec", self.namespace, *command]
@@ -52,7 +67,7 @@ class ProcessNode:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
-                env=os.environ | {"P2PHOUSE_RUNTIME_DIR": str(self.runtime)},
+                env=self._env,
             )
         watchdog = threading.Timer(READY_S_MAX, self.process.kill)
         watchdog.start()
@@ -108,6 +123,10 @@ class ProcessNode:
 
     def sees(self, room: str) -> bool:
         return room in [each["room"] for each in self.asked("rooms")["rooms"]]
+
+    def witnessed(self, how: str) -> list[witness.Seen]:
+        """What a witness has sealed or opened."""
+        return [seen for seen in witness.read(self.witness_path) if seen.how == how]
 
     def others(self) -> dict[str, Facts]:
         """The other members by PeerId."""
