@@ -47,6 +47,25 @@ def test_a_node_that_ignores_its_mute_is_heard_by_nobody(lan, make_node, five, c
         assert not np.any(sound), "nothing at all, not even a click"
 
 
+def kill_in_speech(node, clip, *, media_alone):
+    """media_alone: control lives on and starts another."""
+    before = len(node.witnessed("sealed"))
+    asking = node.begin("say", path=str(clip))
+    until(lambda: len(node.witnessed("sealed")) >= before + 10, "speech")
+    if media_alone:
+        status = node.asked("status")
+        os.kill(status["media_pid"], signal.SIGKILL)
+        until(
+            lambda: node.asked("status")["media_restarts"] > status["media_restarts"],
+            "a new media process",
+        )
+    else:
+        node.kill()
+        node.start()
+    with pytest.raises(Exception, match="ended"):
+        list(asking)
+
+
 def test_no_key_seals_two_frames_under_one_counter_however_often_the_speaker_is_killed(
     lan, make_node, clips
 ):
@@ -54,18 +73,7 @@ def test_no_key_seals_two_frames_under_one_counter_however_often_the_speaker_is_
     ben = make_node("ben", namespace=lan.host(2), cheats=False)
     gather([ana, ben])
     for turn in range(KILLS):
-        before = len(ben.witnessed("sealed"))
-        asking = ben.begin("say", path=str(clips[turn % len(clips)]))
-        until(lambda: len(ben.witnessed("sealed")) >= before + 10, "speech")
-        if turn % 4:  # media alone: control starts it anew
-            restarts = ben.asked("status")["media_restarts"]
-            os.kill(ben.asked("status")["media_pid"], signal.SIGKILL)
-            until(lambda: ben.asked("status")["media_restarts"] > restarts, "a new media process")
-        else:
-            ben.kill()
-            ben.start()
-        with pytest.raises(Exception, match="ended"):
-            list(asking)
+        kill_in_speech(ben, clips[turn % len(clips)], media_alone=turn % 4 > 0)
         for node in (ana, ben):
             until(lambda node=node: node.is_connected_to(1), "a link again")
     for node, how in ((ben, "sealed"), (ana, "opened")):
