@@ -70,7 +70,7 @@ def _watch_child() -> None:
         process: trio.Process = await open_process(ours, **options)
         return process
 
-    trio.lowlevel.open_process = open_witness
+    trio.lowlevel.open_process = open_witness  # type: ignore[assignment]  # it is overloaded
 
 
 def _cheat() -> None:
