@@ -65,9 +65,18 @@ class RoomCard:
 
 
 def make_genesis(
-    me: Me, *, title: str, access: Access, now: Now, entropy: Entropy
+    me: Me,
+    *,
+    title: str,
+    access: Access,
+    now: Now,
+    entropy: Entropy,
+    continues: RoomId | None = None,
 ) -> Signed[Genesis]:
-    """A new room, signed. Raises TitleEmpty, TitleTooLong or TitleNotPlain."""
+    """A new room, signed. Raises TitleEmpty, TitleTooLong or TitleNotPlain.
+
+    continues: the room whose people shall go on talking here.
+    """
     title = one_line(title)
     if not title:
         raise TitleEmpty
@@ -89,6 +98,7 @@ def make_genesis(
         relay=(),
         maxspk=limits.SPEAKERS_MAX,
         exposure="direct",
+        continues=continues,
     )
     return envelope.sign(genesis, me.device_key)
 

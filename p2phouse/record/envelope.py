@@ -17,6 +17,7 @@ from p2phouse.record.cbor import Malformed
 from p2phouse.record.schema import pack, unpack
 from p2phouse.record.types import (
     BODY_VERSION,
+    Beat,
     Card,
     Entry,
     Genesis,
@@ -121,6 +122,12 @@ def check_time(record: Record, now_unix: float) -> None:
             _check_span(record.created, end, limits.CARD_TTL_S_MAX, now_unix)
         case Offer():
             _check_span(record.ts, record.ts, 0, now_unix)  # fresh: all the span is clock skew
+        case Beat():
+            _check_span(record.ts, record.ts, 0, min(now_unix, record.ts))
+            # Security: no allowance for clocks here. Who keeps something from us may show us the
+            # beats from before it was decided, and for no longer than this.
+            if now_unix - record.ts > limits.BEAT_LIFE_S:
+                raise Expired(reason="it says how things were a while ago")
         case Join() | Soft():
             _check_span(
                 record.ts, record.ts + limits.ROOM_LIFE_S_MAX, limits.ROOM_LIFE_S_MAX, now_unix

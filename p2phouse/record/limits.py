@@ -4,6 +4,7 @@ from typing import Final
 
 CLOCK_SKEW_S_MAX: Final = 120  # home machines without NTP drift by a minute; records live longer
 ROOM_LIFE_S_MAX: Final = 43_200  # twelve hours: then a successor, so no log grows for ever
+BEAT_LIFE_S: Final = 60  # three beats; what a log lacks is noticed within it
 IDENTITY_LIFE_S: Final = 90 * 86_400  # a lost device's record runs out by itself
 IDENTITY_RENEW_S: Final = 30 * 86_400
 

@@ -124,6 +124,7 @@ class Genesis(Record):
     relay: Annotated[tuple[Address, ...], Count(0, 3)]
     maxspk: Annotated[int, Range(1, limits.SPEAKERS_MAX)]
     exposure: Literal["direct", "relay"]
+    continues: Hash | None  # the room that went before this one
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,6 +244,23 @@ class Soft(Record):
 
 
 @dataclass(frozen=True, slots=True)
+class Beat(Record):
+    """What somebody who runs the room holds of its log, said again and again."""
+
+    TYPE = RecordType.BEAT
+    NAME = "beat"
+    SIZE_MAX = 256
+    SIGNER = "dev"
+
+    room: Hash
+    dev: Key
+    count: Annotated[int, Range(0, limits.ENTRIES_PER_ROOM_MAX)]
+    digest: Hash
+    en: Annotated[int, Range(0, 2**32 - 1)]  # the epoch of the room's keys; 0: public ones
+    ts: Time
+
+
+@dataclass(frozen=True, slots=True)
 class Hello(Record):
     """Answers a hello request: who listens here, and which protocol versions it speaks."""
 
@@ -258,5 +276,6 @@ class Hello(Record):
 
 
 RECORDS: Final[dict[int, type[Record]]] = {
-    int(cls.TYPE): cls for cls in (Identity, Genesis, Entry, Card, Join, Offer, Speak, Soft, Hello)
+    int(cls.TYPE): cls
+    for cls in (Identity, Genesis, Entry, Card, Join, Offer, Speak, Soft, Beat, Hello)
 }

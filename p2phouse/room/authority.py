@@ -121,8 +121,8 @@ class Authority:
     # ── comparing ────────────────────────────────────────────────────────────────────────────
 
     def compare(self, membership: Membership, dev: DeviceKey) -> Iterator[Output]:
-        """Tells a member which entries we hold; who has none says nothing."""
-        if membership.genesis is not None and len(membership.log):
+        """Tells a member which entries we hold, be it none: who says nothing may hide some."""
+        if membership.genesis is not None:
             digest: list[Value] = [int(FrameKind.DIGEST), membership.log.digest]
             yield SendRoomFrame(dev, membership.room, digest)
 
@@ -130,6 +130,7 @@ class Authority:
         self, now: Now, membership: Membership, sender: DeviceKey, frame: list[Value]
     ) -> Iterator[Output]:
         digest = frames.read_exactly(frame, frames.DIGEST_BYTES)
+        membership.members[sender].digest = digest
         if digest == membership.log.digest or not self._has_leave(now, membership, sender):
             return
         sketch: list[Value] = [int(FrameKind.SKETCH), membership.log.sketch]

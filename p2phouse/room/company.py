@@ -19,6 +19,7 @@ from p2phouse.record.envelope import Signed
 from p2phouse.record.types import Access, Entry, Genesis, Speak
 from p2phouse.room import frames
 from p2phouse.room.authority import Authority
+from p2phouse.room.confirmation import Confirmation
 from p2phouse.room.frames import ByeReason, FrameKind, FrameRefused, Greeting
 from p2phouse.room.hallway import Hallway
 from p2phouse.room.messages import CloseRoomLink, Event, EventKind, Output, SendRoomFrame
@@ -26,6 +27,7 @@ from p2phouse.room.negotiation import Negotiation
 from p2phouse.room.rules import RoomState
 from p2phouse.room.search import OPEN_S_MAX, Search
 from p2phouse.room.state import NEWCOMER_S, Member, Membership, RoomLink, Stage
+from p2phouse.room.succession import Successors
 from p2phouse.room.talk import Talk
 from p2phouse.room.wiring import Wiring
 from p2phouse.vocabulary import DeviceKey, LinkNumber, Now, RoomId, UserKey
@@ -50,6 +52,8 @@ class Company:
         wiring: Wiring,
         search: Search,
         authority: Authority,
+        confirmation: Confirmation,
+        successors: Successors,
     ) -> None:
         self._me = me
         self._hallway = hallway
@@ -58,6 +62,8 @@ class Company:
         self._wiring = wiring
         self._search = search
         self._authority = authority
+        self._confirmation = confirmation
+        self._successors = successors
 
     # ── arriving ─────────────────────────────────────────────────────────────────────────────
 
@@ -147,8 +153,13 @@ class Company:
                 yield from self.decided(now, membership, new, before, sender)
             case FrameKind.DIGEST:
                 yield from self._authority.heard_digest(now, membership, sender, frame)
+                yield from self._confirmation.judge(now, membership)
             case FrameKind.SKETCH:
                 yield from self._authority.heard_sketch(now, membership, sender, frame)
+            case FrameKind.BEAT:
+                yield from self._confirmation.heard(now, membership, sender, frame)
+            case FrameKind.SUCCESSOR:
+                yield from self._successors.heard(now, membership, member, frame)
             case _:
                 pass  # kinds that a later version adds
         link = membership.links.get(sender)
@@ -196,6 +207,7 @@ class Company:
             if member.link is None and not outbound:
                 member.retry_at = now.mono + OFFER_AWAITED_S
             yield from self._authority.compare(membership, sender)
+            yield from self._confirmation.greet(now, membership, sender)
         if membership.members.keys() - link.told - {sender}:
             # Admitted while our greeting was on its way: of any two members each of us knows,
             # the later is told of the earlier, so no two stay strangers.
@@ -253,6 +265,7 @@ class Company:
             return
         yield from self._authority.pass_on(membership, new, sender)
         yield from self._authority.obey(now, membership, before)
+        yield from self._confirmation.changed(now, membership)
         for member in self._authority.put_out(now, membership):
             if member.dev in membership.links:
                 yield SendRoomFrame(member.dev, membership.room, frames.bye(ByeReason.PUT_OUT))
@@ -262,11 +275,11 @@ class Company:
 
     # ── leaving ──────────────────────────────────────────────────────────────────────────────
 
-    def leave(self, membership: Membership) -> Iterator[Output]:
+    def leave(self, membership: Membership, reason: ByeReason) -> Iterator[Output]:
         """We go: farewell to everybody."""
         for dev in membership.links:
             if membership.is_linked(dev):
-                yield SendRoomFrame(dev, membership.room, frames.bye(ByeReason.LEAVING))
+                yield SendRoomFrame(dev, membership.room, frames.bye(reason))
             yield CloseRoomLink(dev, membership.room)
         for member in membership.members.values():
             yield from self._negotiation.close(member)

@@ -30,6 +30,7 @@ class FrameKind(IntEnum):
     BYE = 5
     DIGEST = 6
     SKETCH = 7
+    SUCCESSOR = 11
 
 
 class ByeReason(IntEnum):
@@ -39,6 +40,7 @@ class ByeReason(IntEnum):
     LOCAL_ONLY = 3
     PUT_OUT = 4
     LOCKED = 5
+    MOVED = 7
 
 
 BYE_TEXTS: Final = {
@@ -48,6 +50,7 @@ BYE_TEXTS: Final = {
     ByeReason.LOCAL_ONLY: "the room is for people on its own network",
     ByeReason.PUT_OUT: "you were put out of the room",
     ByeReason.LOCKED: "the room is locked",
+    ByeReason.MOVED: "that member went on to the room that continues this one",
 }
 
 
@@ -123,6 +126,18 @@ def read_entries(frame: list[Value]) -> tuple[list[bytes], list[bytes]]:
         raise FrameRefused(reason=f"entries in a frame of {len(frame)} fields")
     entries, identities = (_list(item, most=ENTRIES_TOLD_MAX) for item in frame[1:])
     return [_bytes(item) for item in entries], [_bytes(item) for item in identities]
+
+
+def read_successor(
+    frame: list[Value], *, sender: DeviceKey, room: RoomId
+) -> tuple[Signed[Genesis], tuple[bytes, ...]]:
+    """The room that the sender has opened to continue this one, and where it is entered."""
+    if len(frame) != 3:
+        raise FrameRefused(reason=f"a successor in a frame of {len(frame)} fields")
+    genesis = envelope.read(_bytes(frame[1]), Genesis)
+    if genesis.record.dev != sender or genesis.record.continues != room:
+        raise FrameRefused(reason="a successor of somebody else or to another room")
+    return genesis, _addresses(frame[2])
 
 
 def read_exactly(frame: list[Value], size: int) -> bytes:

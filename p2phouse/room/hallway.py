@@ -30,15 +30,15 @@ class Hallway:
         self.own_addrs: tuple[bytes, ...] = ()
         self._me = me
         self._advert = Advert(me, rng=rng)
-        self._unix_ahead = 0.0  # of the monotonic clock, as last seen
+        self.now = Now(0.0, 0.0)  # as last seen
 
     def see(self, now: Now) -> None:
         """Unix time may step: what is due by it is due by what it is now."""
-        self._unix_ahead = now.unix - now.mono
+        self.now = now
 
     def mono_of(self, unix: float) -> float:
         """When a tick finds unix time past `unix`."""
-        return unix - self._unix_ahead + LATE_S
+        return unix - (self.now.unix - self.now.mono) + LATE_S
 
     def heard(self, now: Now, data: bytes) -> tuple[RoomCard | None, list[Output]]:
         """Takes a card in; returned if it is news. Raises nothing.

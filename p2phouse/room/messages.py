@@ -147,7 +147,19 @@ class Decide:
     value: str | bool | None = None
 
 
-VerbAction = Open | Join | JoinAt | Leave | SetMuted | Say | StopSaying | SetEar | Decide
+@dataclass(frozen=True, slots=True)
+class Continue:
+    """Open a room that continues ours, for everybody to go on in."""
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """Go on in the room that was opened to continue ours."""
+
+
+VerbAction = (
+    Open | Join | JoinAt | Leave | SetMuted | Say | StopSaying | SetEar | Decide | Continue | Move
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,6 +268,11 @@ class EventKind(IntEnum):
     VOICE_HEARD = 18  # the first frame of a member's voice was played
     ROLE_CHANGED = 19
     ROOM_CHANGED = 20
+    UNATTENDED = 21  # nobody who runs the room is in it
+    ATTENDED = 22
+    SUCCESSOR_OFFERED = 23
+    CONFIRMED = 24
+    UNCONFIRMED = 25
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,14 +18,17 @@ from p2phouse.hall.invitation import Invitation
 from p2phouse.identity.keys import Me
 from p2phouse.record.types import Access
 from p2phouse.room import messages
+from p2phouse.room.attendance import Attendance
 from p2phouse.room.authority import Authority
 from p2phouse.room.company import Company
+from p2phouse.room.confirmation import Confirmation
 from p2phouse.room.hallway import Hallway
 from p2phouse.room.messages import Answer, Input, Output
 from p2phouse.room.negotiation import Negotiation
 from p2phouse.room.search import Search
 from p2phouse.room.state import Membership
 from p2phouse.room.stay import Stay
+from p2phouse.room.succession import Successors
 from p2phouse.room.talk import Talk
 from p2phouse.room.wiring import Wiring
 from p2phouse.vocabulary import DeviceKey, Entropy, Now, RoomId, UserKey
@@ -56,6 +59,9 @@ class Rooms:
         self._negotiation = Negotiation(me, rng=rng, entropy=entropy)
         self._search = Search(me.dev, rng=rng)
         self._authority = Authority(me, self.talk, self._wiring)
+        confirmation = Confirmation(me, rng=rng)
+        attendance = Attendance(me, mono_of=self._hallway.mono_of)
+        self._successors = Successors(me, self._hallway, attendance, entropy)
         self._company = Company(
             me,
             self._hallway,
@@ -64,6 +70,8 @@ class Rooms:
             self._wiring,
             self._search,
             self._authority,
+            confirmation,
+            self._successors,
         )
         self._stay = Stay(
             me,
@@ -73,6 +81,9 @@ class Rooms:
             negotiation=self._negotiation,
             search=self._search,
             company=self._company,
+            confirmation=confirmation,
+            attendance=attendance,
+            successors=self._successors,
         )
 
     # ── the core's three members ─────────────────────────────────────────────────────────────
@@ -191,6 +202,7 @@ class Rooms:
         membership = self.membership
         if card is None or membership is None or not membership.joined:
             return
+        yield from self._successors.seen(now, membership, card)
         if card.room == membership.room and not card.is_tombstone:
             # Its host is in it, and not with us: a partition healed, or it came back.
             at = card.card.record.at
@@ -223,6 +235,10 @@ class Rooms:
             case messages.Leave():
                 yield from stay.leave(now, "")
                 yield Answer(ticket)
+            case messages.Continue():
+                yield from stay.continue_room(now, ticket)
+            case messages.Move():
+                yield from stay.move(now, ticket)
             case messages.SetMuted(muted):
                 yield from self.talk.set_muted(now, stay.here, muted)
                 yield Answer(ticket, {"muted": muted, "mouth": self.talk.mouth})

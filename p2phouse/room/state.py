@@ -8,6 +8,7 @@ from typing import Final
 
 from p2phouse.record.envelope import Signed
 from p2phouse.record.types import Genesis, Identity, Join, Speak
+from p2phouse.room.beats import BeatBook
 from p2phouse.room.log import EntryLog
 from p2phouse.vocabulary import DeviceKey, LinkNumber, Now, RoomId, Ssrc, UserKey, VoiceId
 
@@ -50,6 +51,7 @@ class Pace:
     voices: Allowance = field(default_factory=lambda: Allowance(16, 4.0))
     offers: Allowance = field(default_factory=lambda: Allowance(16, 2.0))
     compares: Allowance = field(default_factory=lambda: Allowance(8, 2.0))
+    beats: Allowance = field(default_factory=lambda: Allowance(8, 4.0))
 
 
 class Stage(Enum):
@@ -83,6 +85,7 @@ class Member:
     speak: Signed[Speak] | None = None
     muted: bool = True
     soft_seq: int = -1
+    digest: bytes | None = None  # of its log, as it told last
 
     link: LinkNumber | None = None
     link_up: bool = False
@@ -140,6 +143,20 @@ class Sought:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Successor:
+    """A room that somebody has opened for us to go on in."""
+
+    genesis: Signed[Genesis]
+    dev: DeviceKey  # of a member: its opener
+    addrs: tuple[bytes, ...]
+    by: str  # who opened it
+
+    @property
+    def room(self) -> RoomId:
+        return RoomId(self.genesis.id)
+
+
 @dataclass(slots=True)
 class Membership:
     """The room this node is in, or is trying to enter (`joined` false)."""
@@ -166,6 +183,17 @@ class Membership:
     compare_at: float = math.inf  # when to tell others again which entries we hold
     removed_until: dict[UserKey, float] = field(default_factory=dict)
     met: set[UserKey] = field(default_factory=set)  # who was in here with us
+
+    beats: BeatBook = field(default_factory=BeatBook, compare=False)
+    confirmed: bool = False  # our log is the whole one, by all that we hear
+    agreed_until: float = math.inf  # until when what we heard last is good for that
+    ask_at: float = math.inf  # when to ask for what beats say we lack
+
+    absent_since: float = math.inf  # nobody who runs the room has been here
+    unattended: bool = False  # and for so long that it has been said
+    end_told: bool = False  # that the room's life is nearly over
+    successors: dict[RoomId, Successor] = field(default_factory=dict)
+    continued: frozenset[UserKey] = frozenset()  # who was in the room that this one continues
 
     paces: OrderedDict[DeviceKey, Pace] = field(default_factory=OrderedDict, compare=False)
     _log: EntryLog | None = field(default=None, compare=False)

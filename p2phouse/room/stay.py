@@ -5,6 +5,7 @@ One membership at a time. `settle` draws the consequences after each input and t
 
 import contextlib
 import math
+from collections import OrderedDict
 from collections.abc import Iterator
 from typing import Final
 
@@ -15,19 +16,25 @@ from p2phouse.identity.keys import Me
 from p2phouse.record import envelope
 from p2phouse.record.cbor import Value
 from p2phouse.record.envelope import Signed
-from p2phouse.record.types import Genesis, Join
+from p2phouse.record.types import Act, Genesis, Join
+from p2phouse.room.attendance import Attendance
+from p2phouse.room.authority import COMPARE_S
 from p2phouse.room.company import RETELL_S, Company, is_understood
+from p2phouse.room.confirmation import Confirmation
 from p2phouse.room.frames import BYE_TEXTS, ByeReason
 from p2phouse.room.hallway import Hallway
 from p2phouse.room.messages import Answer, Event, EventKind, Output, Remember
 from p2phouse.room.negotiation import Negotiation
+from p2phouse.room.rules import Role
 from p2phouse.room.search import Search
 from p2phouse.room.state import Membership
+from p2phouse.room.succession import Successors
 from p2phouse.room.talk import Talk
 from p2phouse.room.wiring import Wiring
-from p2phouse.vocabulary import DeviceKey, Now, RoomId, UserKey
+from p2phouse.vocabulary import DeviceKey, Now, RecordId, RoomId, UserKey
 
 LOG_REMEMBERED_BYTES_MAX: Final = 32_000  # of a file of 64 KiB; others hold the rest
+BEATS_HELD_MAX: Final = 16  # rooms that were left; a person comes back to few
 JOIN_S_MAX: Final = 12.0  # a dial takes up to 4 s an address, two at once, then a greeting
 
 
@@ -69,6 +76,9 @@ class Stay:
         negotiation: Negotiation,
         search: Search,
         company: Company,
+        confirmation: Confirmation,
+        attendance: Attendance,
+        successors: Successors,
     ) -> None:
         self.membership: Membership | None = None
         self._me = me
@@ -78,6 +88,10 @@ class Stay:
         self._negotiation = negotiation
         self._search = search
         self._company = company
+        self._confirmation = confirmation
+        self._attendance = attendance
+        self._successors = successors
+        self._beats_held: OrderedDict[RoomId, RecordId] = OrderedDict()
 
     @property
     def here(self) -> Membership:
@@ -118,7 +132,11 @@ class Stay:
         self, now: Now, room: RoomId, genesis: Signed[Genesis] | None, ticket: int | None
     ) -> Membership:
         join = Join(
-            room=room, dev=self._me.dev, idrec=self._me.record.id, beat=None, ts=int(now.unix)
+            room=room,
+            dev=self._me.dev,
+            idrec=self._me.record.id,
+            beat=self._beats_held.get(room),
+            ts=int(now.unix),
         )
         self.membership = Membership(
             room,
@@ -136,6 +154,8 @@ class Stay:
         membership.since = now.mono
         membership.retell_at = now.mono + self._search.about(RETELL_S)
         membership.give_up_at = math.inf
+        membership.compare_at = now.mono + COMPARE_S
+        self._confirmation.begin(now, membership)
         assert membership.genesis is not None
         if membership.genesis.record.dev == self._me.dev:
             self._hallway.begin(now)
@@ -176,7 +196,7 @@ class Stay:
 
     # ── going ────────────────────────────────────────────────────────────────────────────────
 
-    def leave(self, now: Now, why: str) -> Iterator[Output]:
+    def leave(self, now: Now, why: str, reason: ByeReason = ByeReason.LEAVING) -> Iterator[Output]:
         """Out of the room, or no longer on the way into one. why: empty if the person asked."""
         membership = self.membership
         if membership is None:
@@ -184,15 +204,54 @@ class Stay:
         yield from self._talk.end(now, membership, LeftMeanwhile())
         if membership.joined:
             yield from self._hallway.end(now, membership)
+            self._keep_beat(now, membership)
         yield from self._wiring.rewire(None)
-        yield from self._company.leave(membership)
+        yield from self._company.leave(membership, reason)
         self.membership = None
         if membership.ticket is not None:
-            reason = why or "you left before anybody answered"
-            yield Answer(membership.ticket, error=JoinFailed(reason=reason))
+            text = why or "you left before anybody answered"
+            yield Answer(membership.ticket, error=JoinFailed(reason=text))
         if membership.joined:
             yield Event(EventKind.LEFT, membership.room, self._me.dev, why)
         yield Remember(None)
+
+    def _keep_beat(self, now: Now, membership: Membership) -> None:
+        """For our join, should we come back: it says how old what we know is."""
+        held = membership.beats.latest(now, membership.log.state)
+        if held is not None:
+            self._beats_held.pop(membership.room, None)
+            self._beats_held[membership.room] = held
+            if len(self._beats_held) > BEATS_HELD_MAX:
+                self._beats_held.popitem(last=False)
+
+    def continue_room(self, now: Now, ticket: int) -> Iterator[Output]:
+        """Opens the room in which ours goes on; goes there if somebody has. Raises UserError."""
+        old = self.here
+        if old.successors:
+            yield from self.move(now, ticket)
+            return
+        self._attendance.refuse_continuing(now, old)
+        genesis, role = self._successors.make(now, old), old.log.state.default_role
+        yield from self._successors.offer(old, genesis)
+        yield from self.leave(now, "", ByeReason.MOVED)
+        yield from self.open(now, genesis, ticket)
+        new = self.here
+        new.continued = frozenset(old.met)
+        if role is Role.LISTENER:
+            new.log.write(self._me, Act.ROLE, None, role.value)
+            new.changed = True
+
+    def move(self, now: Now, ticket: int) -> Iterator[Output]:
+        """Out of ours and into the one that continues it, muted. Raises UserError."""
+        old = self.here
+        offer = self._successors.first(old)
+        if not is_understood(offer.genesis.record):
+            raise UnknownKind
+        yield from self.leave(now, "", ByeReason.MOVED)
+        way = Invitation(offer.room, offer.dev, offer.addrs)
+        yield from self.approach(now, offer.genesis, way, ticket)
+        assert self.membership is not None
+        self.membership.continued = frozenset(old.met)
 
     # ── what follows ─────────────────────────────────────────────────────────────────────────
 
@@ -207,6 +266,7 @@ class Stay:
             elif not membership.hopes():
                 yield from self.leave(now, membership.refusal or "nobody there answered")
                 return
+        yield from self._attendance.settle(now, membership)
         if membership.over:
             yield from self.leave(now, membership.over)
             return
@@ -241,6 +301,7 @@ class Stay:
             yield from self._negotiation.tick(now, membership)
             yield from self._company.tick(now, membership)
             yield from self._search.tick(now, membership)
+            yield from self._confirmation.tick(now, membership)
 
     @property
     def deadline(self) -> float:
@@ -250,6 +311,7 @@ class Stay:
         times = [membership.give_up_at, membership.judged_at]
         times += [self._company.deadline(membership), self._search.deadline(membership)]
         times.append(self._negotiation.deadline(membership))
+        times += [self._confirmation.deadline(membership), self._attendance.deadline(membership)]
         if membership.genesis is not None:
             times.append(self._hallway.mono_of(membership.genesis.record.exp))
         return min(times)
@@ -268,6 +330,10 @@ class Stay:
             "people": membership.count,
             **standing(membership, self._me.uid),
             "locked": membership.log.state.locked,
+            "confirmed": membership.confirmed,
+            "attended": not membership.unattended,
+            "closes_in_s": self._attendance.closes_in_s(self._hallway.now, membership),
+            "successor": self._successors.facts(membership),
         }
 
 

@@ -9,6 +9,7 @@ from p2phouse.record.envelope import Signed
 from p2phouse.record.types import (
     Access,
     Act,
+    Beat,
     Card,
     Entry,
     Genesis,
@@ -70,6 +71,7 @@ GENESIS = Genesis(
     relay=(),
     maxspk=16,
     exposure="direct",
+    continues=seed("room before"),
 )
 SIGNED_GENESIS = envelope.sign(GENESIS, DEVICE_KEY)
 ROOM = SIGNED_GENESIS.id
@@ -114,6 +116,7 @@ SPEAK = Speak(
     room=ROOM, dev=DEV, sid=seed("voice")[:16], slot=5, created=UNIX, akey=seed("audit key")
 )
 SOFT = Soft(room=ROOM, dev=DEV, seq=7, kind=SoftKind.OWN_MUTE, val=True, ts=UNIX)
+BEAT = Beat(room=ROOM, dev=DEV, count=1, digest=seed("entries"), en=0, ts=UNIX)
 HELLO = Hello(nonce=seed("a") + seed("b"), versions=(1, 1), dev=DEV, addrs=(LAN_ADDRESS,))
 
 RECORDS: tuple[Record, ...] = (
@@ -125,6 +128,7 @@ RECORDS: tuple[Record, ...] = (
     OFFER,
     SPEAK,
     SOFT,
+    BEAT,
     HELLO,
 )
 

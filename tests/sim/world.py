@@ -189,6 +189,9 @@ class Node:
                 self.events.append(output)
 
 
+_ANSWERED_LATER = (messages.Join, messages.JoinAt, messages.Move, messages.Continue, messages.Say)
+
+
 def _snapshot(membership: Membership | None) -> Membership | None:
     """What a core believes, as it is now."""
     if membership is None:
@@ -200,6 +203,7 @@ def _snapshot(membership: Membership | None) -> Membership | None:
         links={dev: replace(link) for dev, link in membership.links.items()},
         sought={dev: replace(sought) for dev, sought in membership.sought.items()},
         full_for=set(membership.full_for),
+        successors=dict(membership.successors),
     )
 
 
@@ -426,7 +430,7 @@ class World:
             else:
                 assert 0 not in row.sinks, "somebody hears himself"
         for asked_s, action in node.asked.values():
-            assert isinstance(action, messages.Join | messages.JoinAt | messages.Say)
+            assert isinstance(action, _ANSWERED_LATER)
             if not isinstance(action, messages.Say):
                 assert self.time - asked_s <= JOIN_S_MAX, "a join without an answer"
         if membership is None:

@@ -1,0 +1,118 @@
+"""Rooms that others have opened for us to go on in, when ours closes.
+
+Two people may open one at the same time. Nobody decides between them: everybody puts the one with
+the lower id first, and who has gone to the other is offered it too.
+"""
+
+from collections.abc import Iterator
+from typing import Final
+
+from p2phouse.errors import UserError
+from p2phouse.hall.card import RoomCard, make_genesis
+from p2phouse.identity.keys import Me, key_tag
+from p2phouse.record import limits
+from p2phouse.record.cbor import Value
+from p2phouse.record.envelope import Signed
+from p2phouse.record.types import Genesis
+from p2phouse.room import frames
+from p2phouse.room.attendance import Attendance
+from p2phouse.room.frames import FrameKind
+from p2phouse.room.hallway import Hallway
+from p2phouse.room.messages import Event, EventKind, Output, SendRoomFrame
+from p2phouse.room.state import Member, Membership, Successor
+from p2phouse.vocabulary import Entropy, Now, UserKey
+
+OFFERS_MAX: Final = 8  # as many as a room has people
+
+
+class NoSuccessor(UserError):
+    """Nobody has opened a room that continues this one. To open one: p2phouse continue."""
+
+
+class Successors:
+    """See the module. The room that is continued is given with each call."""
+
+    def __init__(self, me: Me, hallway: Hallway, attendance: Attendance, entropy: Entropy) -> None:
+        self._me = me
+        self._hallway = hallway
+        self._attendance = attendance
+        self._entropy = entropy
+
+    # ── hearing of them ──────────────────────────────────────────────────────────────────────
+
+    def heard(
+        self, now: Now, membership: Membership, member: Member, frame: list[Value]
+    ) -> Iterator[Output]:
+        """A member opens one. Raises PeerError before anything has changed."""
+        genesis, addrs = frames.read_successor(frame, sender=member.dev, room=membership.room)
+        # Security: else anybody could lure people out of a room that somebody runs.
+        if self._attendance.may_offer(now, membership, member.uid):
+            offer = Successor(genesis, member.dev, addrs, member.name)
+            yield from self._keep(membership, offer)
+
+    def seen(self, now: Now, membership: Membership, card: RoomCard) -> Iterator[Output]:
+        """A card came in. It may be of one whose opener had no link to us, or went there as we
+        went to another."""
+        genesis, room = card.genesis.record, membership.genesis
+        if genesis.continues is None or room is None or card.is_tombstone:
+            return
+        opener = UserKey(genesis.uid)
+        if genesis.continues == membership.room:
+            # Security: of those who were here with us; a stranger's word leads nobody away.
+            is_known = opener in membership.met
+            is_meant = is_known and self._attendance.may_offer(now, membership, opener)
+        else:
+            is_sister = genesis.continues == room.record.continues and card.room < membership.room
+            is_meant = is_sister and opener in membership.continued
+        if is_meant:
+            offer = Successor(card.genesis, card.publisher, card.card.record.at, key_tag(opener))
+            yield from self._keep(membership, offer)
+
+    def _keep(self, membership: Membership, offer: Successor) -> Iterator[Output]:
+        offers = membership.successors
+        openers = {each.genesis.record.dev for each in offers.values()}
+        same_kind = membership.genesis is not None and (
+            offer.genesis.record.access is membership.log.state.access
+        )
+        if not same_kind or offer.genesis.record.dev in openers or len(offers) >= OFFERS_MAX:
+            return
+        offers[offer.room] = offer
+        title = offer.genesis.record.title
+        yield Event(EventKind.SUCCESSOR_OFFERED, membership.room, offer.dev, title)
+
+    def first(self, membership: Membership) -> Successor:
+        """Where people go: everybody who knows of the same ones to the same. Raises NoSuccessor."""
+        if not membership.successors:
+            raise NoSuccessor
+        return membership.successors[min(membership.successors)]
+
+    def facts(self, membership: Membership) -> dict[str, object] | None:
+        if not membership.successors:
+            return None
+        offer = self.first(membership)
+        return {"title": offer.genesis.record.title, "by": offer.by, "room": offer.room.hex()}
+
+    # ── opening one ──────────────────────────────────────────────────────────────────────────
+
+    def make(self, now: Now, membership: Membership) -> Signed[Genesis]:
+        """The room in which this one goes on: its title and its kind."""
+        return make_genesis(
+            self._me,
+            title=_cut(membership.title),
+            access=membership.log.state.access,
+            now=now,
+            entropy=self._entropy,
+            continues=membership.room,
+        )
+
+    def offer(self, membership: Membership, genesis: Signed[Genesis]) -> Iterator[Output]:
+        """Tells everybody here. The links are closed after it, not before it is out."""
+        addrs: list[Value] = [*self._hallway.own_addrs]
+        for dev in membership.listening():
+            frame: list[Value] = [int(FrameKind.SUCCESSOR), genesis.data, addrs]
+            yield SendRoomFrame(dev, membership.room, frame)
+
+
+def _cut(title: str) -> str:
+    """What of a title fits into a genesis: an entry may set a longer one."""
+    return title.encode()[: limits.TITLE_BYTES_MAX].decode(errors="ignore")
