@@ -12,6 +12,7 @@ import socket
 import struct
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -41,22 +42,19 @@ class Call:
         self.stopped = stopped
 
 
-Verb = Callable[[Call, Facts], Awaitable[Facts]]
+@dataclass(frozen=True, slots=True)
+class Verb:
+    """What can be asked of this node."""
+
+    perform: Callable[[Call, Facts], Awaitable[Facts]]
+    page: bool = False  # whether a page may ask it
+
+    async def __call__(self, call: Call, request: Facts) -> Facts:
+        return await self.perform(call, request)
 
 
 class BadRequest(UserError):
     """That is no request this node understands: {reason}. p2phouse --help lists the commands."""
-
-
-def argument(request: Facts, name: str, kind: type[Any], default: object = None) -> Any:  # noqa: ANN401 - JSON
-    """The named argument, of the kind it must have. Raises BadRequest."""
-    value = request.get(name, default)
-    if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
-        raise BadRequest(reason=f"{name} must be {kind.__name__}")
-    # Half a pair from JSON, or a file name that is no UTF-8: no message could carry it on.
-    if isinstance(value, str) and any("\ud800" <= char <= "\udfff" for char in value):
-        raise BadRequest(reason=f"{name} is not Unicode; rename the file")
-    return value
 
 
 @asynccontextmanager

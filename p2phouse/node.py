@@ -17,7 +17,7 @@ from pathlib import Path
 
 import trio
 
-from p2phouse import channel, verbs
+from p2phouse import channel
 from p2phouse.api import listening, serve
 from p2phouse.config import (
     Config,
@@ -37,6 +37,8 @@ from p2phouse.net.network import Network
 from p2phouse.room import messages
 from p2phouse.room.messages import Answer, Event, Input, Output, VerbAction
 from p2phouse.room.room import Rooms
+from p2phouse.verbs.members import pulse
+from p2phouse.verbs.table import table
 from p2phouse.vocabulary import DeviceKey, key_short
 from p2phouse.web.opening import Opening, PageOff
 
@@ -141,7 +143,7 @@ class Node:
             log.info("ready dev=%s port=%d", key_short(self.me.dev), self.network.port)
             task_status.started()
             async with trio.open_nursery() as serving:
-                serving.start_soon(serve, listener, verbs.table(self))
+                serving.start_soon(serve, listener, table(self))
                 if self.opening is not None:
                     serving.start_soon(self._serve_page, self.opening)
                 await self._stop.wait()
@@ -168,7 +170,7 @@ class Node:
     async def _serve_page(self, opening: Opening) -> None:
         """Now that all else is ready: the web server takes a third of a second to import."""
         server = await trio.to_thread.run_sync(importlib.import_module, "p2phouse.web.server")
-        await server.run(opening, verbs.table(self), partial(verbs.pulse, self))
+        await server.run(opening, table(self), partial(pulse, self))
 
     async def _introduce_page(self) -> None:
         """The first that a media process hears: an input or output may be the page."""

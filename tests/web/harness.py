@@ -18,6 +18,7 @@ from wsproto.events import (
 from wsproto.events import Request as Upgrade
 from wsproto.utilities import RemoteProtocolError
 
+from p2phouse.api import Verb
 from p2phouse.errors import UserError
 from p2phouse.web import server
 from p2phouse.web.opening import Opening
@@ -80,7 +81,12 @@ class Served:
         async def listen(call, request):
             raise AssertionError("the page may not write files")
 
-        return {"status": status, "join": join, "rooms": rooms, "events": events, "listen": listen}
+        mine = {"status": status, "join": join, "rooms": rooms}
+        return {
+            **{name: Verb(perform, page=True) for name, perform in mine.items()},
+            "events": Verb(events),
+            "listen": Verb(listen),
+        }
 
 
 @asynccontextmanager

@@ -1,0 +1,69 @@
+"""Rooms: which there are, and the ways in and out."""
+
+from typing import Annotated, Any
+
+import typer
+
+from p2phouse.cli.asking import Home, Json, answer
+
+commands = typer.Typer()
+
+
+@commands.command()
+def rooms(home: Home = None, json: Json = False) -> None:
+    """List the rooms that your node can see."""
+
+    def show(facts: dict[str, Any]) -> None:
+        if not facts["rooms"]:
+            print('No rooms yet. Open one: p2phouse open "Morning coffee"')
+        for room in facts["rooms"]:
+            print(
+                f"{room['room'][:8]}  {room['title']:<40}  {room['people']:>2} here"
+                f"  host {room['host']}  {age(room['age_s'])}  {room['access']}"
+            )
+
+    answer(home, json, show, "rooms")
+
+
+@commands.command("open")
+def open_(
+    title: str,
+    lan: Annotated[bool, typer.Option("--lan", help="Only for people on this network.")] = False,
+    home: Home = None,
+    json: Json = False,
+) -> None:
+    """Open a room and be in it, muted."""
+
+    def show(facts: dict[str, Any]) -> None:
+        print(f"“{facts['title']}” is open; you are in it, muted. Others join with")
+        print(f"    p2phouse join '{facts['link']}'")
+        print(f"or, on this network, p2phouse join {facts['room'][:8]}")
+        print("People here can see your network address.")
+
+    answer(home, json, show, "open", title=title, lan=lan)
+
+
+@commands.command()
+def join(
+    room: Annotated[str, typer.Argument(help="Id, title, p2ph: link or HOST:PORT.")],
+    home: Home = None,
+    json: Json = False,
+) -> None:
+    """Join a room, muted."""
+
+    def show(facts: dict[str, Any]) -> None:
+        people = facts["people"]
+        print(f"You are in “{facts['title']}”, muted, with {people - 1} other(s).")
+        print("People here can see your network address. p2phouse unmute to speak.")
+
+    answer(home, json, show, "join", room=room)
+
+
+@commands.command()
+def leave(home: Home = None, json: Json = False) -> None:
+    """Leave the room."""
+    answer(home, json, lambda _: print("You left the room."), "leave")
+
+
+def age(seconds: int) -> str:
+    return f"{seconds // 60} min" if seconds >= 60 else f"{seconds} s"

@@ -1,0 +1,71 @@
+"""What many verbs answer. A fact that may be missing is NotRequired; its text says when.
+
+These are the shapes that docs/asyncapi.json promises. Answers are checked against them in tests
+rather than built from them: the core, which knows nothing of JSON, hands out plain dictionaries.
+"""
+
+from typing import Annotated, Literal, NotRequired, TypedDict
+
+from p2phouse.api import Facts
+from p2phouse.identity.keys import peer_id
+from p2phouse.room.messages import Event
+
+KeyTag = Annotated[str, "forty bits of a person's root key, `xxxx-xxxx`, to tell people apart by"]
+Uid = Annotated[str, "a person's root key, 64 hexadecimal digits; a face is drawn from it"]
+PeerIdText = Annotated[str, "a device's libp2p PeerId"]
+RoomIdText = Annotated[str, "id of a room, 64 hexadecimal digits"]
+RoleName = Annotated[
+    Literal["speaker", "muted", "listener", "remove", "ban"] | None,
+    "what a person is in the room; null if not let in",
+]
+LevelName = Annotated[
+    Literal["creator", "host", "moderator", "speaker", "listener"], "what a person may do"
+]
+Mouth = Annotated[str, "what the node speaks with: `page`, what --audio said, or `none`"]
+
+
+class Identity(TypedDict):
+    name: Annotated[str, "as the person wrote it, or empty"]
+    uid: Uid
+    key_tag: KeyTag
+    peer_id: PeerIdText
+    addrs: Annotated[list[str], "multiaddrs where others may dial this node"]
+    port: Annotated[int, "TCP and UDP"]
+
+
+class Room(TypedDict):
+    """The room this node is in. In none there is `room`, null, and nothing else."""
+
+    room: Annotated[str | None, "id of the room, 64 hexadecimal digits; null in none"]
+    title: NotRequired[str]
+    link: NotRequired[
+        Annotated[str, "leads others to the room; useless while the node has no address"]
+    ]
+    muted: NotRequired[Annotated[bool, "whether we are"]]
+    people: NotRequired[Annotated[int, "how many are in it, ourselves included"]]
+    role: NotRequired[RoleName]
+    level: NotRequired[LevelName]
+    locked: NotRequired[Annotated[bool, "whether nobody new comes in"]]
+
+
+class Entries(TypedDict):
+    entries: Annotated[list[str], "ids of what was written into the room's log"]
+
+
+class Happened(TypedDict):
+    """One change of state."""
+
+    event: Annotated[str, "what kind of change"]
+    room: Annotated[str | None, "id of the room that it is about"]
+    peer_id: Annotated[str | None, "PeerId of the node that it is about"]
+    text: Annotated[str, "as the kind says; empty for most"]
+
+
+def told(event: Event) -> Facts:
+    """An event as the API tells it."""
+    return {
+        "event": event.kind.name.lower(),
+        "room": event.room.hex() if event.room else None,
+        "peer_id": peer_id(event.dev) if event.dev else None,
+        "text": event.text,
+    }

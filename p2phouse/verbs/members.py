@@ -1,0 +1,115 @@
+"""Who is in the room and how each is heard: for whoever asks, and for the page as it changes."""
+
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NotRequired, TypedDict
+
+from p2phouse.api import Call, Facts
+from p2phouse.identity.keys import key_tag, peer_id
+from p2phouse.room.state import Member, Membership
+from p2phouse.room.stay import standing
+from p2phouse.verbs.declaration import verb
+from p2phouse.verbs.facts import KeyTag, LevelName, PeerIdText, RoleName, Room, Uid
+
+if TYPE_CHECKING:
+    from p2phouse.node import Node
+
+
+class Person(TypedDict):
+    """Somebody in the room. The figures are there once the media process has reported."""
+
+    name: Annotated[str, "as the person wrote it, or empty"]
+    uid: Uid
+    key_tag: KeyTag
+    peer_id: PeerIdText
+    you: Annotated[bool, "true for ourselves"]
+    muted: Annotated[bool, "whether that member says it is"]
+    role: NotRequired[RoleName]
+    level: NotRequired[LevelName]
+    link: Literal["here", "connecting", "connected", "silent"]
+    level_dbov: Annotated[int, "loudness of its voice, 0 loudest to -127 silent"]
+    played: NotRequired[Annotated[int, "frames of 20 ms of its voice that were played"]]
+    concealed: NotRequired[Annotated[int, "frames invented for lost ones"]]
+    recovered: NotRequired[Annotated[int, "frames restored from a copy"]]
+    buffered_ms: NotRequired[Annotated[int, "how long its last frame waited to be played"]]
+    rtt_ms: NotRequired[Annotated[float, "round trip of the link to it"]]
+    loss_pct: NotRequired[Annotated[float, "of the link to it"]]
+    jitter_ms: NotRequired[Annotated[float, "of the link to it"]]
+
+
+class People(Room):
+    report: Annotated[int, "how many reports came from the media process so far"]
+    members: Annotated[list[Person], "ourselves first"]
+
+
+@verb(page=True, result=People)
+async def members(node: "Node", call: Call) -> Facts:
+    """Who is in the room."""
+    membership = node.rooms.membership
+    if membership is None:
+        return {"room": None, "report": node.reports, "members": []}
+    ours: Facts = {
+        "name": node.me.name,
+        "uid": node.me.uid.hex(),
+        "key_tag": key_tag(node.me.uid),
+        "peer_id": peer_id(node.me.dev),
+        "you": True,
+        "muted": membership.muted,
+        **standing(membership, node.me.uid),
+        "link": "here",
+        "level_dbov": _level(node, membership.voice.ssrc),
+    }
+    others = [_member(node, membership, member) for member in membership.members.values()]
+    return {**node.rooms.facts(), "report": node.reports, "members": [ours, *others]}
+
+
+def _level(node: "Node", ssrc: int | None) -> int:
+    return -node.levels.get(ssrc, 127) if ssrc is not None else -127
+
+
+def _member(node: "Node", membership: Membership, member: Member) -> Facts:
+    up = "silent" if member.silent else "connected"
+    facts: Facts = {
+        "name": member.name,
+        "uid": member.identity.record.uid.hex(),
+        "key_tag": key_tag(member.identity.record.uid),
+        "peer_id": peer_id(member.dev),
+        "you": False,
+        "muted": member.muted,
+        **standing(membership, member.uid),
+        "link": up if member.link_up else "connecting",
+        "level_dbov": _level(node, member.ssrc),
+    }
+    stats = node.rooms.talk.stats
+    if stats is not None:
+        facts |= next((_heard(v) for v in stats.voices if v.ssrc == member.ssrc), {})
+        facts |= next((_path(path) for path in stats.links if path.link == member.link), {})
+    return facts
+
+
+def pulse(node: "Node") -> Facts:
+    """What the page is told whenever it changes: where sound is, and who is how loud."""
+    port = node.sound_port
+    facts: Facts = {"sound": {"port": port, "ready": port is not None}}
+    membership = node.rooms.membership
+    if membership is not None:
+        levels = {peer_id(node.me.dev): _level(node, membership.voice.ssrc)}
+        for member in membership.members.values():
+            levels[peer_id(member.dev)] = _level(node, member.ssrc)
+        facts["levels"] = levels
+    return facts
+
+
+def _heard(voice: Any) -> Facts:  # noqa: ANN401 - channel.VoiceStats, by its fields
+    return {
+        "played": voice.played,
+        "concealed": voice.concealed,
+        "recovered": voice.recovered,
+        "buffered_ms": voice.buffered_us // 1_000,
+    }
+
+
+def _path(link: Any) -> Facts:  # noqa: ANN401 - channel.LinkStats, by its fields
+    return {
+        "rtt_ms": link.rtt_us / 1_000,
+        "loss_pct": link.loss_permille / 10,
+        "jitter_ms": link.jitter_us / 1_000,
+    }

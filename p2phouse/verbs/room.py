@@ -1,0 +1,107 @@
+"""Rooms: which there are, and the ways in and out."""
+
+import re
+from typing import TYPE_CHECKING, Annotated, Final, Literal, TypedDict
+
+import trio
+
+from p2phouse.api import EVENTS_QUEUED_MAX, Call, Facts
+from p2phouse.drive import clock
+from p2phouse.hall.card import RoomCard
+from p2phouse.identity.keys import key_tag
+from p2phouse.room import messages
+from p2phouse.verbs.declaration import verb
+from p2phouse.verbs.facts import KeyTag, Room, RoomIdText, Uid
+from p2phouse.vocabulary import DeviceKey
+
+if TYPE_CHECKING:
+    from p2phouse.node import Node
+
+# HOST:PORT; a title such as "Tea 10:30" has a space, and a name of a host has none.
+TYPED_ADDRESS: Final = re.compile(r"(?!p2ph:)([^\s]+):([0-9]{1,5})")
+ROOMS_TOLD_MAX: Final = 200  # 40 kB; who floods the list must not make an answer too long
+CARDS_WAIT_S: Final = 3.0  # after a typed address answered: hall exchange takes two round trips
+
+
+class Seen(TypedDict):
+    room: RoomIdText
+    title: str
+    host: Annotated[KeyTag, "of who opened it"]
+    host_uid: Annotated[Uid, "of who opened it"]
+    access: Literal["open", "social", "closed", "lan"]
+    people: Annotated[int, "how many are in it, as its card says"]
+    age_s: int
+
+
+class Hallway(TypedDict):
+    rooms: Annotated[list[Seen], "newest card first"]
+
+
+class Calling(TypedDict):
+    event: Literal["calling"]
+    text: Annotated[str, "who is being asked"]
+
+
+@verb(page=True, result=Hallway)
+async def rooms(node: "Node", call: Call) -> Facts:
+    """The rooms this node can see now."""
+    now = clock()
+    live = node.rooms.directory.live(now)
+    return {"rooms": [_seen(card, now.unix) for card in live[:ROOMS_TOLD_MAX]]}
+
+
+def _seen(card: RoomCard, now_unix: float) -> Facts:
+    genesis = card.genesis.record
+    return {
+        "room": card.room.hex(),
+        "title": genesis.title,
+        "host": key_tag(genesis.uid),
+        "host_uid": genesis.uid.hex(),
+        "access": genesis.access.name.lower(),
+        "people": card.card.record.nspk + card.card.record.nlis,
+        "age_s": max(0, int(now_unix - genesis.created)),
+    }
+
+
+@verb("open", page=True, result=Room)
+async def open_room(
+    node: "Node",
+    call: Call,
+    title: Annotated[str, "at most 80 bytes"],
+    lan: Annotated[bool, "only this network can see and enter it"] = False,
+) -> Facts:
+    """Opens a room and is in it, muted."""
+    return await node.act(messages.Open(title, lan))
+
+
+@verb(page=True, result=Room, tells=(Calling,))
+async def join(
+    node: "Node",
+    call: Call,
+    room: Annotated[str, "id or the beginning of it, title, `p2ph:` link, or HOST:PORT of a node"],
+) -> Facts:
+    """Enters a room, muted."""
+    typed = TYPED_ADDRESS.fullmatch(room)
+    if typed and not any(
+        card.genesis.record.title == room for card in node.rooms.directory.live(clock())
+    ):
+        return await _join_at(node, call, typed[1], int(typed[2]))
+    return await node.act(messages.Join(room))
+
+
+async def _join_at(node: "Node", call: Call, host: str, port: int) -> Facts:
+    await call.tell({"event": "calling", "text": f"asking {host}:{port} who it is"})
+    found = await node.network.hello(host, port)
+    dev = DeviceKey(found.dev)
+    node.network.dial(dev, found.addrs)
+    async with node.events(EVENTS_QUEUED_MAX) as events:
+        with trio.move_on_after(CARDS_WAIT_S):
+            while not node.rooms.directory.of(dev, clock()):
+                await events.receive()
+    return await node.act(messages.JoinAt(dev))
+
+
+@verb(page=True)
+async def leave(node: "Node", call: Call) -> Facts:
+    """Leaves the room; if it was ours, takes it off the list."""
+    return await node.act(messages.Leave())
