@@ -33,6 +33,12 @@ class Identity(TypedDict):
     port: Annotated[int, "TCP and UDP"]
 
 
+class Successor(TypedDict):
+    title: str
+    by: Annotated[KeyTag, "of who opened it"]
+    room: RoomIdText
+
+
 class Room(TypedDict):
     """The room this node is in. In none there is `room`, null, and nothing else."""
 
@@ -46,6 +52,12 @@ class Room(TypedDict):
     role: NotRequired[RoleName]
     level: NotRequired[LevelName]
     locked: NotRequired[Annotated[bool, "whether nobody new comes in"]]
+    confirmed: NotRequired[
+        Annotated[bool, "whether what we know of the room is what those who run it say they hold"]
+    ]
+    attended: NotRequired[Annotated[bool, "whether somebody who runs the room was in it lately"]]
+    closes_in_s: NotRequired[Annotated[int | None, "null if it is more than ten minutes away"]]
+    successor: NotRequired[Annotated[Successor | None, "the room in which this one goes on"]]
 
 
 class Entries(TypedDict):

@@ -21,6 +21,7 @@ from p2phouse.config import api_socket
 from p2phouse.hearing import measure
 from p2phouse.sound.files import load, to_float
 from p2phouse.vocabulary import SAMPLE_RATE_HZ
+from tests import promised
 from tests.e2e import witness
 
 Facts = dict[str, Any]
@@ -89,9 +90,10 @@ class ProcessNode:
 
     def asked(self, verb, **arguments) -> Facts:
         asking = self.begin(verb, **arguments)
-        for _ in asking:
-            pass
+        for event in asking:
+            promised.check_event(verb, event)
         result: Facts = asking.result
+        promised.check_result(verb, result)
         return result
 
     def stop(self) -> int:

@@ -1,0 +1,37 @@
+"""A node whose core stands on a table: what a verb asks is answered at once."""
+
+from pathlib import Path
+
+import trio
+
+from p2phouse.api import Call
+from p2phouse.config import Config
+from p2phouse.node import Node
+from p2phouse.room.messages import VerbAction
+from p2phouse.verbs.table import VERBS
+from tests import promised
+from tests.room.table import Table
+
+
+class TableNode(Node):
+    def __init__(self, table: Table) -> None:
+        super().__init__(Config(Path("none"), Path("none")))
+        self.table = table
+        self.me = table.me
+        self.rooms = table.rooms
+
+    async def act(self, action: VerbAction) -> dict[str, object]:
+        answer = self.table.answer(self.table.ask(action))
+        if answer.error is not None:
+            raise answer.error
+        return answer.facts
+
+    async def asked(self, verb: str, **arguments):
+        """What it answers, which is what docs/asyncapi.json promises."""
+
+        async def tell(event):
+            promised.check_event(verb, event)
+
+        result = await VERBS[verb](self, Call(tell, trio.Event()), arguments)
+        promised.check_result(verb, result)
+        return result
