@@ -65,12 +65,17 @@ class Successors:
             is_sister = genesis.continues == room.record.continues and card.room < membership.room
             is_meant = is_sister and opener in membership.continued
         if is_meant:
-            offer = Successor(card.genesis, card.publisher, card.card.record.at, key_tag(opener))
-            yield from self._keep(membership, offer)
+            by = _name(membership, opener)
+            offer = Successor(card.genesis, card.publisher, card.card.record.at, by)
+            if offer.room not in membership.successors:
+                yield from self._keep(membership, offer)
 
     def _keep(self, membership: Membership, offer: Successor) -> Iterator[Output]:
         offers = membership.successors
         openers = {each.genesis.record.dev for each in offers.values()}
+        if offer.room in offers:
+            offers[offer.room] = offer  # its opener's own word, after its card
+            return
         same_kind = membership.genesis is not None and (
             offer.genesis.record.access is membership.log.state.access
         )
@@ -111,6 +116,11 @@ class Successors:
         for dev in membership.listening():
             frame: list[Value] = [int(FrameKind.SUCCESSOR), genesis.data, addrs]
             yield SendRoomFrame(dev, membership.room, frame)
+
+
+def _name(membership: Membership, uid: UserKey) -> str:
+    members = membership.members.values()
+    return next((member.name for member in members if member.uid == uid), key_tag(uid))
 
 
 def _cut(title: str) -> str:
