@@ -205,7 +205,7 @@ def test_one_device_makes_one_offer_and_eight_are_kept(table: Table, ann: Person
     first = successor(table, bob, nonce=1)
     table.frame(bob, offer_frame(first))
     table.frame(bob, offer_frame(successor(table, bob, nonce=2)))
-    assert set(table.here.successors) == {first.id}
+    assert set(table.here.successors) == {RoomId(first.id)}
     for number in range(OFFERS_MAX + 2):
         person = table.person(f"p{number}")
         table.let_in(person)
@@ -275,7 +275,7 @@ def test_who_continues_tells_all_says_goodbye_and_is_in_the_new_room(
     assert genesis.record.continues == old
     assert told[0].frame[2] == [ADDR]
     assert CloseRoomLink(bob.dev, old) in table.said
-    assert table.here.room == genesis.id
+    assert table.here.room == RoomId(genesis.id)
     assert answer.facts["room"] == genesis.id.hex()
     assert answer.facts["level"] == "creator"
     assert {ann.me.uid, bob.me.uid} <= table.here.continued
@@ -299,7 +299,7 @@ def test_who_moves_leaves_the_old_room_and_calls_the_opener(table: Table, ann: P
     ticket = table.ask(messages.Move())
     assert frame_kinds(table.said) == [FrameKind.BYE]
     (call,) = of(messages.OpenRoomLink, table.said)
-    assert (call.dev, call.room, call.addrs) == (bob.dev, genesis.id, (ADDR,))
+    assert (call.dev, call.room, call.addrs) == (bob.dev, RoomId(genesis.id), (ADDR,))
     assert not table.answers(ticket)
     table.up(bob, outbound=True)
     table.frame(bob, bob.greeting(table.here.room, genesis))
@@ -319,7 +319,7 @@ def test_of_several_the_lowest_id_is_moved_to(table: Table, ann: Person, bob: Pe
         go(table, person)
     assert offered(table) is not None
     table.ask(messages.Move())
-    assert table.here.room == min(rooms)
+    assert table.here.room == RoomId(min(rooms))
 
 
 def test_who_went_to_one_is_offered_the_other_of_a_lower_id_alone(
