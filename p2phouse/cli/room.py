@@ -65,5 +65,27 @@ def leave(home: Home = None, json: Json = False) -> None:
     answer(home, json, lambda _: print("You left the room."), "leave")
 
 
+@commands.command("continue")
+def continue_(home: Home = None, json: Json = False) -> None:
+    """Open the room in which yours goes on when it closes, and be in it, muted."""
+
+    def show(facts: dict[str, Any]) -> None:
+        print(f"“{facts['title']}” goes on here; you are in it, muted. The others are offered to")
+        print("move; those who are elsewhere join with")
+        print(f"    p2phouse join '{facts['link']}'")
+
+    answer(home, json, show, "continue_room")
+
+
+@commands.command()
+def move(home: Home = None, json: Json = False) -> None:
+    """Go on in the room that somebody opened to continue yours, muted."""
+
+    def show(facts: dict[str, Any]) -> None:
+        print(f"You went on to “{facts['title']}”, muted, with {facts['people'] - 1} other(s).")
+
+    answer(home, json, show, "move")
+
+
 def age(seconds: int) -> str:
     return f"{seconds // 60} min" if seconds >= 60 else f"{seconds} s"

@@ -47,7 +47,7 @@ class Successors:
         genesis, addrs = frames.read_successor(frame, sender=member.dev, room=membership.room)
         # Security: else anybody could lure people out of a room that somebody runs.
         if self._attendance.may_offer(now, membership, member.uid):
-            offer = Successor(genesis, member.dev, addrs, member.name)
+            offer = Successor(genesis, member.dev, addrs, _name(membership, member.uid))
             yield from self._keep(membership, offer)
 
     def seen(self, now: Now, membership: Membership, card: RoomCard) -> Iterator[Output]:
@@ -120,7 +120,8 @@ class Successors:
 
 def _name(membership: Membership, uid: UserKey) -> str:
     members = membership.members.values()
-    return next((member.name for member in members if member.uid == uid), key_tag(uid))
+    name = next((member.name for member in members if member.uid == uid), "")
+    return name or key_tag(uid)
 
 
 def _cut(title: str) -> str:

@@ -35,7 +35,7 @@ class Identity(TypedDict):
 
 class Successor(TypedDict):
     title: str
-    by: Annotated[KeyTag, "of who opened it"]
+    by: Annotated[str, "name of who opened it, or key tag"]
     room: RoomIdText
 
 

@@ -105,3 +105,15 @@ async def _join_at(node: "Node", call: Call, host: str, port: int) -> Facts:
 async def leave(node: "Node", call: Call) -> Facts:
     """Leaves the room; if it was ours, takes it off the list."""
     return await node.act(messages.Leave())
+
+
+@verb(page=True, result=Room)
+async def continue_room(node: "Node", call: Call) -> Facts:
+    """Opens the room in which this one goes on; goes there, muted, if somebody has."""
+    return await node.act(messages.Continue())
+
+
+@verb(page=True, result=Room)
+async def move(node: "Node", call: Call) -> Facts:
+    """Leaves this room for the one in which it goes on, muted."""
+    return await node.act(messages.Move())
