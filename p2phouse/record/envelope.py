@@ -20,6 +20,7 @@ from p2phouse.record.types import (
     Beat,
     Card,
     Entry,
+    Epoch,
     Genesis,
     Hello,
     Identity,
@@ -137,8 +138,8 @@ def check_time(record: Record, now_unix: float) -> None:
             _check_span(record.created, end, limits.ROOM_LIFE_S_MAX, now_unix)
         case Hello():
             pass  # its nonce is its time
-        case Entry():
-            pass  # it has none: what an entry is worth must not depend on anybody's clock
+        case Entry() | Epoch():
+            pass  # they have none: what they are worth must not depend on anybody's clock
 
 
 def _check_span(start: int, end: int, most: int, now_unix: float) -> None:

@@ -26,6 +26,11 @@ ENTRIES_ASIDE_MAX: Final = 256  # that wait for another record: anybody can make
 GRANTS_PER_ROOM_MAX: Final = 64
 OVER_MAX: Final = 8  # entries that one entry replaces: as many as concurred
 
+EPOCH_NUMBER_MAX: Final = 65_535  # one a second for longer than a room lives
+EPOCH_REMOVALS_MAX: Final = 256  # of more an epoch names the digest
+EPOCH_BOXES_MAX: Final = 64  # in one record; more devices, more records
+EPOCHS_OF_ONE_MAX: Final = 8  # known of one signer: nobody fills another's memory
+
 CANDIDATES_MAX: Final = 8
 CANDIDATE_CHARS_MAX: Final = 160
 

@@ -261,6 +261,31 @@ class Beat(Record):
 
 
 @dataclass(frozen=True, slots=True)
+class EpochBox:
+    dev: Key
+    sealed: Annotated[bytes, Size(80)]  # the secret, for the device's xpk alone
+
+
+@dataclass(frozen=True, slots=True)
+class Epoch(Record):
+    """The secret that voices of a sealed room are under: for whom, and after which removals."""
+
+    TYPE = RecordType.EPOCH
+    NAME = "epoch"
+    SIZE_MAX = 16_256  # with its head a frame of 16 KiB
+    SIGNER = "dev"
+
+    room: Hash
+    dev: Key
+    n: Annotated[int, Range(0, limits.EPOCH_NUMBER_MAX)]
+    ratchet: bool  # made of its parent's secret; else of chance
+    parent: Hash | None  # of a ratchet the id of the epoch before it
+    rm: Annotated[tuple[Hash, ...], Count(0, limits.EPOCH_REMOVALS_MAX)]
+    commit: Hash  # SHA-256 of the secret
+    boxes: Annotated[tuple[EpochBox, ...], Count(0, limits.EPOCH_BOXES_MAX)]
+
+
+@dataclass(frozen=True, slots=True)
 class Hello(Record):
     """Answers a hello request: who listens here, and which protocol versions it speaks."""
 
@@ -277,5 +302,5 @@ class Hello(Record):
 
 RECORDS: Final[dict[int, type[Record]]] = {
     int(cls.TYPE): cls
-    for cls in (Identity, Genesis, Entry, Card, Join, Offer, Speak, Soft, Beat, Hello)
+    for cls in (Identity, Genesis, Entry, Card, Join, Offer, Speak, Soft, Beat, Epoch, Hello)
 }

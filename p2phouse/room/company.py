@@ -22,6 +22,7 @@ from p2phouse.room.authority import Authority
 from p2phouse.room.confirmation import Confirmation
 from p2phouse.room.frames import ByeReason, FrameKind, FrameRefused, Greeting
 from p2phouse.room.hallway import Hallway
+from p2phouse.room.keeper import Keeper
 from p2phouse.room.messages import CloseRoomLink, Event, EventKind, Output, SendRoomFrame
 from p2phouse.room.negotiation import Negotiation
 from p2phouse.room.rules import RoomState
@@ -54,6 +55,7 @@ class Company:
         authority: Authority,
         confirmation: Confirmation,
         successors: Successors,
+        keeper: Keeper,
     ) -> None:
         self._me = me
         self._hallway = hallway
@@ -64,6 +66,7 @@ class Company:
         self._authority = authority
         self._confirmation = confirmation
         self._successors = successors
+        self._keeper = keeper
 
     # ── arriving ─────────────────────────────────────────────────────────────────────────────
 
@@ -151,6 +154,8 @@ class Company:
                 before = membership.log.state
                 new = self._authority.take(membership, frame)
                 yield from self.decided(now, membership, new, before, sender)
+            case FrameKind.EPOCH:
+                yield from self._keeper.frame(now, membership, sender, frame)
             case FrameKind.DIGEST:
                 yield from self._authority.heard_digest(now, membership, sender, frame)
                 yield from self._confirmation.judge(now, membership)

@@ -63,7 +63,7 @@ class Confirmation:
             dev=self._me.dev,
             count=len(log),
             digest=log.digest,
-            en=0,
+            en=live.n if (live := membership.live) is not None else 0,
             ts=int(now.unix),
         )
         return envelope.sign(beat, self._me.device_key)

@@ -12,12 +12,13 @@ from p2phouse.errors import PeerError
 from p2phouse.record import envelope, limits
 from p2phouse.record.cbor import Value
 from p2phouse.record.envelope import Signed
-from p2phouse.record.types import Genesis, Identity, Join, Soft, Speak
+from p2phouse.record.types import Epoch, Genesis, Identity, Join, Soft, Speak
 from p2phouse.vocabulary import DeviceKey, RoomId
 
 MEMBERS_TOLD_MAX: Final = 8
 ENTRIES_TOLD_MAX: Final = 64  # in one frame; so many do not fit
 DIGEST_BYTES: Final = 32
+EPOCHS_TOLD_MAX: Final = 8  # in one frame; so many small ones fit
 SPEAKS_TOLD_MAX: Final = 2  # of one device: the running voice and the one it replaces
 
 
@@ -30,6 +31,7 @@ class FrameKind(IntEnum):
     BYE = 5
     DIGEST = 6
     SKETCH = 7
+    EPOCH = 9
     SUCCESSOR = 11
 
 
@@ -138,6 +140,19 @@ def read_successor(
     if genesis.record.dev != sender or genesis.record.continues != room:
         raise FrameRefused(reason="a successor of somebody else or to another room")
     return genesis, _addresses(frame[2])
+
+
+def read_epochs(
+    frame: list[Value], *, room: RoomId
+) -> tuple[list[Signed[Epoch]], list[Signed[Identity]]]:
+    """Epochs, and the identities of those who signed them; none of either is a question."""
+    if len(frame) != 3:
+        raise FrameRefused(reason=f"epochs in a frame of {len(frame)} fields")
+    records, identities = (_list(item, most=EPOCHS_TOLD_MAX) for item in frame[1:])
+    read = [envelope.read(_bytes(item), Epoch) for item in records]
+    if any(signed.record.room != room for signed in read):
+        raise FrameRefused(reason="an epoch of another room")
+    return read, [envelope.read(_bytes(item), Identity) for item in identities]
 
 
 def read_exactly(frame: list[Value], size: int) -> bytes:

@@ -98,6 +98,10 @@ class EntryLog:
     def identity(self, id_: RecordId) -> Signed[Identity] | None:
         return self._identities.get(id_)
 
+    def get(self, id_: RecordId) -> Entry | None:
+        signed = self._entries.get(id_)
+        return None if signed is None else signed.record
+
     # ── coming in ────────────────────────────────────────────────────────────────────────────
 
     def add(self, data: bytes) -> tuple[Signed[Entry], ...]:

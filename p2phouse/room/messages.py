@@ -144,7 +144,7 @@ class Decide:
 
     act: Act
     who: str = ""
-    value: str | bool | None = None
+    value: str | int | bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -273,6 +273,7 @@ class EventKind(IntEnum):
     SUCCESSOR_OFFERED = 23
     CONFIRMED = 24
     UNCONFIRMED = 25
+    EPOCH_CHANGED = 26  # what voices are sealed under
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ drives it with real sockets, tests/sim with a simulated world: the same wiring i
 A node is in one room at a time.
 """
 
+import math
 import random
 from collections.abc import Iterator
 
@@ -23,6 +24,7 @@ from p2phouse.room.authority import Authority
 from p2phouse.room.company import Company
 from p2phouse.room.confirmation import Confirmation
 from p2phouse.room.hallway import Hallway
+from p2phouse.room.keeper import Keeper
 from p2phouse.room.messages import Answer, Input, Output
 from p2phouse.room.negotiation import Negotiation
 from p2phouse.room.search import Search
@@ -62,6 +64,7 @@ class Rooms:
         confirmation = Confirmation(me, rng=rng)
         attendance = Attendance(me, mono_of=self._hallway.mono_of)
         self._successors = Successors(me, self._hallway, attendance, entropy)
+        self._keeper = Keeper(me, self._wiring, entropy=entropy)
         self._company = Company(
             me,
             self._hallway,
@@ -72,6 +75,7 @@ class Rooms:
             self._authority,
             confirmation,
             self._successors,
+            self._keeper,
         )
         self._stay = Stay(
             me,
@@ -105,7 +109,9 @@ class Rooms:
 
     @property
     def deadline(self) -> float:
-        return min(self._hallway.deadline, self._stay.deadline)
+        membership = self.membership
+        keys_at = membership.custody.deadline if membership is not None else math.inf
+        return min(self._hallway.deadline, self._stay.deadline, keys_at)
 
     # ── what is known ────────────────────────────────────────────────────────────────────────
 
@@ -189,6 +195,7 @@ class Rooms:
                     yield from self._company.media_changed(now, membership, member)
             case VoiceState():
                 yield from self.talk.voice_state(now, membership, message)
+                yield from self._keeper.voice_state(now, membership, message)
             case Stats():
                 self.talk.keep_stats(now, message)
             case channel.Silent(link):
@@ -210,6 +217,8 @@ class Rooms:
 
     def _settle(self, now: Now) -> Iterator[Output]:
         yield from self._stay.settle(now)
+        if self.membership is not None:
+            yield from self._keeper.settle(now, self.membership)
         yield from self._hallway.publish(now, self.membership)
 
     # ── verbs ────────────────────────────────────────────────────────────────────────────────

@@ -8,7 +8,10 @@ from typing import Final
 
 from p2phouse.record.envelope import Signed
 from p2phouse.record.types import Genesis, Identity, Join, Speak
+from p2phouse.room import epochs, keys
 from p2phouse.room.beats import BeatBook
+from p2phouse.room.custody import Custody
+from p2phouse.room.epochs import Live
 from p2phouse.room.log import EntryLog
 from p2phouse.vocabulary import DeviceKey, LinkNumber, Now, RoomId, Ssrc, UserKey, VoiceId
 
@@ -52,6 +55,7 @@ class Pace:
     offers: Allowance = field(default_factory=lambda: Allowance(16, 2.0))
     compares: Allowance = field(default_factory=lambda: Allowance(8, 2.0))
     beats: Allowance = field(default_factory=lambda: Allowance(8, 4.0))
+    keys: Allowance = field(default_factory=lambda: Allowance(8, 2.0))
 
 
 class Stage(Enum):
@@ -196,6 +200,7 @@ class Membership:
     continued: frozenset[UserKey] = frozenset()  # who was in the room that this one continues
 
     paces: OrderedDict[DeviceKey, Pace] = field(default_factory=OrderedDict, compare=False)
+    custody: Custody = field(default_factory=Custody, compare=False)
     _log: EntryLog | None = field(default=None, compare=False)
 
     def pace_of(self, dev: DeviceKey) -> Pace:
@@ -217,6 +222,27 @@ class Membership:
     def is_new(self, now: Now) -> bool:
         """Whether we have been in the room for so short a time that we may not know everybody."""
         return now.mono - self.since < NEWCOMER_S
+
+    @property
+    def is_sealed(self) -> bool:
+        """Whether voices here are under a secret that only those admitted are given."""
+        return self.genesis is not None and epochs.is_sealed(self.log.state)
+
+    @property
+    def live(self) -> Live | None:
+        """What we send under; None if there is nothing that we may send under."""
+        if not self.is_sealed:
+            return Live(0, keys.open_secret(self.room))
+        known = self.custody.epochs
+        return known.sending.live if known is not None and known.sending is not None else None
+
+    @property
+    def heard_under(self) -> tuple[Live, ...]:
+        """What others may be sending under, at most two."""
+        if not self.is_sealed:
+            return (Live(0, keys.open_secret(self.room)),)
+        known = self.custody.epochs
+        return tuple(each.live for each in known.receiving) if known is not None else ()
 
     def may_speak(self, uid: UserKey) -> bool:
         """Whether that person's voice is carried."""

@@ -17,6 +17,7 @@ from p2phouse.record import envelope
 from p2phouse.record.cbor import Value
 from p2phouse.record.envelope import Signed
 from p2phouse.record.types import Act, Genesis, Join
+from p2phouse.room import keeper
 from p2phouse.room.attendance import Attendance
 from p2phouse.room.authority import COMPARE_S
 from p2phouse.room.company import RETELL_S, Company, is_understood
@@ -334,6 +335,7 @@ class Stay:
             "attended": not membership.unattended,
             "closes_in_s": self._attendance.closes_in_s(self._hallway.now, membership),
             "successor": self._successors.facts(membership),
+            **keeper.facts(membership),
         }
 
 

@@ -1,11 +1,13 @@
 """What media must know of the room: the forwarding table, the keys of voices, our own voice."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from p2phouse.channel import SetKeys, SetTable, SetVoice, VoiceKeyRow
 from p2phouse.record.envelope import Signed
 from p2phouse.record.types import Speak
 from p2phouse.room import keys
+from p2phouse.room.epochs import Live
 from p2phouse.room.messages import Output, ToMedia
 from p2phouse.room.state import Membership, ssrc_of
 from p2phouse.shape.plan import Claim, Neighbour, plan
@@ -18,6 +20,7 @@ class Wiring:
     def __init__(self, uid: UserKey) -> None:
         self._uid = uid
         self._epoch = 0
+        self._told: SetVoice | None = None  # of our voice
 
     def rewire(self, membership: Membership | None) -> Iterator[Output]:
         self._epoch += 1
@@ -39,33 +42,43 @@ class Wiring:
         heard = {(row.ingress, row.ssrc) for row in rows}
         # Security: media is given the keys of those alone whose packets it may take.
         keys = [
-            _key_row(membership.room, member.speak)
+            _key_row(membership.room, member.speak, live)
             for member in members
             if member.speak is not None and (member.link, member.ssrc) in heard
+            for live in membership.heard_under
         ]
         yield ToMedia(SetKeys(tuple(keys)))
         yield ToMedia(SetTable(self._epoch, rows))
 
     def tell_voice(self, membership: Membership) -> Iterator[Output]:
         """Media's settings of our own voice, once its `speak` is signed."""
-        voice = membership.voice
-        if voice.speak is not None:
-            row = _key_row(membership.room, voice.speak)
-            muted = membership.muted
-            yield ToMedia(SetVoice(voice.sid, row.ssrc, row.kid, row.base, muted, sealed=False))
+        voice, live, told = membership.voice, membership.live, self._told
+        if voice.speak is None:
+            return
+        if live is not None:
+            row = _key_row(membership.room, voice.speak, live)
+            sealed = membership.is_sealed
+            told = SetVoice(voice.sid, row.ssrc, row.kid, row.base, membership.muted, sealed)
+        elif told is not None and told.sid == voice.sid:
+            # Security: without an epoch that covers nothing is said, whatever the person wants.
+            told = replace(told, muted=True)
+        else:
+            return  # media sends nothing under no key
+        self._told = told
+        yield ToMedia(told)
 
 
 def _claim(speak: Signed[Speak] | None) -> Claim | None:
     return None if speak is None else Claim(ssrc_of(speak), speak.id)
 
 
-def _key_row(room: RoomId, speak: Signed[Speak]) -> VoiceKeyRow:
+def _key_row(room: RoomId, speak: Signed[Speak], live: Live) -> VoiceKeyRow:
     record = speak.record
     base = keys.sender_base(
-        keys.open_secret(room),
+        live.secret,
         room=room,
-        epoch=0,
+        epoch=live.n,
         dev=DeviceKey(record.dev),
         sid=VoiceId(record.sid),
     )
-    return VoiceKeyRow(ssrc_of(speak), keys.key_id(epoch=0, slot=record.slot), base)
+    return VoiceKeyRow(ssrc_of(speak), keys.key_id(epoch=live.n, slot=record.slot), base)

@@ -57,6 +57,15 @@ class Room(TypedDict):
     ]
     attended: NotRequired[Annotated[bool, "whether somebody who runs the room was in it lately"]]
     closes_in_s: NotRequired[Annotated[int | None, "null if it is more than ten minutes away"]]
+    epoch: NotRequired[
+        Annotated[int | None, "number of the secret that we send under; null if there is none"]
+    ]
+    keys: NotRequired[
+        Annotated[
+            Literal["public", "current", "waiting"],
+            "whose voices may be opened: anybody's who comes, only of those let in, or none yet",
+        ]
+    ]
     successor: NotRequired[Annotated[Successor | None, "the room in which this one goes on"]]
 
 

@@ -12,6 +12,8 @@ from p2phouse.record.types import (
     Beat,
     Card,
     Entry,
+    Epoch,
+    EpochBox,
     Genesis,
     Hello,
     Identity,
@@ -117,6 +119,16 @@ SPEAK = Speak(
 )
 SOFT = Soft(room=ROOM, dev=DEV, seq=7, kind=SoftKind.OWN_MUTE, val=True, ts=UNIX)
 BEAT = Beat(room=ROOM, dev=DEV, count=1, digest=seed("entries"), en=0, ts=UNIX)
+EPOCH = Epoch(
+    room=ROOM,
+    dev=DEV,
+    n=3,
+    ratchet=True,
+    parent=seed("epoch before"),
+    rm=tuple(sorted((seed("a removal"), seed("another removal")))),
+    commit=sha256(seed("secret")).digest(),
+    boxes=(EpochBox(dev=OTHER, sealed=seed("sealed 1") + seed("sealed 2") + bytes(16)),),
+)
 HELLO = Hello(nonce=seed("a") + seed("b"), versions=(1, 1), dev=DEV, addrs=(LAN_ADDRESS,))
 
 RECORDS: tuple[Record, ...] = (
@@ -129,6 +141,7 @@ RECORDS: tuple[Record, ...] = (
     SPEAK,
     SOFT,
     BEAT,
+    EPOCH,
     HELLO,
 )
 

@@ -22,6 +22,7 @@ from tests.record.forgery import enclose, message_of
 from tests.record.samples import (
     CARD,
     ENTRY,
+    EPOCH,
     GENESIS,
     HELLO,
     IDENTITY,
@@ -95,6 +96,9 @@ CASES: list[Case] = [
     ("ENTRIES_PER_ROOM_MAX", greet, 2_048),
     ("OVER_MAX", lambda n: read(replace(ENTRY, over=(bytes(32),) * n)), 8),
     ("TITLE_CODE_POINTS_MAX", lambda n: read(replace(ENTRY, val="é" * n)), 80),
+    ("EPOCH_NUMBER_MAX", lambda n: read(replace(EPOCH, n=n)), 65_535),
+    ("EPOCH_REMOVALS_MAX", lambda n: read(replace(EPOCH, rm=(bytes(32),) * n)), 256),
+    ("EPOCH_BOXES_MAX", lambda n: read(replace(EPOCH, boxes=EPOCH.boxes * n)), 64),
     ("CANDIDATES_MAX", lambda n: read(replace(OFFER, cands=("candidate",) * n)), 8),
     ("CANDIDATE_CHARS_MAX", lambda n: read(replace(OFFER, cands=("x" * n,))), 160),
 ]
@@ -106,6 +110,7 @@ ELSEWHERE = {
     "ENTRIES_PER_SEAT_MAX": "tests/room/test_log.py::test_a_seat_holds_512_entries_and_no_more",
     "ENTRIES_ASIDE_MAX": "tests/room/test_log.py::test_256_entries_wait_aside_and_no_more",
     "GRANTS_PER_ROOM_MAX": "tests/room/test_rules.py::test_r8_64_grants_count_and_no_more",
+    "EPOCHS_OF_ONE_MAX": "tests/room/test_epochs.py::test_8_epochs_of_one_signer_are_known",
     "HELLO_BYTES": "tests/record/test_limits.py::test_a_hello_request_has_512_bytes_and_none_else",
     "ROOM_FRAME_BYTES_MAX": "tests/record/test_limits.py::test_a_room_frame_has_16_kib_at_most",
 }
@@ -157,6 +162,11 @@ def test_a_limit_holds_at_its_value_and_breaks_one_past_it(name, take, limit):
         replace(HELLO, nonce=bytes(63)),
         replace(HELLO, versions=(0, 65_536)),
         replace(samples.JOIN, beat=bytes(31)),
+        replace(EPOCH, parent=bytes(31)),
+        replace(EPOCH, rm=(bytes(31),)),
+        replace(EPOCH, commit=bytes(33)),
+        replace(EPOCH, ratchet=1),  # type: ignore[arg-type]  # as a stranger may
+        replace(EPOCH, boxes=(replace(EPOCH.boxes[0], sealed=bytes(79)),)),
     ],
 )
 def test_a_field_past_what_its_type_says_is_refused(record):

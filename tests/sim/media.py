@@ -22,6 +22,7 @@ CONNECT_S_MAX = 10.0  # link/ice.py
 CONSENT_S_MAX = 3.4  # link/ice.py
 KEEPALIVE_S = 0.2  # carry/control.py
 TICK_S = 0.02  # engine.py
+KEYS_MAX = 2  # voice/incoming.py
 
 
 @dataclass(slots=True)
@@ -46,7 +47,7 @@ class Media:
     links: dict[LinkNumber, Link] = field(default_factory=dict)
     repair: Repair = field(default_factory=Repair)
     table: Table = field(default_factory=Table.empty)
-    keys: dict[Ssrc, channel.VoiceKeyRow] = field(default_factory=dict)
+    keys: dict[Ssrc, list[channel.VoiceKeyRow]] = field(default_factory=dict)
     voice: channel.SetVoice | None = None
     sid: bytes | None = None
     input: str = "none"
@@ -80,8 +81,10 @@ class Media:
                 self.table = table
                 self.repair.set_table(table)
             case channel.SetKeys(keys):
-                self.keys = {row.ssrc: row for row in keys}
-                assert len(self.keys) == len(keys), "two keys for one voice"
+                self.keys = {row.ssrc: [] for row in keys}
+                for row in keys:
+                    self.keys[row.ssrc].append(row)
+                assert all(len(rows) <= KEYS_MAX for rows in self.keys.values())
             case channel.NewVoice(sid):
                 assert sid not in self.node.sids, "a sid used again would use a nonce again"
                 self.node.sids.append(sid)
@@ -236,7 +239,8 @@ class Media:
             return False
         sent = other.table.way(HERE, voice.ssrc)
         taken = self.table.way(way[1], voice.ssrc)
-        key = self.keys.get(voice.ssrc)
+        keys = self.keys.get(voice.ssrc, [])
         is_sent = sent is not None and way[0] in sent.sinks
         is_taken = taken is not None and HERE in taken.sinks
-        return is_sent and is_taken and key is not None and key.base == voice.base
+        fits = any((key.kid, key.base) == (voice.kid, voice.base) for key in keys)
+        return is_sent and is_taken and fits

@@ -1,0 +1,406 @@
+"""The keys of a sealed room: made by one who runs it, handed to whom it admits, asked for.
+
+The *keeper* is the first of those present who run the room. Whoever comes after it in that order
+waits a second for each before it, so a keeper that sleeps holds up nobody for long. What is
+decided about epochs themselves stands in room/epochs.py; this module knows members and links.
+"""
+
+import math
+from collections.abc import Iterable, Iterator
+from typing import Final
+
+from p2phouse.channel import VoiceCondition, VoiceState
+from p2phouse.identity.keys import Me
+from p2phouse.record import envelope
+from p2phouse.record.cbor import Value
+from p2phouse.record.envelope import Signed
+from p2phouse.record.types import Entry, Epoch, EpochBox, Identity
+from p2phouse.room import epochs, frames, keys
+from p2phouse.room.custody import Custody
+from p2phouse.room.epochs import Epochs, Known, Outline
+from p2phouse.room.frames import FrameKind
+from p2phouse.room.messages import Event, EventKind, Output, SendRoomFrame
+from p2phouse.room.rules import Level
+from p2phouse.room.state import Member, Membership, Stage
+from p2phouse.room.wiring import Wiring
+from p2phouse.vocabulary import DeviceKey, Entropy, Now, RecordId, UserKey
+
+BATCH_S: Final = 60.0  # those who come or leave within a minute share one new epoch
+REKEY_S: Final = 3_600.0  # a secret that was lost unnoticed is good for an hour at most
+STAGGER_S: Final = 1.0  # a keeper acts within a round trip; the next waits for longer than that
+GRACE_S: Final = 2.0  # who has just come is given the secret by then
+PAUSE_S: Final = 0.25  # between two epochs of ours: a flood of removals does not flood the room
+FIRST_ASK_S: Final = 0.3  # what is on its way comes by then
+ASK_S: Final = 1.0
+ASK_S_MAX: Final = 5.0
+IDENTITIES_MAX: Final = 64
+
+
+class Keeper:
+    """One for the node; the room is given with each call."""
+
+    def __init__(self, me: Me, wiring: Wiring, *, entropy: Entropy) -> None:
+        self._me = me
+        self._wiring = wiring
+        self._entropy = entropy
+
+    # ── what members say ─────────────────────────────────────────────────────────────────────
+
+    def frame(
+        self, now: Now, membership: Membership, sender: DeviceKey, frame: list[Value]
+    ) -> Iterator[Output]:
+        """Epochs, or a question for them. Raises PeerError before anything has changed."""
+        records, identities = frames.read_epochs(frame, room=membership.room)
+        for signed in records:
+            epochs.read_outline(signed.record)
+        custody = membership.custody
+        if not membership.is_sealed:
+            return
+        if not records and not identities:
+            yield from self._asked(now, membership, membership.members[sender])
+        for identity in identities:
+            self._learn(membership, identity)
+        for signed in records:
+            yield from self._take(now, membership, custody, sender, signed)
+
+    def _learn(self, membership: Membership, identity: Signed[Identity]) -> None:
+        """Whose devices those of people are who run the room, though they may be gone."""
+        kept = membership.custody.identities
+        if epochs.runs_room(membership.log.state, UserKey(identity.record.uid)):
+            for device in identity.record.devices:
+                if len(kept) < IDENTITIES_MAX:
+                    kept[DeviceKey(device.dev)] = identity
+
+    def _take(
+        self,
+        now: Now,
+        membership: Membership,
+        custody: Custody,
+        sender: DeviceKey,
+        signed: Signed[Epoch],
+    ) -> Iterator[Output]:
+        signer = DeviceKey(signed.record.dev)
+        # Security: of strangers nothing is remembered; each we know has its own few places.
+        if self._identity(membership, signer) is None:
+            return
+        known = self._epochs(membership).take(now, signed, self._open)
+        if known is None or custody.best is None or not self._counts(membership, signer):
+            return
+        is_first = len(known.records) == 1 and known.records.get(signer) is signed
+        given = {box.dev for box in signed.record.boxes}
+        for member in self._here(membership):
+            if member.dev != sender and (is_first or member.dev in given):
+                yield from self._send(membership, member.dev, [signed])
+
+    def _open(self, box: bytes) -> bytes | None:
+        return keys.open_box(self._me.seal_key, box)
+
+    def _asked(self, now: Now, membership: Membership, member: Member) -> Iterator[Output]:
+        """A member has no secret, or not the one that it hears of."""
+        best = self._epochs(membership).best
+        state = membership.log.state
+        # Security: a frame of four bytes has us seal and send; not as fast as a peer asks.
+        if best is None or not membership.pace_of(member.dev).keys.take(now.mono):
+            return
+        best.boxed.discard(member.dev)
+        is_on_stage = state.level(self._me.uid) <= Level.SPEAKER
+        if is_on_stage and self._may_be_given(membership, member, best):
+            yield from self._hand(now, membership, best, [member])
+
+    def voice_state(self, now: Now, membership: Membership, state: VoiceState) -> Iterator[Output]:
+        """A member's voice is under a secret that we lack: it will give it to us."""
+        custody = membership.custody
+        member = next((m for m in membership.members.values() if m.ssrc == state.ssrc), None)
+        if state.condition is not VoiceCondition.KEY_MISSING or member is None:
+            return
+        if membership.is_sealed and custody.ask_voice_at <= now.mono:
+            custody.ask_voice_at = now.mono + ASK_S
+            yield from self._send(membership, member.dev, [])
+
+    # ── what follows ─────────────────────────────────────────────────────────────────────────
+
+    def settle(self, now: Now, membership: Membership) -> Iterator[Output]:
+        """Draws the consequences of what has just changed, or of time that has passed."""
+        custody = membership.custody
+        custody.deadline = math.inf
+        if not membership.joined:
+            return
+        if membership.is_sealed:
+            known = self._epochs(membership)
+            self._see_who_is_here(now, membership)
+            self._choose(now, membership)
+            yield from self._make(now, membership)
+            yield from self._hand_on(now, membership)
+            yield from self._ask(now, membership)
+            custody.deadline = min(custody.deadline, known.deadline)
+        yield from self._tell(membership)
+
+    def _see_who_is_here(self, now: Now, membership: Membership) -> None:
+        custody, known = membership.custody, self._epochs(membership)
+        here = {
+            member.dev: member.join.id
+            for member in membership.members.values()
+            if epochs.is_admitted(membership.log.state, member.uid)
+        }
+        for dev, join in custody.present.items():
+            if here.get(dev) != join:
+                known.forget_device(dev)
+        if custody.present.keys() - here.keys():
+            custody.left_at = min(custody.left_at, now.mono)
+        if here.keys() - custody.present.keys():
+            custody.joined_at = min(custody.joined_at, now.mono)
+        custody.present = here
+
+    def _choose(self, now: Now, membership: Membership) -> None:
+        custody, known = membership.custody, self._epochs(membership)
+        removed = epochs.removals(membership.log.state)
+
+        def counts(dev: DeviceKey) -> bool:
+            return self._counts(membership, dev)
+
+        known.step(now, removed, counts)
+        best = known.best
+        if best is not None and best is not custody.best:
+            custody.joined_at = math.inf if best.since >= custody.joined_at else custody.joined_at
+            if not best.outline.ratchet:
+                custody.left_at = math.inf if best.since >= custody.left_at else custody.left_at
+                custody.random_at = best.since
+        custody.best = best
+        greatest = known.greatest(removed, counts)
+        custody.is_covered = greatest is not None
+        if best is not None and best is greatest:
+            custody.lacking_at = custody.ask_at = math.inf
+        elif math.isinf(custody.lacking_at):
+            custody.lacking_at, custody.asked = now.mono, 0
+            custody.ask_at = now.mono + FIRST_ASK_S
+
+    # ── making ───────────────────────────────────────────────────────────────────────────────
+
+    def _make(self, now: Now, membership: Membership) -> Iterator[Output]:
+        custody, known = membership.custody, self._epochs(membership)
+        rank = self._rank(membership)
+        if rank is None:
+            return
+        self._look_for_stuck(now, membership)
+        random_at, ratchet_at = self._due(now, membership, rank)
+        made = None
+        if random_at <= now.mono:
+            removed = epochs.removals(membership.log.state)
+            made = known.make(removed, lambda dev: self._counts(membership, dev), self._entropy)
+        elif ratchet_at <= now.mono:
+            made = known.ratchet()
+        if made is not None:
+            custody.not_before = now.mono + PAUSE_S
+            custody.stuck_at = math.inf
+            yield from self._begin(now, membership, *made)
+            self._choose(now, membership)
+            random_at, ratchet_at = self._due(now, membership, rank)
+        later = [at for at in (random_at, ratchet_at) if at > now.mono]
+        custody.deadline = min(custody.deadline, *later, math.inf)
+
+    def _due(self, now: Now, membership: Membership, rank: int) -> tuple[float, float]:
+        """When to make an epoch of chance, and when one by ratchet."""
+        custody, best = membership.custody, membership.custody.best
+        times = [custody.stuck_at]
+        if not custody.is_covered:
+            # In its first seconds a node waits for what the others hold.
+            is_new = membership.is_new(now) and bool(custody.present)
+            times.append(custody.lacking_at + (GRACE_S if is_new else 0.0))
+        elif best is None:
+            times.append(custody.lacking_at + GRACE_S)
+        else:
+            times.append(custody.random_at + REKEY_S)
+            times.append(max(custody.left_at, custody.random_at + BATCH_S))
+        ratchet = max(custody.joined_at, best.since + BATCH_S) if best is not None else math.inf
+        wait = rank * STAGGER_S
+        return (
+            max(min(times) + wait, custody.not_before),
+            max(ratchet + wait, custody.not_before),
+        )
+
+    def _look_for_stuck(self, now: Now, membership: Membership) -> None:
+        """Somebody admitted may not be given the secret there is: an entry in its rm names him."""
+        custody, best = membership.custody, membership.custody.best
+        stuck = best is not None and any(
+            member.dev not in best.boxed and not self._may_be_given(membership, member, best)
+            for member in self._here(membership)
+        )
+        custody.stuck_at = min(custody.stuck_at, now.mono) if stuck else math.inf
+
+    def _begin(
+        self, now: Now, membership: Membership, made: Outline, secret: bytes
+    ) -> Iterator[Output]:
+        """Signs a new epoch and tells everybody; whoever holds a ratchet's parent needs no box."""
+        members = self._here(membership)
+        boxes = [] if made.ratchet else self._boxes(membership, members, secret)
+        for record in epochs.records_of(membership.room, self._me.dev, made, boxes):
+            signed = envelope.sign(record, self._me.device_key)
+            self._epochs(membership).begin(now, signed, secret)
+            for member in members:
+                yield from self._send(membership, member.dev, [signed])
+
+    # ── handing on ───────────────────────────────────────────────────────────────────────────
+
+    def _hand_on(self, now: Now, membership: Membership) -> Iterator[Output]:
+        best = membership.custody.best
+        if best is None or self._rank(membership) != 0:
+            return
+        lacking = [
+            member
+            for member in self._here(membership)
+            if member.dev not in best.boxed and self._may_be_given(membership, member, best)
+        ]
+        if lacking:
+            yield from self._hand(now, membership, best, lacking)
+
+    def _hand(
+        self, now: Now, membership: Membership, known: Known, members: list[Member]
+    ) -> Iterator[Output]:
+        """Seals the secret to these. Who does not run the room sends along whose epoch it is."""
+        assert known.secret is not None
+        proof = None
+        if not self._counts(membership, self._me.dev):
+            counting = [dev for dev in known.records if self._counts(membership, dev)]
+            proof = known.records[counting[0]] if counting else None
+        # Who gets no box, because its key is none, is not tried again and again.
+        known.boxed.update(member.dev for member in members)
+        boxes = self._boxes(membership, members, known.secret)
+        for record in epochs.records_of(membership.room, self._me.dev, known.outline, boxes):
+            signed = envelope.sign(record, self._me.device_key)
+            self._epochs(membership).begin(now, signed, known.secret)
+            for box in record.boxes:
+                if proof is not None:
+                    yield from self._send(membership, DeviceKey(box.dev), [proof])
+                yield from self._send(membership, DeviceKey(box.dev), [signed])
+
+    def _boxes(
+        self, membership: Membership, members: Iterable[Member], secret: bytes
+    ) -> Iterator[EpochBox]:
+        assert membership.genesis is not None
+        began = membership.genesis.record.created
+        for member in members:
+            # Security: the key stands in the identity that the root key signed, beside the device.
+            for device in member.identity.record.devices:
+                if device.dev == member.dev and device.exp >= began:
+                    sealed = keys.seal(secret, device.xpk, self._entropy)
+                    if sealed is not None:
+                        yield EpochBox(member.dev, sealed)
+
+    def _may_be_given(self, membership: Membership, member: Member, known: Known) -> bool:
+        # Security: to whom the log admits, and to nobody else.
+        state = membership.log.state
+
+        def entry(id_: RecordId) -> Entry | None:
+            return membership.log.get(id_)
+
+        return epochs.is_admitted(state, member.uid) and epochs.may_be_given(
+            known.outline.rm, member.uid, epochs.removals(state), entry
+        )
+
+    def _send(
+        self, membership: Membership, dev: DeviceKey, records: list[Signed[Epoch]]
+    ) -> Iterator[Output]:
+        """Epochs; none of them asks for them. With those who signed and are not here."""
+        for signed in records:
+            signer = DeviceKey(signed.record.dev)
+            identity = membership.custody.identities.get(signer)
+            if identity is not None and signer not in membership.members:
+                told: list[Value] = [int(FrameKind.EPOCH), [], [identity.data]]
+                yield SendRoomFrame(dev, membership.room, told)
+        sent: list[Value] = [signed.data for signed in records]
+        yield SendRoomFrame(dev, membership.room, [int(FrameKind.EPOCH), sent, []])
+
+    # ── asking ───────────────────────────────────────────────────────────────────────────────
+
+    def _ask(self, now: Now, membership: Membership) -> Iterator[Output]:
+        custody = membership.custody
+        if custody.ask_at <= now.mono:
+            others = self._who_may_know(membership)
+            if others:
+                asked = others[custody.asked % len(others)]
+                yield from self._send(membership, asked, [])
+            custody.asked += 1
+            custody.ask_at = now.mono + min(ASK_S * custody.asked, ASK_S_MAX)
+        custody.deadline = min(custody.deadline, custody.ask_at)
+
+    def _who_may_know(self, membership: Membership) -> list[DeviceKey]:
+        """The keepers in their order, then whoever else is on stage."""
+        state = membership.log.state
+        first = [dev for dev in self._keepers(membership) if dev != self._me.dev]
+        stage = [
+            member.dev
+            for member in self._here(membership)
+            if state.level(member.uid) <= Level.SPEAKER and member.dev not in first
+        ]
+        return first + sorted(stage)
+
+    # ── telling ──────────────────────────────────────────────────────────────────────────────
+
+    def _tell(self, membership: Membership) -> Iterator[Output]:
+        """Media, and the person, if what is sent or heard under has changed."""
+        custody = membership.custody
+        live = membership.live
+        if (live, membership.heard_under) == custody.told:
+            return
+        told, custody.told = custody.told, (live, membership.heard_under)
+        if told is None and custody.epochs is None:
+            return  # the key of an open room: known from the beginning
+        yield from self._wiring.rewire(membership)
+        yield from self._wiring.tell_voice(membership)
+        if told is None or told[0] != live:
+            text = "waiting" if live is None else str(live.n)
+            yield Event(EventKind.EPOCH_CHANGED, membership.room, None, text)
+
+    # ── people ───────────────────────────────────────────────────────────────────────────────
+
+    def _epochs(self, membership: Membership) -> Epochs:
+        custody = membership.custody
+        if custody.epochs is None:
+            custody.epochs = Epochs(membership.room, self._me.dev)
+        return custody.epochs
+
+    def _identity(self, membership: Membership, dev: DeviceKey) -> Signed[Identity] | None:
+        if dev == self._me.dev:
+            return self._me.record
+        member = membership.members.get(dev)
+        if member is None:
+            return membership.custody.identities.get(dev)
+        self._learn(membership, member.identity)
+        return member.identity
+
+    def _counts(self, membership: Membership, dev: DeviceKey) -> bool:
+        identity = self._identity(membership, dev)
+        if identity is None:
+            return False
+        return epochs.runs_room(membership.log.state, UserKey(identity.record.uid))
+
+    def _here(self, membership: Membership) -> list[Member]:
+        """Those admitted to whom a room link stands."""
+        state, links = membership.log.state, membership.links
+        return [
+            member
+            for member in membership.members.values()
+            if epochs.is_admitted(state, member.uid)
+            and (link := links.get(member.dev)) is not None
+            and link.stage is Stage.UP
+        ]
+
+    def _keepers(self, membership: Membership) -> list[DeviceKey]:
+        """Those here who run the room: the creator, hosts, moderators, the lower id first."""
+        state = membership.log.state
+        people = [(self._me.dev, self._me.uid)]
+        people += [(member.dev, member.uid) for member in self._here(membership)]
+        seated = [(state.level(uid), dev) for dev, uid in people if epochs.runs_room(state, uid)]
+        return [dev for _, dev in sorted(seated)]
+
+    def _rank(self, membership: Membership) -> int | None:
+        keepers = self._keepers(membership)
+        return keepers.index(self._me.dev) if self._me.dev in keepers else None
+
+
+def facts(membership: Membership) -> dict[str, object]:
+    """The state of the room's keys, as the API tells it."""
+    live = membership.live
+    if not membership.is_sealed:
+        return {"epoch": None, "keys": "public"}
+    return {"epoch": live and live.n, "keys": "current" if live else "waiting"}
