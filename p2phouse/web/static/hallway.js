@@ -1,5 +1,6 @@
 // The hallway: rooms that this node sees, and the two ways to another one.
 import {html, useState} from "/vendor/htm-preact.js";
+import {useAsk} from "/asking.js";
 import {Icon} from "/icons.js";
 import {ago, t} from "/i18n.js";
 import {Face, Problem, Sheet} from "/parts.js";
@@ -22,15 +23,17 @@ export function Hallway({app}) {
 function Card({app, room}) {
   const isOurs = app.room?.room === room.room;
   const isLan = room.access === "lan";
+  const door = {social: ["users", "socialCard"], closed: ["lock", "closedCard"]}[room.access];
   return html`<button class="card room" aria-labelledby=${"title-" + room.room}
       onClick=${() => (isOurs ? app.go("room") : app.join(room.room))}>
     <span class="live caption soft">${t(isLan ? "liveHere" : "liveFor", {time: ago(room.age_s)})}</span>
     <h3 id=${"title-" + room.room} dir="auto">${room.title}</h3>
-    <span class="small soft">${t("host", {tag: room.host})}</span>
+    <span class="small soft">${t("openedBy", {tag: room.host})}</span>
     <span class="foot"><${Face} uid=${room.host_uid} size=${44}/>
       <span class="row">
         ${isOurs && html`<span class="chip pine"><${Icon} name="check" size=${15}/>${t("youAreIn")}</span>`}
         ${isLan && html`<span class="chip pine"><${Icon} name="house" size=${15}/>${t("staysHere")}</span>`}
+        ${door && html`<span class="chip pine"><${Icon} name=${door[0]} size=${15}/>${t(door[1])}</span>`}
         <span class="row small soft" style=${{gap: "6px"}}><${Icon} name="users" size=${16}/>${t("people", {n: isOurs ? app.room.members.length : room.people})}</span>
       </span></span>
   </button>`;
@@ -50,34 +53,26 @@ function Quiet({app}) {
   </div>`;
 }
 
-// A form in a sheet: asks the node, stays with its sentence if it refuses.
-function useAsking(app) {
-  const [its, set] = useState({busy: false, problem: ""});
-  const asking = (verb, values) => async (event) => {
-    event.preventDefault();
-    if (its.busy) return;
-    set({busy: true, problem: ""});
-    try {
-      await app.enter(verb, values());
-    } catch (error) {
-      set({busy: false, problem: error.message});
-    }
-  };
-  return [its, asking];
-}
+const WAYS = [
+  ["open", "lock-open", "anyone", "anyoneSaid"],
+  ["lan", "house", "networkOnly", "networkSaid"],
+];
 
 export function OpenSheet({app}) {
   const [title, setTitle] = useState("");
-  const [lan, setLan] = useState(false);
-  const [its, asking] = useAsking(app);
-  const way = (value, icon, name, said) => html`<label><input type="radio" name="who" checked=${lan === value}
-    onChange=${() => setLan(value)}/><${Icon} name=${icon}/><span><b>${t(name)}</b><span class="small soft">${t(said)}</span></span></label>`;
+  const [access, setAccess] = useState("open");
+  const [its, ask] = useAsk(app);
+  const open = (event) => {
+    event.preventDefault();
+    ask("open", {title: title.trim(), lan: access === "lan"});
+  };
   return html`<${Sheet} title=${t("openRoom")} close=${() => app.sheet(null)}>
-    <form onSubmit=${asking("open", () => ({title: title.trim(), lan}))}>
+    <form onSubmit=${open}>
       <label class="field"><span>${t("about")}</span><input value=${title} required maxlength=${TITLE_CHARACTERS_MAX}
         autofocus autocomplete="off" dir="auto" onInput=${(event) => setTitle(event.target.value)}/></label>
-      <fieldset class="choice"><legend>${t("whoCanCome")}</legend>
-        ${way(false, "lock-open", "anyone", "anyoneSaid")}${way(true, "house", "networkOnly", "networkSaid")}</fieldset>
+      <fieldset class="choice"><legend>${t("whoCanCome")}</legend>${WAYS.map(([value, icon, name, said]) => html`<label key=${value}>
+        <input type="radio" name="who" checked=${access === value} onChange=${() => setAccess(value)}/><${Icon} name=${icon}/>
+        <span><b>${t(name)}</b><span class="small soft">${t(said)}</span></span></label>`)}</fieldset>
       <${Problem} text=${its.problem}/>
       <button class=${"button go big" + (its.busy ? " busy" : "")}>${t("openMuted")}</button>
       <button type="button" class="button plain" onClick=${() => app.sheet(null)}>${t("cancel")}</button>
@@ -86,9 +81,13 @@ export function OpenSheet({app}) {
 
 export function JoinSheet({app}) {
   const [room, setRoom] = useState("");
-  const [its, asking] = useAsking(app);
+  const [its, ask] = useAsk(app);
+  const join = (event) => {
+    event.preventDefault();
+    ask("join", {room: room.trim()});
+  };
   return html`<${Sheet} title=${t("joinByLink")} close=${() => app.sheet(null)}>
-    <form onSubmit=${asking("join", () => ({room: room.trim()}))}>
+    <form onSubmit=${join}>
       <label class="field"><span>${t("linkLabel")}</span><input value=${room} required autofocus autocomplete="off"
         spellcheck=${false} onInput=${(event) => setRoom(event.target.value)}/></label>
       <${Problem} text=${its.problem}/>

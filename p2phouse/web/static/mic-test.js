@@ -2,6 +2,7 @@
 import {html, useEffect, useRef, useState} from "/vendor/htm-preact.js";
 import {Icon} from "/icons.js";
 import {t} from "/i18n.js";
+import {DeviceChoice} from "/device-choice.js";
 import {Meter, Problem} from "/parts.js";
 
 const TEST_MS = 3_000;
@@ -25,17 +26,19 @@ function verdict({under, peak}) {
   return under > NOTHING_DB ? "noSound" : peak > CLIPPED ? "loud" : under > QUIET_DB ? "quiet" : "well";
 }
 
-export function MicTest() {
+export function MicTest({app}) {
   const [its, set] = useState({phase: "idle", level: 0, words: "noSound", problem: ""});
   const running = useRef(null);
   useEffect(() => () => running.current?.end(), []);
 
   async function test() {
     running.current?.end();
+    const chosen = app.devices.chosen("audioinput");
     let media;
     try {
       // Security: the microphone opens at this click, and closes by itself after three seconds.
-      media = await navigator.mediaDevices.getUserMedia({audio: true});
+      media = await navigator.mediaDevices.getUserMedia({audio: chosen ? {deviceId: {exact: chosen}} : true});
+      app.devices.look();
     } catch (error) {
       return set({...its, phase: "idle", problem: error.name === "NotFoundError" ? "micMissing" : "micRefused"});
     }
@@ -85,6 +88,7 @@ export function MicTest() {
         onClick=${() => its.phase !== "testing" && test()}>
         <${Icon} name=${its.phase === "done" ? "refresh-cw" : "mic"}/>${t(its.phase === "done" ? "again" : "testMic")}</button>
     </div>
+    <${DeviceChoice} app=${app} kind="audioinput" label="microphone" choose=${(id) => app.mouth.chooseMicrophone(id)}/>
     <${Problem} text=${its.problem && t(its.problem)}/>
     <p class="caption soft">${t("threeSeconds")}</p>
   </section>`;

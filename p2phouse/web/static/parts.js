@@ -7,22 +7,25 @@ import {t} from "/i18n.js";
 const still = matchMedia("(prefers-reduced-motion: reduce)");
 
 // size: of the window in px, or null where the style sheet decides. level: null unless speaking.
-export function Face({uid, size = null, level = null, badge = null, lost = false}) {
+// look: of the badge, "lost", "asks", "warn" or nothing.
+export function Face({uid, size = null, level = null, badge = null, look = ""}) {
   // Reduced motion: a mouth has two positions.
   const open = level === null ? 0 : still.matches ? 0.5 : level;
   const style = {"--v": open, ...(size && {"--s": `${size}px`})};
-  return html`<div class=${"window" + (level === null ? "" : " live-ring")} style=${style}>
+  return html`<span class=${"window" + (level === null ? "" : " live-ring")} style=${style}>
     <${Drawing} uid=${uid} level=${open}/>
-    ${badge && html`<span class=${"badge" + (lost ? " lost" : "")}><${Icon} name=${badge}/></span>`}
-  </div>`;
+    ${badge && html`<span class=${`badge ${look}`}><${Icon} name=${badge}/></span>`}
+  </span>`;
 }
 
-export function Banner({kind = "info", title, text, action, label}) {
-  const icon = {bad: "triangle-alert", warn: "triangle-alert", info: "info"}[kind];
+const ICONS = {bad: "triangle-alert", warn: "triangle-alert", info: "info", good: "check"};
+
+export function Banner({kind = "info", icon = null, title, text, action, label, second = null}) {
   return html`<div class=${"banner " + kind} role=${kind === "bad" ? "alert" : "status"}>
-    <${Icon} name=${icon} size=${24}/>
+    <${Icon} name=${icon ?? ICONS[kind]} size=${24}/>
     <div><b>${title}</b>${text && html`<p>${text}</p>`}</div>
-    ${action && html`<button class="button little" onClick=${action}>${label}</button>`}
+    ${(action || second) && html`<span class="answers">${action && html`<button class="button little" onClick=${action}>${label}</button>`}
+      ${second && html`<button class="button little second" onClick=${second.action}>${second.label}</button>`}</span>`}
   </div>`;
 }
 
@@ -30,17 +33,22 @@ export function Problem({text}) {
   return text ? html`<p class="problem" role="alert"><${Icon} name="triangle-alert" size=${18}/>${text}</p>` : null;
 }
 
-// A dialog of the browser's own: it keeps the focus in, Esc closes it, the focus goes back.
-export function Sheet({title, close, children}) {
+// A dialog of the browser's own: it keeps the focus in, Esc closes it, the focus goes back to where
+// it was, or to the page if that is gone. kind: "side" for one that is a panel where there is room.
+export function Sheet({title, titleHidden = false, kind = "", close, children}) {
   const dialog = useRef(null);
   useEffect(() => {
     const before = document.activeElement;
     dialog.current.showModal();
-    return () => before?.focus?.();
+    return () => requestAnimationFrame(() => {
+      if (document.querySelector("dialog[open]")) return;  // the next sheet has it
+      if (before?.isConnected && before !== document.body) before.focus();
+      else document.getElementById("content")?.focus();
+    });
   }, []);
-  return html`<dialog ref=${dialog} aria-labelledby="sheet-title" onClose=${close}
+  return html`<dialog ref=${dialog} class=${kind} aria-labelledby="sheet-title" onClose=${close}
     onClick=${(event) => event.target === dialog.current && close()}>
-    <div class="body"><h2 id="sheet-title">${title}</h2>${children}</div></dialog>`;
+    <div class="body"><h2 id="sheet-title" class=${titleHidden ? "hidden" : ""}>${title}</h2>${children}</div></dialog>`;
 }
 
 const BARS = 48;

@@ -37,7 +37,7 @@ const REFUSALS = {
 // One for the life of the page: some browsers die of a second one.
 let shared = null;
 
-function audio() {
+export function audio() {
   if (shared === null) {
     const context = new AudioContext({ sampleRate: 48000, latencyHint: "interactive" });
     const loaded = context.audioWorklet.addModule(new URL("./worklet.js", import.meta.url));
@@ -89,6 +89,10 @@ export function connectSound({ port, token, onState = () => {} }) {
     /** Only from a click. Resolves to whether it is open; if not, `causes` says why. */
     openMicrophone: (wishes) => microphone.open(wishes ?? {}),
     closeMicrophone: () => microphone.close(),
+    /** The id of the microphone that is open, or was when it was lost; "" of none. */
+    device: () => microphone.deviceId,
+    /** That device is not there any more, whatever the browser says of its track. */
+    deviceGone: (deviceId) => microphone.gone(deviceId),
     /** Of the microphone, in -dBov as in RFC 6464: 0 is loudest, 127 silence. */
     level: () => microphone.level(),
     /** Resolves to whether sound now comes from that device; "" is the system's choice. */
@@ -175,7 +179,12 @@ class Microphone {
     this.wish = 0;
     this.source = this.node = this.track = null;
     this.frame = null;
+    this.deviceId = "";
     this.heardMs = 0;
+  }
+
+  gone(deviceId) {
+    if (this.track && deviceId === this.deviceId) this.fail("device lost");
   }
 
   async open({ echo = true, noise = true, gain = true, deviceId = "" }) {
@@ -216,6 +225,7 @@ class Microphone {
   connect(context, media) {
     [this.track] = media.getAudioTracks();
     const track = this.track;
+    this.deviceId = track.getSettings().deviceId ?? "";
     track.onended = () => {
       if (track === this.track) this.fail("device lost");
     };

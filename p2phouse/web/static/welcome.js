@@ -36,7 +36,7 @@ export function Welcome({app}) {
               aria-describedby="from-key" onInput=${(event) => setName(event.target.value)}/></label></div>
         <${Problem} text=${problem}/>
         <p class="small soft" id="from-key">${parts("fromKey", {tag: html`<b>${me.key_tag}</b>`})}</p>
-        ${app.hasPageMouth && html`<${MicTestInside}/>`}
+        ${app.hasPageMouth && html`<${MicTestInside} app=${app}/>`}
         <button class="button go big">${t("enter")}</button>
         <button type="button" class="button plain" onClick=${enter}>${t("listenOnly")}</button>
       </form>
@@ -44,8 +44,8 @@ export function Welcome({app}) {
 }
 
 // Its buttons are no submit buttons of the form around it.
-function MicTestInside() {
-  return html`<div onClick=${(event) => event.target.closest("button") && event.preventDefault()}><${MicTest}/></div>`;
+function MicTestInside({app}) {
+  return html`<div onClick=${(event) => event.target.closest("button") && event.preventDefault()}><${MicTest} app=${app}/></div>`;
 }
 
 const WINDOWS = [[118, 470, 0], [212, 470, 1], [118, 576, 2], [212, 684, 3], [446, 390, 4], [534, 390, 5],

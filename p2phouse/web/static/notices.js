@@ -1,0 +1,104 @@
+// One banner at a time, the worst first: what happened, then one thing to do about it.
+import {ago, t} from "/i18n.js";
+import {silenceWords} from "/silence.js";
+import {keeping, may, tagged} from "/who.js";
+
+export function notice(app) {
+  for (const one of [broken, microphone, refusal, forced, sound, ownSilence, invitation, successor, unattended, keys, exposure]) {
+    const found = one(app);
+    if (found) return {key: one.name, ...found};
+  }
+  return null;
+}
+
+function broken({link}) {
+  return link === "lost" && {kind: "bad", title: t("lost"), text: t("lostSaid")};
+}
+
+function microphone(app) {
+  const {mouth} = app;
+  if (mouth.lostDevice) {
+    const other = app.devices.otherMicrophone(mouth.lostDevice);
+    return {kind: "bad", icon: "headphones", title: t("headsetLost"), text: t("headsetLostSaid"), ...(other
+      ? {label: t("useDevice", {name: other.label || t("anotherMicrophone")}), action: () => app.mouth.chooseMicrophone(other.id)}
+      : {label: t("tryAgain"), action: () => app.want(true)})};
+  }
+  const text = mouth.trouble ? t(mouth.trouble) : app.trouble;
+  return text && {kind: "bad", title: t("noWay"), text, label: t("tryAgain"), action: () => app.want(true)};
+}
+
+function refusal(app) {
+  return app.refusal && {kind: "warn", title: app.refusal, label: t("gotIt"), action() {
+    app.refusal = null;
+    app.changed();
+  }};
+}
+
+function forced(app) {
+  const {you} = app;
+  if (you?.role !== "muted") {
+    app.toldMuted = null;
+    return null;
+  }
+  if (app.toldMuted) return null;
+  const by = app.deciders.get(`${you.uid}muted`);
+  return {kind: "bad", icon: "mic-off", title: by ? t("mutedYou", {name: tagged(app.room, by)}) : t("mutedYouSomebody"), text: t("mutedYouSaid"),
+    ...(app.hasPageMouth && {label: t("checkEcho"), action: () => app.sheet("echo")}), second: {label: t("gotIt"), action() {
+      app.toldMuted = true;
+      app.changed();
+    }}};
+}
+
+function sound({mouth}) {
+  if (mouth.elsewhere) return {kind: "warn", title: t("elsewhere"), label: t("soundHere"), action: () => mouth.here()};
+  if (mouth.broken) return {kind: "warn", title: t("soundLost")};
+  if (mouth.heldBack) return {kind: "warn", icon: "volume-2", title: t("heldBack"), label: t("letMeHear"), action() {}};  // any click does it
+  return null;
+}
+
+function ownSilence({room, you}) {
+  const silence = you?.silence ?? room?.silence;
+  // What the node hears of the page the page says itself, above.
+  if (!silence || room.muted || ["output blocked", "muted by"].includes(silence.cause)) return null;
+  const {title, text} = silenceWords({silence, you: true});
+  return {kind: "bad", icon: "mic-off", title, text};
+}
+
+function invitation(app) {
+  const {you} = app;
+  return you?.invited && {kind: "good", icon: "arrow-up", title: t("invited"), text: t("arriveMuted"), label: t("comeUp"),
+    action: () => app.tryTo("accept"), second: {label: t("notNow"), action: () => app.tryTo("decline")}};
+}
+
+function successor(app) {
+  const its = app.room?.successor;
+  return its && {kind: "info", icon: "door-open", title: t("successor", {name: tagged(app.room, its.by), title: its.title}),
+    label: t("comeAlong"), action: () => app.tryTo("move")};
+}
+
+function unattended(app) {
+  const {room} = app;
+  if (room?.attended !== false) return null;
+  const text = room.closes_in_s == null ? "" : t("closesIn", {time: ago(room.closes_in_s)});
+  return {kind: "warn", icon: "clock", title: t("noHost"), text, ...(may(room, "continue_room") && {label: t("openForAll"),
+    action: () => app.tryTo("continue_room")})};
+}
+
+function keys({room}) {
+  return room?.keys === "waiting" && {kind: "info", icon: "lock", title: t("keyComes"), text: t("keyComesSaid")};
+}
+
+// That one is muted is said at each arrival; who sees one's address once for each kind of room.
+function exposure(app) {
+  const {room} = app;
+  if (!room || room.waiting || app.arrivedIn === room.room) return null;
+  const name = `exposure-${keeping(room, app.rooms).access}`;
+  const arrived = `${t("arrived")} ${t("nobodyHears")}`;
+  const action = () => {
+    localStorage.setItem(name, "told");
+    app.arrivedIn = room.room;
+    app.changed();
+  };
+  return localStorage.getItem(name) ? {kind: "info", title: t("arrived"), text: t("nobodyHears"), label: t("gotIt"), action}
+    : {kind: "info", icon: "globe", title: t("seeAddress"), text: arrived, label: t("gotIt"), action};
+}
