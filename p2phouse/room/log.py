@@ -48,6 +48,10 @@ class MayNot(UserError):
     """Your seat in this room does not allow that: only somebody above can do it."""
 
 
+class HasNoSeat(UserError):
+    """That person has no seat in this room: there is nothing to take back."""
+
+
 class SeatFull(UserError):
     """You have written {limit} entries in this room, which is all that one seat may.
     Somebody above you can give you a new seat."""
@@ -314,11 +318,13 @@ class EntryLog:
         seat = state.seat_of(me.uid)
         if seat is None:
             raise NoSeat
+        seats = [each for each in state.seats if each.uid == subject and each.is_standing]
+        if act is Act.REVOKE and not seats:
+            raise HasNoSeat
         if not state.may(me.uid, act, subject, value):
             raise MayNot
         if act is not Act.REVOKE:
             return (self._write(me, seat, act, subject, value, None),)
-        seats = [each for each in state.seats if each.uid == subject and each.is_standing]
         return tuple(
             self._write(me, seat, act, each.id, None, pin or state.heads.get(each.id))
             for each in seats
