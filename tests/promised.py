@@ -38,3 +38,27 @@ def check_event(verb: str, event) -> None:
 
 def check_request(verb: str, **arguments) -> None:
     _validator(f"{verb}.request").validate({"verb": verb, **arguments})
+
+
+@cache
+def _of_page(name: str) -> Draft7Validator:
+    # Not strict here: an answer and its number are two schemas that both see the whole message.
+    document = json.loads(PATH.read_text())
+    reference = f"#/channels/page/messages/{name}/payload"
+    return Draft7Validator(
+        {"$ref": reference} | {k: document[k] for k in ("channels", "components")}
+    )
+
+
+def check_page(message, verb: str = "status") -> None:
+    """What a page is told: an event, an answer with its number, the pulse."""
+    if "event" in message:
+        check_event("events", message)
+    elif "result" in message:
+        _of_page(f"{verb}.result").validate(message)
+        check_result(verb, message["result"])
+    elif "error" in message:
+        _of_page("error").validate(message)
+    else:
+        assert set(message) <= {"sound", "levels"}
+        _of_page("pulse").validate(message)

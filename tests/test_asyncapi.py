@@ -48,7 +48,8 @@ def test_every_reference_leads_somewhere():
 def test_every_verb_is_asked_through_the_socket_and_those_of_the_page_through_it():
     operations = DOCUMENT["operations"]
     assert {f"socket.{name}" for name in VERBS} == {n for n in operations if n[:7] == "socket."}
-    of_page = {f"page.{verb.name}" for verb in VERBS.values() if verb.page} | {"page.events"}
+    of_page = {f"page.{verb.name}" for verb in VERBS.values() if verb.page}
+    of_page |= {"page.token", "page.pulse", "page.events"}
     assert of_page == {name for name in operations if name.startswith("page.")}
 
 

@@ -37,7 +37,7 @@ PAGE: Final = "page"
 
 def document(meanings: dict[str, tuple[str, str]]) -> Schema:
     """The whole document. `meanings`: of each event by its name, what happened and its text."""
-    schemas: Schema = {"Error": _ERROR}
+    schemas: Schema = {"Error": _ERROR, "Numbered": _NUMBERED}
     messages: Schema = {"error": _message("What went wrong", _ref("schemas", "Error"))}
     for verb in VERBS.values():
         messages |= _messages_of(verb, schemas)
@@ -62,6 +62,7 @@ def document(meanings: dict[str, tuple[str, str]]) -> Schema:
         "operations": {
             **{f"{SOCKET}.{verb.name}": _operation(SOCKET, verb) for verb in VERBS.values()},
             **{f"{PAGE}.{verb.name}": _operation(PAGE, verb) for verb in of_page},
+            **_OF_PAGE_ALONE,
             f"{PAGE}.events": {
                 "action": "send",
                 "channel": {"$ref": f"#/channels/{PAGE}"},
@@ -69,7 +70,11 @@ def document(meanings: dict[str, tuple[str, str]]) -> Schema:
                 "messages": [_of_channel(PAGE, f"event.{kind.name.lower()}") for kind in EventKind],
             },
         },
-        "components": {"messages": messages, "schemas": dict(sorted(schemas.items()))},
+        "components": {
+            "messages": messages,
+            "schemas": dict(sorted(schemas.items())),
+            "correlationIds": {"question": {"location": "$message.payload#/id"}},
+        },
     }
 
 
@@ -134,7 +139,21 @@ def _channel(channel: str, verbs: list[Declared]) -> Schema:
     return {
         **_CHANNELS[channel],
         "servers": [{"$ref": f"#/servers/{channel}"}],
-        "messages": {name: _ref("messages", name) for name in names},
+        "messages": {
+            **(_ENTERING if channel == PAGE else {}),
+            **{name: _carried(channel, name) for name in names},
+        },
+    }
+
+
+def _carried(channel: str, name: str) -> Schema:
+    """A message as the channel has it: the page numbers its questions, for it asks many at once."""
+    if channel == SOCKET or name.startswith("event."):
+        return _ref("messages", name)
+    payload = {"$ref": f"#/components/messages/{name}/payload"}
+    return {
+        "payload": {"allOf": [payload, _ref("schemas", "Numbered")]},
+        "correlationId": {"$ref": "#/components/correlationIds/question"},
     }
 
 
@@ -217,6 +236,55 @@ _ERROR: Final = {
     },
     "required": ["error", "yours"],
 }
+_NUMBERED: Final = {
+    "type": "object",
+    "properties": {
+        "id": {
+            "type": ["integer", "null"],
+            "description": "of the question; null in the error that answers one without",
+        }
+    },
+    "required": ["id"],
+}
+_ENTERING: Final = {
+    "token": {
+        "summary": "The first word of a page, within two seconds",
+        "payload": {
+            "type": "object",
+            "properties": {"token": {"type": "string"}},
+            "required": ["token"],
+        },
+    },
+    "pulse": {
+        "summary": "Where the sound's socket is, and how loud each member is, as it changes",
+        "payload": {
+            "type": "object",
+            "properties": {
+                "sound": {
+                    "type": "object",
+                    "properties": {
+                        "port": {"type": ["integer", "null"]},
+                        "ready": {"type": "boolean"},
+                    },
+                    "required": ["port", "ready"],
+                },
+                "levels": {
+                    "type": "object",
+                    "description": "by peer_id, in dBov",
+                    "additionalProperties": {"type": "integer", "minimum": -127, "maximum": 0},
+                },
+            },
+        },
+    },
+}
+_OF_PAGE_ALONE: Final = {
+    f"{PAGE}.{name}": {
+        "action": action,
+        "channel": {"$ref": f"#/channels/{PAGE}"},
+        "messages": [_of_channel(PAGE, name)],
+    }
+    for name, action in (("token", "receive"), ("pulse", "send"))
+}
 _SERVERS: Final = {
     SOCKET: {
         "host": "localhost",
@@ -237,8 +305,7 @@ _CHANNELS: Final = {
     },
     PAGE: {
         "address": "/api",
-        "description": "The first message is the token; then every request carries an `id`, an "
-        "integer, and so does its result or error. Events are told unasked for.",
+        "description": "The first message is the token; events and the pulse are told unasked for.",
     },
 }
 

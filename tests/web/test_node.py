@@ -9,10 +9,15 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
+from websockets.sync.client import connect
+from websockets.typing import Origin
 
 from p2phouse.ask import NodeSaid
+from tests import promised
 from tests.browser.people import PageNode
 from tests.e2e.nodes import ProcessNode, until
 
@@ -55,6 +60,34 @@ def test_page_makes_a_file_that_only_we_may_read_and_says_where_it_is(node):
     assert Path(other) != path
     node.stop()
     assert not list(node.runtime.glob("page-*.html"))
+
+
+def test_a_page_is_told_what_the_document_promises(node):
+    address = urlsplit(node.address())
+    questions: list[dict[str, Any]] = [
+        {"id": 1, "verb": "status"},
+        {"id": 2, "verb": "open", "title": "Tea"},
+        {"id": 3, "verb": "role", "who": "", "role": "king"},
+        {"verb": "status"},
+        {"id": 4, "verb": "members"},
+    ]
+    told = []
+    with connect(
+        f"ws://{address.netloc}/api", origin=Origin(f"http://{address.netloc}"), proxy=None
+    ) as page:
+        page.send(json.dumps({"token": address.fragment}))
+        for question in questions:
+            page.send(json.dumps(question))
+            while "result" not in (message := json.loads(page.recv(20))) and (
+                "error" not in message
+            ):
+                promised.check_page(message)
+                told.append(message)
+            promised.check_page(message, question["verb"])
+            assert message["id"] == question.get("id")
+            assert ("error" in message) == (question.get("id") in (3, None))
+    assert any(message.get("event") == "joined" for message in told)
+    assert any("sound" in message for message in told)
 
 
 def test_a_name_is_taken_on_between_rooms_and_kept(node):
