@@ -220,7 +220,8 @@ class Node:
     async def _from_media(self, message: channel.Up) -> None:
         if isinstance(message, channel.Levels):
             self.levels = {level.ssrc: level.dbov for level in message.levels}
-            return
+            if not self.rooms.wants_levels:
+                return
         if isinstance(message, channel.PageReady):
             self.sound_port = message.port
             return

@@ -29,6 +29,9 @@ def rooms(home: Home = None, json: Json = False) -> None:
 def open_(
     title: str,
     lan: Annotated[bool, typer.Option("--lan", help="Only for people on this network.")] = False,
+    invited: Annotated[
+        bool, typer.Option("--invited", help="Who comes listens; you ask people to the stage.")
+    ] = False,
     home: Home = None,
     json: Json = False,
 ) -> None:
@@ -40,7 +43,9 @@ def open_(
         print(f"or, on this network, p2phouse join {facts['room'][:8]}")
         print("People here can see your network address.")
 
-    answer(home, json, show, "open", title=title, lan=lan)
+    answer(
+        home, json, show, "open", title=title, lan=lan, stage="invited" if invited else "everyone"
+    )
 
 
 @commands.command()

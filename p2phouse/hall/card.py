@@ -72,6 +72,7 @@ def make_genesis(
     now: Now,
     entropy: Entropy,
     continues: RoomId | None = None,
+    speakers_max: int = limits.SPEAKERS_MAX,
 ) -> Signed[Genesis]:
     """A new room, signed. Raises TitleEmpty, TitleTooLong or TitleNotPlain.
 
@@ -96,7 +97,7 @@ def make_genesis(
         created=created,
         exp=created + limits.ROOM_LIFE_S_MAX,
         relay=(),
-        maxspk=limits.SPEAKERS_MAX,
+        maxspk=speakers_max,
         exposure="direct",
         continues=continues,
     )

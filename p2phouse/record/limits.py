@@ -36,3 +36,8 @@ CANDIDATE_CHARS_MAX: Final = 160
 
 HELLO_BYTES: Final = 512  # a request as long as any answer, so nobody can amplify by us
 ROOM_FRAME_BYTES_MAX: Final = 16 * 1_024
+
+TOPIC_CODE_POINTS_MAX: Final = 64  # what a raised hand is about, in one line
+REACTION_CODE_POINTS_MAX: Final = 8  # one emoji with its joiners, not a message
+HANDS_MAX: Final = 20  # a longer queue is no queue
+SOFT_TTL_S: Final = 15  # told again each 5 s: two may be lost

@@ -63,6 +63,9 @@ class SoftKind(IntEnum):
     REACTION = 1
     TYPING = 2
     OWN_MUTE = 3
+    ON_STAGE = 4
+    LOWER_HANDS = 5
+    PLEASE_MUTE = 6
 
 
 class Record:
@@ -228,7 +231,7 @@ class Speak(Record):
 
 @dataclass(frozen=True, slots=True)
 class Soft(Record):
-    """Soft state of a member: hand, reaction, typing, own mute."""
+    """Soft state of a member: hand, reaction, typing, own mute, on stage; and what it asks for."""
 
     TYPE = RecordType.SOFT
     NAME = "soft"

@@ -27,6 +27,7 @@ from p2phouse.room.messages import CloseRoomLink, Event, EventKind, Output, Send
 from p2phouse.room.negotiation import Negotiation
 from p2phouse.room.rules import RoomState
 from p2phouse.room.search import OPEN_S_MAX, Search
+from p2phouse.room.stage import Place
 from p2phouse.room.state import NEWCOMER_S, Member, Membership, RoomLink, Stage
 from p2phouse.room.succession import Successors
 from p2phouse.room.talk import Talk
@@ -56,6 +57,7 @@ class Company:
         confirmation: Confirmation,
         successors: Successors,
         keeper: Keeper,
+        place: Place,
     ) -> None:
         self._me = me
         self._hallway = hallway
@@ -67,6 +69,7 @@ class Company:
         self._confirmation = confirmation
         self._successors = successors
         self._keeper = keeper
+        self._place = place
 
     # ── arriving ─────────────────────────────────────────────────────────────────────────────
 
@@ -147,9 +150,7 @@ class Company:
                 _check_voices(now, membership, member, [speak])
                 yield from self._talk.heard_speak(membership, member, speak)
             case FrameKind.SOFT:
-                data = frames.only_field(frame)
-                soft = frames.read_soft(data, sender=sender, room=room)
-                yield from self._talk.heard_soft(membership, member, soft)
+                yield from self._place.heard(now, membership, member, frame)
             case FrameKind.ENTRY:
                 before = membership.log.state
                 new = self._authority.take(membership, frame)
@@ -208,7 +209,7 @@ class Company:
         outbound = member.outbound if member and stage is Stage.UP else stage is Stage.GREETED
         member = yield from self._admit(membership, greeting, outbound=outbound)
         if stage is not Stage.UP:
-            yield SendRoomFrame(sender, membership.room, self._talk.own_soft(now, membership))
+            yield from self._place.greet(now, membership, sender)
             if member.link is None and not outbound:
                 member.retry_at = now.mono + OFFER_AWAITED_S
             yield from self._authority.compare(membership, sender)
@@ -271,6 +272,7 @@ class Company:
         yield from self._authority.pass_on(membership, new, sender)
         yield from self._authority.obey(now, membership, before)
         yield from self._confirmation.changed(now, membership)
+        yield from self._place.obey(now, membership, before)
         for member in self._authority.put_out(now, membership):
             if member.dev in membership.links:
                 yield SendRoomFrame(member.dev, membership.room, frames.bye(ByeReason.PUT_OUT))

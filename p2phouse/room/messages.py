@@ -9,6 +9,7 @@ from enum import IntEnum
 
 from p2phouse import channel
 from p2phouse.errors import P2PHouseError
+from p2phouse.record import limits
 from p2phouse.record.cbor import Value
 from p2phouse.record.types import Act
 from p2phouse.vocabulary import DeviceKey, RoomId
@@ -85,8 +86,12 @@ class Resume:
 
 @dataclass(frozen=True, slots=True)
 class Open:
+    """stage: "everyone" may speak, or who is "invited". speakers_max: slots of the stage."""
+
     title: str
     lan: bool = False
+    stage: str = "everyone"
+    speakers_max: int = limits.SPEAKERS_MAX
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,8 +162,81 @@ class Move:
     """Go on in the room that was opened to continue ours."""
 
 
+@dataclass(frozen=True, slots=True)
+class Hand:
+    """Raises our hand, or gives it another topic. topic: plain text, one line."""
+
+    topic: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class LowerHand:
+    """who: empty for our own, `*` for all, else whose; of others only moderators may."""
+
+    who: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Invite:
+    """To the stage."""
+
+    who: str
+
+
+@dataclass(frozen=True, slots=True)
+class Accept:
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class Decline:
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class StepDown:
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class MuteAll:
+    """lock: enforced by everybody until UnmuteAll; else a request."""
+
+    lock: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class UnmuteAll:
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class React:
+    emoji: str
+
+
+@dataclass(frozen=True, slots=True)
+class Typing:
+    on: bool
+
+
+StageAction = Hand | LowerHand | Accept | Decline | StepDown | React | Typing
 VerbAction = (
-    Open | Join | JoinAt | Leave | SetMuted | Say | StopSaying | SetEar | Decide | Continue | Move
+    Open
+    | Join
+    | JoinAt
+    | Leave
+    | SetMuted
+    | Say
+    | StopSaying
+    | SetEar
+    | Decide
+    | Continue
+    | Move
+    | StageAction
+    | Invite
+    | MuteAll
+    | UnmuteAll
 )
 
 
@@ -274,6 +352,13 @@ class EventKind(IntEnum):
     CONFIRMED = 24
     UNCONFIRMED = 25
     EPOCH_CHANGED = 26  # what voices are sealed under
+    HAND_RAISED = 40
+    HAND_LOWERED = 41
+    INVITED = 42
+    STAGE_CHANGED = 43
+    REACTION = 44
+    TYPING = 45
+    PLEASE_MUTE = 46
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,8 +17,9 @@ from p2phouse.hall.card import RoomCard, make_genesis
 from p2phouse.hall.directory import Directory
 from p2phouse.hall.invitation import Invitation
 from p2phouse.identity.keys import Me
-from p2phouse.record.types import Access
-from p2phouse.room import messages
+from p2phouse.record.envelope import Signed
+from p2phouse.record.types import Access, Act, Entry
+from p2phouse.room import messages, stage
 from p2phouse.room.attendance import Attendance
 from p2phouse.room.authority import Authority
 from p2phouse.room.company import Company
@@ -27,8 +28,11 @@ from p2phouse.room.hallway import Hallway
 from p2phouse.room.keeper import Keeper
 from p2phouse.room.messages import Answer, Input, Output
 from p2phouse.room.negotiation import Negotiation
+from p2phouse.room.rules import Role
 from p2phouse.room.search import Search
-from p2phouse.room.state import Membership
+from p2phouse.room.signs import Signs
+from p2phouse.room.stage import Place
+from p2phouse.room.state import Member, Membership
 from p2phouse.room.stay import Stay
 from p2phouse.room.succession import Successors
 from p2phouse.room.talk import Talk
@@ -57,7 +61,9 @@ class Rooms:
         self._entropy = entropy
         self._hallway = Hallway(me, rng=rng)
         self._wiring = Wiring(me.uid)
-        self.talk = Talk(me, self._wiring, entropy=entropy, ear=ear, mouth=mouth)
+        signs = Signs(me)
+        self.talk = Talk(me, self._wiring, signs, entropy=entropy, ear=ear, mouth=mouth)
+        self._place = Place(me, self.talk, self._wiring, signs)
         self._negotiation = Negotiation(me, rng=rng, entropy=entropy)
         self._search = Search(me.dev, rng=rng)
         self._authority = Authority(me, self.talk, self._wiring)
@@ -76,6 +82,7 @@ class Rooms:
             confirmation,
             self._successors,
             self._keeper,
+            self._place,
         )
         self._stay = Stay(
             me,
@@ -88,6 +95,7 @@ class Rooms:
             confirmation=confirmation,
             attendance=attendance,
             successors=self._successors,
+            place=self._place,
         )
 
     # ── the core's three members ─────────────────────────────────────────────────────────────
@@ -126,6 +134,18 @@ class Rooms:
     @property
     def directory(self) -> Directory:
         return self._hallway.directory
+
+    def member_facts(self, member: Member | None) -> dict[str, object]:
+        """Somebody in it, None for ourselves, as the API tells it."""
+        here = self.membership
+        if here is None or here.genesis is None:
+            return {}  # nobody has let us in yet
+        return stage.member_facts(here, self.me, member)
+
+    @property
+    def wants_levels(self) -> bool:
+        """Whether Levels mean something to us now; they are many."""
+        return self.membership is not None and self.membership.own.hand is not None
 
     def live_cards(self, now: Now) -> list[bytes]:
         """For a hall exchange: own card first, then the others, newest first."""
@@ -198,6 +218,8 @@ class Rooms:
                 yield from self._keeper.voice_state(now, membership, message)
             case Stats():
                 self.talk.keep_stats(now, message)
+            case channel.Levels():
+                yield from self._place.heard_levels(now, membership, message)
             case channel.Silent(link):
                 yield from self._company.silence(now, membership, link, silent=True)
             case channel.Heard(link):
@@ -226,13 +248,19 @@ class Rooms:
     def _verb(self, now: Now, ticket: int, action: messages.VerbAction) -> Iterator[Output]:
         stay = self._stay
         match action:
-            case messages.Open(title, lan):
+            case messages.Open(title, lan, stage, speakers_max):
                 stay.refuse_second()
                 access = Access.LAN if lan else Access.OPEN
                 genesis = make_genesis(
-                    self.me, title=title, access=access, now=now, entropy=self._entropy
+                    self.me,
+                    title=title,
+                    access=access,
+                    now=now,
+                    entropy=self._entropy,
+                    speakers_max=speakers_max,
                 )
-                yield from stay.open(now, genesis, ticket)
+                default = Role.LISTENER if stage == "invited" else Role.SPEAKER
+                yield from stay.open(now, genesis, ticket, default=default)
             case messages.Join(text):
                 yield from self._join(now, ticket, text)
             case messages.JoinAt(dev):
@@ -259,11 +287,48 @@ class Rooms:
             case messages.SetEar(spec):
                 yield from self.talk.hear_to(stay.here, spec)
                 yield Answer(ticket)
-            case messages.Decide():
+            case (
+                messages.Decide()
+                | messages.Invite()
+                | messages.MuteAll(lock=True)
+                | messages.UnmuteAll()
+            ):
                 before = stay.here.log.state
-                written = self._authority.write(stay.here, action)
+                written = self._write(stay.here, action)
                 yield Answer(ticket, {"entries": [signed.id.hex() for signed in written]})
                 yield from self._company.decided(now, stay.here, written, before, None)
+            case _:
+                yield from self._on_stage(now, stay.here, action)
+                yield Answer(ticket)
+
+    def _write(
+        self,
+        membership: Membership,
+        action: messages.Decide | messages.Invite | messages.MuteAll | messages.UnmuteAll,
+    ) -> tuple[Signed[Entry], ...]:
+        match action:
+            case messages.Decide():
+                return self._authority.write(membership, action)
+            case messages.Invite(who):
+                self._place.refuse_full(membership)
+                return self._authority.write(membership, messages.Decide(Act.ROLE, who, "speaker"))
+            case messages.MuteAll() | messages.UnmuteAll():
+                muted = isinstance(action, messages.MuteAll)
+                return self._place.lock_mute(membership, muted=muted)
+
+    def _on_stage(
+        self, now: Now, membership: Membership, action: messages.StageAction | messages.MuteAll
+    ) -> Iterator[Output]:
+        match action:
+            case messages.MuteAll():
+                yield from self._place.please_mute(now, membership)
+            case messages.LowerHand("*"):
+                yield from self._place.lower_of(now, membership, None)
+            case messages.LowerHand(who) if who:
+                subject = self._authority.find(membership, who)
+                yield from self._place.lower_of(now, membership, subject)
+            case _:
+                yield from self._place.act(now, membership, action)
 
     def _join(self, now: Now, ticket: int, text: str) -> Iterator[Output]:
         link, card = None, None

@@ -45,6 +45,7 @@ Value = str | int | bool | None
 Register = tuple[Act, bytes | None]
 """What entries compete for: the role of one person (None: of all who have none), the title, …"""
 
+ON_STAGE: Final = frozenset({Role.SPEAKER, Role.MUTED})  # the muted keep their place
 SEATS: Final = {"host": Level.HOST, "moderator": Level.MODERATOR}
 ROLES: Final = {role.value: role for role in Role}
 DEFAULTS: Final = {"listener", "muted", "speaker"}  # nobody is put out unnamed
@@ -111,8 +112,7 @@ class RoomState:
         seat = self.seat_of(uid)
         if seat is not None:
             return seat.level
-        on_stage = self.role_of(uid) in (Role.SPEAKER, Role.MUTED)
-        return Level.SPEAKER if on_stage else Level.LISTENER
+        return Level.SPEAKER if self.role_of(uid) in ON_STAGE else Level.LISTENER
 
     def may_speak(self, uid: UserKey) -> bool:
         """Whether forwarders and receivers carry this person's voice."""

@@ -13,6 +13,7 @@ from p2phouse.room.beats import BeatBook
 from p2phouse.room.custody import Custody
 from p2phouse.room.epochs import Live
 from p2phouse.room.log import EntryLog
+from p2phouse.room.soft import OwnSoft, SoftState
 from p2phouse.vocabulary import DeviceKey, LinkNumber, Now, RoomId, Ssrc, UserKey, VoiceId
 
 NEWCOMER_S: Final = 12.0  # within it one has met everybody
@@ -56,6 +57,8 @@ class Pace:
     compares: Allowance = field(default_factory=lambda: Allowance(8, 2.0))
     beats: Allowance = field(default_factory=lambda: Allowance(8, 4.0))
     keys: Allowance = field(default_factory=lambda: Allowance(8, 2.0))
+    softs: Allowance = field(default_factory=lambda: Allowance(32, 0.25))
+    reactions: Allowance = field(default_factory=lambda: Allowance(4, 1.0))
 
 
 class Stage(Enum):
@@ -87,9 +90,8 @@ class Member:
     outbound: bool  # we opened the room link; the opener offers
     knows: frozenset[DeviceKey] = frozenset()  # the members that its last greeting named
     speak: Signed[Speak] | None = None
-    muted: bool = True
-    soft_seq: int = -1
     digest: bytes | None = None  # of its log, as it told last
+    soft: SoftState = field(default_factory=SoftState)
 
     link: LinkNumber | None = None
     link_up: bool = False
@@ -109,6 +111,10 @@ class Member:
     @property
     def uid(self) -> UserKey:
         return UserKey(self.identity.record.uid)
+
+    @property
+    def muted(self) -> bool:
+        return self.soft.muted
 
     @property
     def ssrc(self) -> Ssrc | None:
@@ -171,6 +177,7 @@ class Membership:
     voice: OwnVoice
     joined: bool
     muted: bool = True
+    own: OwnSoft = field(default_factory=OwnSoft)
     ticket: int | None = None  # the verb that waits to be answered
     give_up_at: float = math.inf
     members: dict[DeviceKey, Member] = field(default_factory=dict)
@@ -274,6 +281,3 @@ class Membership:
         """Those whose link has carried our greeting, so that other frames may follow it."""
         said = (Stage.GREETED, Stage.UP)
         return [dev for dev, link in self.links.items() if link.stage in said]
-
-    def slots_taken(self) -> set[int]:
-        return {member.speak.record.slot for member in self.members.values() if member.speak}

@@ -28,6 +28,7 @@ from p2phouse.room.messages import Answer, Event, EventKind, Output, Remember
 from p2phouse.room.negotiation import Negotiation
 from p2phouse.room.rules import Role
 from p2phouse.room.search import Search
+from p2phouse.room.stage import Place, room_facts
 from p2phouse.room.state import Membership
 from p2phouse.room.succession import Successors
 from p2phouse.room.talk import Talk
@@ -80,6 +81,7 @@ class Stay:
         confirmation: Confirmation,
         attendance: Attendance,
         successors: Successors,
+        place: Place,
     ) -> None:
         self.membership: Membership | None = None
         self._me = me
@@ -93,6 +95,7 @@ class Stay:
         self._attendance = attendance
         self._successors = successors
         self._beats_held: OrderedDict[RoomId, RecordId] = OrderedDict()
+        self._place = place
 
     @property
     def here(self) -> Membership:
@@ -108,9 +111,18 @@ class Stay:
 
     # ── coming in ────────────────────────────────────────────────────────────────────────────
 
-    def open(self, now: Now, genesis: Signed[Genesis], ticket: int | None) -> Iterator[Output]:
-        """Into a room that we need nobody's leave to be in."""
+    def open(
+        self,
+        now: Now,
+        genesis: Signed[Genesis],
+        ticket: int | None,
+        *,
+        default: Role = Role.SPEAKER,
+    ) -> Iterator[Output]:
+        """Into a room that we need nobody's leave to be in. default: the role of those who come."""
         membership = self._enter(now, RoomId(genesis.id), genesis, ticket)
+        if default is not Role.SPEAKER:
+            membership.log.write(self._me, Act.ROLE, None, default.value)
         yield from self._talk.begin(membership)
         yield from self._let_in(now, membership)
 
@@ -161,7 +173,7 @@ class Stay:
         if membership.genesis.record.dev == self._me.dev:
             self._hallway.begin(now)
         yield _remember(membership)
-        yield from self._talk.sign_voice(now, membership)
+        yield from self._place.arrive(now, membership)
         yield Event(EventKind.JOINED, membership.room, self._me.dev, membership.title)
         if membership.ticket is not None:
             yield Answer(membership.ticket, self.facts())
@@ -235,12 +247,9 @@ class Stay:
         genesis, role = self._successors.make(now, old), old.log.state.default_role
         yield from self._successors.offer(old, genesis)
         yield from self.leave(now, "", ByeReason.MOVED)
-        yield from self.open(now, genesis, ticket)
-        new = self.here
-        new.continued = frozenset(old.met)
-        if role is Role.LISTENER:
-            new.log.write(self._me, Act.ROLE, None, role.value)
-            new.changed = True
+        default = role if role is Role.LISTENER else Role.SPEAKER
+        yield from self.open(now, genesis, ticket, default=default)
+        self.here.continued = frozenset(old.met)
 
     def move(self, now: Now, ticket: int) -> Iterator[Output]:
         """Out of ours and into the one that continues it, muted. Raises UserError."""
@@ -271,6 +280,7 @@ class Stay:
         if membership.over:
             yield from self.leave(now, membership.over)
             return
+        yield from self._place.keep_place(now, membership)
         if membership.changed:
             membership.changed = False
             self._hallway.changed(now)
@@ -303,6 +313,7 @@ class Stay:
             yield from self._company.tick(now, membership)
             yield from self._search.tick(now, membership)
             yield from self._confirmation.tick(now, membership)
+            yield from self._place.tick(now, membership)
 
     @property
     def deadline(self) -> float:
@@ -313,6 +324,7 @@ class Stay:
         times += [self._company.deadline(membership), self._search.deadline(membership)]
         times.append(self._negotiation.deadline(membership))
         times += [self._confirmation.deadline(membership), self._attendance.deadline(membership)]
+        times.append(self._place.deadline(membership))
         if membership.genesis is not None:
             times.append(self._hallway.mono_of(membership.genesis.record.exp))
         return min(times)
@@ -336,6 +348,7 @@ class Stay:
             "closes_in_s": self._attendance.closes_in_s(self._hallway.now, membership),
             "successor": self._successors.facts(membership),
             **keeper.facts(membership),
+            **room_facts(membership, self._me.uid),
         }
 
 

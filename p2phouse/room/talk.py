@@ -18,17 +18,23 @@ from p2phouse.channel import (
 )
 from p2phouse.errors import P2PHouseError, UserError
 from p2phouse.identity.keys import Me
-from p2phouse.record import envelope, limits
+from p2phouse.record import envelope
 from p2phouse.record.cbor import Value
 from p2phouse.record.envelope import Signed
-from p2phouse.record.types import Soft, SoftKind, Speak
+from p2phouse.record.types import SoftKind, Speak
+from p2phouse.room import voices
 from p2phouse.room.frames import FrameKind
 from p2phouse.room.messages import Answer, Event, EventKind, Output, SendRoomFrame, ToMedia
+from p2phouse.room.signs import Signs
 from p2phouse.room.state import Member, Membership, OwnVoice, ssrc_of
 from p2phouse.room.wiring import Wiring
 from p2phouse.vocabulary import FRAME_S, Entropy, Now, VoiceId
 
 SID_BYTES = 16
+
+
+class InAudience(UserError):
+    """You are in the audience. Say yes to an invitation: p2phouse accept, or raise your hand."""
 
 
 class StillSpeaking(UserError):
@@ -61,9 +67,12 @@ class _Saying:
 class Talk:
     """One for the node; the room it talks in is given with each call."""
 
-    def __init__(self, me: Me, wiring: Wiring, *, entropy: Entropy, ear: str, mouth: str) -> None:
+    def __init__(
+        self, me: Me, wiring: Wiring, signs: Signs, *, entropy: Entropy, ear: str, mouth: str
+    ) -> None:
         self._me = me
         self._wiring = wiring
+        self._signs = signs
         self._entropy = entropy
         self._usual_ear = self._ear = ear
         self.mouth = mouth
@@ -71,7 +80,6 @@ class Talk:
         self._saying: _Saying | None = None
         self._heard_from = math.inf
         self._ear_began = False
-        self._last_seq = 0
         self.stats: Stats | None = None
 
     @property
@@ -107,19 +115,19 @@ class Talk:
         if membership.voice.akey is not None:
             return
         membership.voice.akey = akey
-        if membership.joined:
+        if membership.own.on_stage:
             yield from self.sign_voice(now, membership)
 
     def sign_voice(self, now: Now, membership: Membership) -> Iterator[Output]:
-        """Signs our voice into the room, once we know somebody there and media has made it.
+        """Signs our voice into the room, once we stand on its stage and media has made it.
 
-        The record's id gives the SSRC, so no packet can come before it.
+        The record's id gives the SSRC, so no packet can come before it. On a stage that has become
+        full nothing is signed.
         """
         akey = membership.voice.akey
-        if akey is None:
+        free = voices.free_slots(membership)
+        if akey is None or not free:
             return
-        taken = membership.slots_taken()
-        free = [slot for slot in range(limits.SPEAKERS_MAX) if slot not in taken]
         # Any free one: people who join at once would all take the lowest.
         slot = free[int.from_bytes(self._entropy(2), "big") % len(free)]
         speak = envelope.sign(
@@ -145,13 +153,19 @@ class Talk:
         """A member has a voice. Of two with one slot or one SSRC the lower id stays."""
         if member.speak is not None and member.speak.id == speak.id:
             return
-        member.speak = speak  # the latest counts: a room link keeps its order
+        was, member.speak = member.speak, speak  # the latest counts: a room link keeps its order
         own = membership.voice.speak
         if own is not None and speak.id < own.id and _clash(own, speak):
-            yield ToMedia(EndVoice(membership.voice.sid))
-            membership.voice = self.new_voice()
-            yield ToMedia(NewVoice(membership.voice.sid))
+            yield from self.renew(membership)
         yield from self._wiring.rewire(membership)
+        if was is None:
+            yield Event(EventKind.STAGE_CHANGED, membership.room, member.dev, member.name)
+
+    def renew(self, membership: Membership) -> Iterator[Output]:
+        """Another voice instead of ours, to be signed when the stage is ours (again)."""
+        yield ToMedia(EndVoice(membership.voice.sid))
+        membership.voice = self.new_voice()
+        yield ToMedia(NewVoice(membership.voice.sid))
 
     # ── mute ─────────────────────────────────────────────────────────────────────────────────
 
@@ -172,6 +186,8 @@ class Talk:
         if not membership.may_speak(self._me.uid):
             role = membership.log.state.role_of(self._me.uid)
             raise MayNotSpeak(role=role.value if role is not None else "not let in yet")
+        if not membership.own.on_stage:
+            raise InAudience
 
     def silence(self, now: Now, membership: Membership) -> Iterator[Output]:
         """We may not speak any more: the microphone closes, and opens again by hand alone."""
@@ -188,36 +204,9 @@ class Talk:
             return
         membership.muted = muted
         yield from self._wiring.tell_voice(membership)
-        yield from _tell_all(membership, self.own_soft(now, membership))
+        yield from self._signs.changed(now, membership, SoftKind.OWN_MUTE)
         kind = EventKind.MEMBER_MUTED if muted else EventKind.MEMBER_UNMUTED
         yield Event(kind, membership.room, self._me.dev)
-
-    def own_soft(self, now: Now, membership: Membership) -> list[Value]:
-        """The frame that tells a member whether we are muted."""
-        self._last_seq = max(self._last_seq + 1, int(now.unix * 1_000))
-        soft = Soft(
-            room=membership.room,
-            dev=self._me.dev,
-            seq=self._last_seq,
-            kind=SoftKind.OWN_MUTE,
-            val=membership.muted,
-            ts=int(now.unix),
-        )
-        return [int(FrameKind.SOFT), envelope.sign(soft, self._me.device_key).data]
-
-    def heard_soft(
-        self, membership: Membership, member: Member, soft: Signed[Soft]
-    ) -> Iterator[Output]:
-        record = soft.record
-        if record.seq <= member.soft_seq:
-            return
-        member.soft_seq = record.seq
-        if record.kind != SoftKind.OWN_MUTE or not isinstance(record.val, bool):
-            return
-        if record.val != member.muted:
-            member.muted = record.val
-            kind = EventKind.MEMBER_MUTED if member.muted else EventKind.MEMBER_UNMUTED
-            yield Event(kind, membership.room, member.dev, member.name)
 
     # ── saying and hearing ───────────────────────────────────────────────────────────────────
 

@@ -6,12 +6,12 @@ from dataclasses import replace
 from p2phouse.channel import SetKeys, SetTable, SetVoice, VoiceKeyRow
 from p2phouse.record.envelope import Signed
 from p2phouse.record.types import Speak
-from p2phouse.room import keys
+from p2phouse.room import keys, voices
 from p2phouse.room.epochs import Live
 from p2phouse.room.messages import Output, ToMedia
 from p2phouse.room.state import Membership, ssrc_of
 from p2phouse.shape.plan import Claim, Neighbour, plan
-from p2phouse.vocabulary import DeviceKey, RoomId, UserKey, VoiceId
+from p2phouse.vocabulary import DeviceKey, RecordId, RoomId, UserKey, VoiceId
 
 
 class Wiring:
@@ -29,15 +29,17 @@ class Wiring:
             yield ToMedia(SetTable(self._epoch, ()))
             return
         members = membership.members.values()
+        # Security: whose role is not speaker has no row anywhere, whatever its own node does; nor
+        # has a voice beyond the slots of the stage.
+        placed = voices.standing(membership, self._uid)
         near = [
             Neighbour(
                 member.link if member.link_up else None,
-                _claim(member.speak) if membership.may_speak(member.uid) else None,
+                _claim(member.speak, placed) if membership.may_speak(member.uid) else None,
             )
             for member in members
         ]
-        # Security: whose role is not speaker has no row anywhere, whatever its own node does.
-        own = _claim(membership.voice.speak) if membership.may_speak(self._uid) else None
+        own = _claim(membership.voice.speak, placed) if membership.may_speak(self._uid) else None
         rows = plan(own, near).rows
         heard = {(row.ingress, row.ssrc) for row in rows}
         # Security: media is given the keys of those alone whose packets it may take.
@@ -68,8 +70,8 @@ class Wiring:
         yield ToMedia(told)
 
 
-def _claim(speak: Signed[Speak] | None) -> Claim | None:
-    return None if speak is None else Claim(ssrc_of(speak), speak.id)
+def _claim(speak: Signed[Speak] | None, placed: frozenset[RecordId]) -> Claim | None:
+    return Claim(ssrc_of(speak), speak.id) if speak is not None and speak.id in placed else None
 
 
 def _key_row(room: RoomId, speak: Signed[Speak], live: Live) -> VoiceKeyRow:

@@ -51,6 +51,12 @@ class Room(TypedDict):
     people: NotRequired[Annotated[int, "how many are in it, ourselves included"]]
     role: NotRequired[RoleName]
     level: NotRequired[LevelName]
+    stage: NotRequired[
+        Annotated[Literal["everyone", "invited"], "who may come to it: who comes, or who is asked"]
+    ]
+    speakers_max: NotRequired[Annotated[int, "places on the stage"]]
+    on_stage: NotRequired[Annotated[int, "how many stand there"]]
+    may: NotRequired[Annotated[list[str], "what we may do in the room now, as names of verbs"]]
     locked: NotRequired[Annotated[bool, "whether nobody new comes in"]]
     confirmed: NotRequired[
         Annotated[bool, "whether what we know of the room is what those who run it say they hold"]
@@ -67,6 +73,15 @@ class Room(TypedDict):
         ]
     ]
     successor: NotRequired[Annotated[Successor | None, "the room in which this one goes on"]]
+
+
+class Hand(TypedDict):
+    topic: Annotated[str, "may be empty"]
+    place: Annotated[int | None, "in the queue, from 1; null behind the twentieth"]
+
+
+class Asked(TypedDict):
+    entries: NotRequired[Annotated[list[str], "ids of what was written into the room's log"]]
 
 
 class Entries(TypedDict):

@@ -7,7 +7,7 @@ from p2phouse.identity.keys import key_tag, peer_id
 from p2phouse.room.state import Member, Membership
 from p2phouse.room.stay import standing
 from p2phouse.verbs.declaration import verb
-from p2phouse.verbs.facts import KeyTag, LevelName, PeerIdText, RoleName, Room, Uid
+from p2phouse.verbs.facts import Hand, KeyTag, LevelName, PeerIdText, RoleName, Room, Uid
 
 if TYPE_CHECKING:
     from p2phouse.node import Node
@@ -24,6 +24,11 @@ class Person(TypedDict):
     muted: Annotated[bool, "whether that member says it is"]
     role: NotRequired[RoleName]
     level: NotRequired[LevelName]
+    on_stage: NotRequired[Annotated[bool, "whether it has a place on the stage"]]
+    invited: NotRequired[Annotated[bool, "asked to the stage, and not answered yet"]]
+    hand: NotRequired[Annotated[Hand | None, "null if it is down"]]
+    typing: NotRequired[Annotated[bool, "whether it says that it is writing"]]
+    may: NotRequired[Annotated[list[str], "what we may do to it now"]]
     link: Literal["here", "connecting", "connected", "silent"]
     level_dbov: Annotated[int, "loudness of its voice, 0 loudest to -127 silent"]
     played: NotRequired[Annotated[int, "frames of 20 ms of its voice that were played"]]
@@ -54,6 +59,7 @@ async def members(node: "Node", call: Call) -> Facts:
         "you": True,
         "muted": membership.muted,
         **standing(membership, node.me.uid),
+        **node.rooms.member_facts(None),
         "link": "here",
         "level_dbov": _level(node, membership.voice.ssrc),
     }
@@ -75,6 +81,7 @@ def _member(node: "Node", membership: Membership, member: Member) -> Facts:
         "you": False,
         "muted": member.muted,
         **standing(membership, member.uid),
+        **node.rooms.member_facts(member),
         "link": up if member.link_up else "connecting",
         "level_dbov": _level(node, member.ssrc),
     }

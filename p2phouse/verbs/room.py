@@ -69,9 +69,12 @@ async def open_room(
     call: Call,
     title: Annotated[str, "at most 80 bytes"],
     lan: Annotated[bool, "only this network can see and enter it"] = False,
+    stage: Annotated[
+        Literal["everyone", "invited"], "who may speak: who comes, or who is asked to the stage"
+    ] = "everyone",
 ) -> Facts:
     """Opens a room and is in it, muted."""
-    return await node.act(messages.Open(title, lan))
+    return await node.act(messages.Open(title, lan, stage))
 
 
 @verb(page=True, result=Room, tells=(Calling,))

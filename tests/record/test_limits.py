@@ -111,6 +111,14 @@ ELSEWHERE = {
     "ENTRIES_ASIDE_MAX": "tests/room/test_log.py::test_256_entries_wait_aside_and_no_more",
     "GRANTS_PER_ROOM_MAX": "tests/room/test_rules.py::test_r8_64_grants_count_and_no_more",
     "EPOCHS_OF_ONE_MAX": "tests/room/test_epochs.py::test_8_epochs_of_one_signer_are_known",
+    "TOPIC_CODE_POINTS_MAX": "tests/room/test_soft.py::test_a_topic_has_64_code_points_and_no_more",
+    "REACTION_CODE_POINTS_MAX": (
+        "tests/room/test_soft.py::test_a_reaction_has_8_code_points_and_no_more"
+    ),
+    "HANDS_MAX": "tests/room/test_soft.py::test_the_queue_has_20_places_and_no_more",
+    "SOFT_TTL_S": (
+        "tests/room/test_soft.py::test_a_hand_lasts_for_15_s_after_it_was_last_told_and_no_longer"
+    ),
     "HELLO_BYTES": "tests/record/test_limits.py::test_a_hello_request_has_512_bytes_and_none_else",
     "ROOM_FRAME_BYTES_MAX": "tests/record/test_limits.py::test_a_room_frame_has_16_kib_at_most",
 }

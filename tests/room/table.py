@@ -52,6 +52,13 @@ class Person:
         soft = Soft(room, self.dev, self._soft_seq, SoftKind.OWN_MUTE, muted, int(UNIX))
         return [frames.FrameKind.SOFT, envelope.sign(soft, self.me.device_key).data]
 
+    def soft_frame(
+        self, room: RoomId, kind: int, val: object, *, seq: int | None = None, ts: int = int(UNIX)
+    ) -> list[Value]:
+        self._soft_seq = self._soft_seq + 1 if seq is None else seq
+        soft = Soft(room, self.dev, self._soft_seq, kind, val, ts)  # type: ignore[arg-type]
+        return [frames.FrameKind.SOFT, envelope.sign(soft, self.me.device_key).data]
+
     def greeting(
         self,
         room: RoomId,

@@ -1,0 +1,387 @@
+"""The stage: who stands on it, who is asked to, and the hands of those who want to.
+
+The log says who may (R11: speaker, or muted, which keeps its place); a person stands there only
+once it wants to. Who comes with that role, has it from a seat or from the room's default, or had a
+hand up, has said so already; everybody else is invited, and answers. On the stage one has a voice,
+muted: nothing here opens a microphone.
+"""
+
+import math
+from collections.abc import Iterator
+from typing import Final
+
+from p2phouse import channel
+from p2phouse.errors import UserError
+from p2phouse.identity.keys import Me
+from p2phouse.record import limits
+from p2phouse.record.cbor import Value
+from p2phouse.record.envelope import Signed
+from p2phouse.record.types import Act, Entry, Soft, SoftKind
+from p2phouse.room import frames, permission, soft, voices
+from p2phouse.room.log import MayNot, NoSeat
+from p2phouse.room.messages import (
+    Accept,
+    Decline,
+    Event,
+    EventKind,
+    Hand,
+    LowerHand,
+    Output,
+    React,
+    StageAction,
+    StepDown,
+    Typing,
+)
+from p2phouse.room.rules import ON_STAGE, Role, RoomState
+from p2phouse.room.signs import Signs
+from p2phouse.room.state import Member, Membership
+from p2phouse.room.talk import Talk
+from p2phouse.room.wiring import Wiring
+from p2phouse.vocabulary import DeviceKey, Now, UserKey
+
+SPEECH_DBOV: Final = -50  # louder than this somebody speaks; a quiet room is at about -60
+LEVEL_S: Final = 0.1  # media tells levels at 10 Hz
+LOWER_AFTER_S: Final = 3.0  # who has spoken for so long wants it no more
+
+
+class StageFull(UserError):
+    """The stage is full: {limit} people speak in this room. One must step down first."""
+
+
+class QueueFull(UserError):
+    """{limit} hands are up already. Wait until some are lowered."""
+
+
+class NotInvited(UserError):
+    """Nobody has invited you to the stage. Raise your hand: p2phouse hand."""
+
+
+class NotOnStage(UserError):
+    """You are not on the stage."""
+
+
+class Place:
+    """Our own place, in the audience or on the stage, and what others say of theirs."""
+
+    def __init__(self, me: Me, talk: Talk, wiring: Wiring, signs: Signs) -> None:
+        self._me = me
+        self._talk = talk
+        self._wiring = wiring
+        self._signs = signs
+
+    # ── what the log says ────────────────────────────────────────────────────────────────────
+
+    def arrive(self, now: Now, membership: Membership) -> Iterator[Output]:
+        """We were let in. Who has the role comes, or comes back, to the stage, muted."""
+        if voices.may_stand(membership, self._me.uid) and voices.free_slots(membership):
+            yield from self._step_up(now, membership)
+
+    def obey(self, now: Now, membership: Membership, before: RoomState) -> Iterator[Output]:
+        """What follows for the stage from a log that has changed."""
+        state, uid, own = membership.log.state, self._me.uid, membership.own
+        may, might = state.role_of(uid) in ON_STAGE, before.role_of(uid) in ON_STAGE
+        decided, earlier = state.winners.get((Act.ROLE, uid)), before.winners.get((Act.ROLE, uid))
+        is_asked = decided is not None and (earlier is None or earlier.id != decided.id)
+        if not may:
+            yield from self._leave_stage(now, membership, on_stage=False)
+            if might:
+                # A hand that was up there would bring its owner back unasked.
+                yield from self._lower(now, membership)
+        elif not own.on_stage and (not might or is_asked) and membership.joined:
+            yield from self._asked(now, membership, before, is_asked=is_asked)
+        for member in membership.members.values():
+            was, is_ = (
+                before.role_of(member.uid) in ON_STAGE,
+                voices.may_stand(membership, member.uid),
+            )
+            if was != is_ and member.speak is not None:
+                yield Event(EventKind.STAGE_CHANGED, membership.room, member.dev, member.name)
+
+    def _asked(
+        self, now: Now, membership: Membership, before: RoomState, *, is_asked: bool
+    ) -> Iterator[Output]:
+        """We may speak now, or are asked again."""
+        own = membership.own
+        was_let_in = before.role_of(self._me.uid) is not None  # else it is our admission
+        if is_asked and was_let_in and own.hand is None:
+            yield from self._invited(now, membership)
+        elif voices.free_slots(membership):
+            yield from self._step_up(now, membership)
+        else:
+            yield from self._invited(now, membership)
+
+    def _invited(self, now: Now, membership: Membership) -> Iterator[Output]:
+        membership.own.on_stage = None
+        yield from self._signs.changed(now, membership, SoftKind.ON_STAGE)
+        yield Event(EventKind.INVITED, membership.room, self._me.dev)
+
+    # ── our place ────────────────────────────────────────────────────────────────────────────
+
+    def _step_up(self, now: Now, membership: Membership) -> Iterator[Output]:
+        membership.own.on_stage = True
+        yield from self._talk.sign_voice(now, membership)
+        yield from self._signs.changed(now, membership, SoftKind.ON_STAGE)
+        yield from self._lower(now, membership)
+        yield Event(EventKind.STAGE_CHANGED, membership.room, self._me.dev)
+
+    def _leave_stage(
+        self, now: Now, membership: Membership, *, on_stage: bool | None
+    ) -> Iterator[Output]:
+        """Off the stage, or to be asked no more: without a voice, the microphone closed."""
+        own = membership.own
+        was, own.on_stage = own.on_stage, on_stage
+        if was is on_stage:
+            return
+        if was:
+            # Security: first the microphone, then the voice; the next one begins muted.
+            yield from self._talk.silence(now, membership)
+            yield from self._talk.renew(membership)
+            yield from self._wiring.rewire(membership)
+        yield from self._signs.changed(now, membership, SoftKind.ON_STAGE)
+        yield Event(EventKind.STAGE_CHANGED, membership.room, self._me.dev)
+
+    def keep_place(self, now: Now, membership: Membership) -> Iterator[Output]:
+        """Somebody else's voice took the last slot while ours had none: we wait to be called."""
+        own = membership.own
+        if own.on_stage and membership.voice.speak is None and not voices.free_slots(membership):
+            yield from self._leave_stage(now, membership, on_stage=None)
+
+    # ── the person's word ────────────────────────────────────────────────────────────────────
+
+    def act(self, now: Now, membership: Membership, action: StageAction) -> Iterator[Output]:
+        """Raises UserError, before anything has changed."""
+        own = membership.own
+        match action:
+            case Hand(topic):
+                yield from self._raise(now, membership, topic)
+            case LowerHand():
+                yield from self._lower(now, membership)
+            case Accept():
+                if own.on_stage:
+                    return
+                if not voices.may_stand(membership, self._me.uid):
+                    raise NotInvited
+                self.refuse_full(membership)
+                yield from self._step_up(now, membership)
+            case Decline():
+                if own.on_stage is not None:
+                    raise NotInvited
+                yield from self._leave_stage(now, membership, on_stage=False)
+            case StepDown():
+                if not own.on_stage:
+                    raise NotOnStage
+                yield from self._leave_stage(now, membership, on_stage=False)
+            case React(emoji):
+                yield from self._signs.ask(now, membership, SoftKind.REACTION, emoji)
+                yield Event(EventKind.REACTION, membership.room, self._me.dev, emoji)
+            case Typing(on):
+                yield from self._type(now, membership, on)
+
+    def refuse_full(self, membership: Membership) -> None:
+        """Raises StageFull."""
+        if not voices.free_slots(membership):
+            raise StageFull(limit=membership.log.state.speakers_max)
+
+    def _raise(self, now: Now, membership: Membership, topic: str) -> Iterator[Output]:
+        own = membership.own
+        others = sum(member.soft.hand is not None for member in membership.members.values())
+        if own.hand is None and others >= limits.HANDS_MAX:
+            raise QueueFull(limit=limits.HANDS_MAX)
+        ts = int(now.unix) if own.hand is None else own.hand.ts
+        hand = soft.Hand(topic, ts, float(ts))
+        if hand == own.hand:
+            return
+        own.hand, own.spoken_s = hand, 0.0
+        yield from self._signs.changed(now, membership, SoftKind.HAND)
+        yield Event(EventKind.HAND_RAISED, membership.room, self._me.dev, topic)
+
+    def _lower(self, now: Now, membership: Membership) -> Iterator[Output]:
+        if membership.own.hand is not None:
+            membership.own.hand = None
+            yield from self._signs.changed(now, membership, SoftKind.HAND)
+            yield Event(EventKind.HAND_LOWERED, membership.room, self._me.dev)
+
+    def _type(self, now: Now, membership: Membership, on: bool) -> Iterator[Output]:
+        own = membership.own
+        own.typing_until = now.mono + soft.TYPING_S if on else math.inf
+        if own.typing != on:
+            own.typing = on
+            yield from self._signs.changed(now, membership, SoftKind.TYPING)
+
+    def heard_levels(
+        self, now: Now, membership: Membership, levels: channel.Levels
+    ) -> Iterator[Output]:
+        """Who has raised a hand and then speaks lowers it. `levels` comes while a hand is up."""
+        own, ssrc = membership.own, membership.voice.ssrc
+        if own.hand is None or membership.muted:
+            return
+        if any(level.ssrc == ssrc and -level.dbov > SPEECH_DBOV for level in levels.levels):
+            own.spoken_s += LEVEL_S
+            if own.spoken_s >= LOWER_AFTER_S:
+                yield from self._lower(now, membership)
+
+    # ── moderators ───────────────────────────────────────────────────────────────────────────
+
+    def lower_of(
+        self, now: Now, membership: Membership, subject: UserKey | None
+    ) -> Iterator[Output]:
+        """Asks somebody, or all, to lower the hand. Raises UserError."""
+        self._must_run(membership, subject)
+        name = None if subject is None else soft.name_of(subject)
+        yield from self._signs.ask(now, membership, SoftKind.LOWER_HANDS, name)
+        if subject is None:
+            yield from self._lower(now, membership)
+
+    def please_mute(self, now: Now, membership: Membership) -> Iterator[Output]:
+        """Asks everybody to mute; each may unmute again. Raises UserError."""
+        self._must_run(membership, None)
+        yield from self._signs.ask(now, membership, SoftKind.PLEASE_MUTE, None)
+
+    def _must_run(self, membership: Membership, subject: UserKey | None) -> None:
+        state = membership.log.state
+        if state.seat_of(self._me.uid) is None:
+            raise NoSeat
+        if not state.may(self._me.uid, Act.ROLE, subject):
+            raise MayNot
+
+    def lock_mute(self, membership: Membership, *, muted: bool) -> tuple[Signed[Entry], ...]:
+        """Writes for everybody below us: speakers become muted, or the muted speakers again.
+
+        The room's default goes with them, so that it holds for those who come. Raises UserError.
+        """
+        self._must_run(membership, None)
+        log, me = membership.log, self._me
+        old, new = (Role.SPEAKER, Role.MUTED) if muted else (Role.MUTED, Role.SPEAKER)
+        written: tuple[Signed[Entry], ...] = ()
+        if log.state.default_role is old:
+            written += log.write(me, Act.ROLE, None, new.value)
+        people = {member.uid for member in membership.members.values()}
+        people |= {UserKey(sub) for act, sub in log.state.winners if act is Act.ROLE and sub}
+        people |= {seat.uid for seat in log.state.seats}
+        for uid in sorted(people - {me.uid}):
+            state = log.state
+            if state.role_of(uid) is old and state.may(me.uid, Act.ROLE, uid):
+                written += log.write(me, Act.ROLE, uid, new.value)
+        return written
+
+    # ── what others say ──────────────────────────────────────────────────────────────────────
+
+    def greet(self, now: Now, membership: Membership, dev: DeviceKey) -> Iterator[Output]:
+        yield from self._signs.greet(now, membership, dev)
+
+    def heard(
+        self, now: Now, membership: Membership, member: Member, frame: list[Value]
+    ) -> Iterator[Output]:
+        """A soft record. Raises PeerError before anything has changed."""
+        pace = membership.pace_of(member.dev)
+        if not pace.softs.take(now.mono):
+            return  # what lasts of it is told again
+        data = frames.only_field(frame)
+        record = frames.read_soft(data, sender=member.dev, room=membership.room).record
+        before, state = member.soft, member.soft.hear(now, record)
+        if state is None:
+            return
+        member.soft = state
+        yield from self._tell_changes(membership, member, before)
+        match SoftKind(record.kind), record.val:
+            case SoftKind.ON_STAGE, False | None if member.speak is not None:
+                member.speak = None  # on one link a word of the stage keeps its order with voices
+                yield from self._wiring.rewire(membership)
+                yield Event(EventKind.STAGE_CHANGED, membership.room, member.dev, member.name)
+            case SoftKind.REACTION, str(emoji) if 0 < len(emoji) <= limits.REACTION_CODE_POINTS_MAX:
+                if pace.reactions.take(now.mono):
+                    yield Event(EventKind.REACTION, membership.room, member.dev, emoji)
+            case SoftKind.LOWER_HANDS | SoftKind.PLEASE_MUTE, _:
+                yield from self._bidden(now, membership, member, record)
+
+    def _tell_changes(
+        self, membership: Membership, member: Member, before: soft.SoftState
+    ) -> Iterator[Output]:
+        after, room = member.soft, membership.room
+        if before.muted != after.muted:
+            kind = EventKind.MEMBER_MUTED if after.muted else EventKind.MEMBER_UNMUTED
+            yield Event(kind, room, member.dev, member.name)
+        if before.hand != after.hand:
+            if after.hand is not None:
+                yield Event(EventKind.HAND_RAISED, room, member.dev, after.hand.topic)
+            else:
+                yield Event(EventKind.HAND_LOWERED, room, member.dev, member.name)
+        if before.typing != after.typing:
+            yield Event(EventKind.TYPING, room, member.dev, member.name)
+        if after.on_stage is None and before.on_stage is not None:
+            yield Event(EventKind.INVITED, room, member.dev, member.name)
+
+    def _bidden(
+        self, now: Now, membership: Membership, member: Member, record: Soft
+    ) -> Iterator[Output]:
+        """A moderator asks something of us, perhaps."""
+        if not soft.names(record.val, self._me.uid):
+            return
+        # Security: only who could also have decided it by an entry is listened to.
+        if not membership.log.state.may(member.uid, Act.ROLE, self._me.uid):
+            return
+        if record.kind == SoftKind.LOWER_HANDS:
+            yield from self._lower(now, membership)
+        elif not membership.muted:
+            yield from self._talk.set_muted(now, membership, muted=True)
+            yield Event(EventKind.PLEASE_MUTE, membership.room, member.dev, member.name)
+
+    # ── time ─────────────────────────────────────────────────────────────────────────────────
+
+    def tick(self, now: Now, membership: Membership) -> Iterator[Output]:
+        if membership.own.typing_until <= now.mono:
+            yield from self._type(now, membership, on=False)
+        yield from self._signs.tick(now, membership)
+        for member in membership.members.values():
+            if member.soft.deadline <= now.mono:
+                before, member.soft = member.soft, member.soft.lapse(now.mono)
+                yield from self._tell_changes(membership, member, before)
+
+    def deadline(self, membership: Membership) -> float:
+        times = [self._signs.deadline(membership), membership.own.typing_until]
+        times += [member.soft.deadline for member in membership.members.values()]
+        return min(times)
+
+
+# ── facts ────────────────────────────────────────────────────────────────────────────────────
+
+
+def room_facts(membership: Membership, own: UserKey) -> dict[str, object]:
+    """The stage, as the API tells it."""
+    state = membership.log.state
+    return {
+        "stage": "invited" if state.default_role is Role.LISTENER else "everyone",
+        "speakers_max": state.speakers_max,
+        "on_stage": len(voices.standing(membership, own)),
+        "may": permission.on_room(membership, own),
+    }
+
+
+def member_facts(membership: Membership, own: Me, member: Member | None) -> dict[str, object]:
+    """Of one person, None for ourselves."""
+    said = membership.own if member is None else member.soft
+    uid, dev = (own.uid, own.dev) if member is None else (member.uid, member.dev)
+    on_stage = is_on_stage(membership, own.uid, member)
+    return {
+        "on_stage": on_stage,
+        "invited": said.on_stage is None and voices.may_stand(membership, uid),
+        "hand": None
+        if said.hand is None
+        else {"topic": said.hand.topic, "place": queue(membership, own.dev).get(dev)},
+        "typing": said.typing,
+        "may": permission.on_person(
+            membership, own.uid, uid, on_stage=on_stage, hand=said.hand is not None
+        ),
+    }
+
+
+def is_on_stage(membership: Membership, own: UserKey, member: Member | None) -> bool:
+    if member is None:
+        return membership.own.on_stage is True
+    return member.speak is not None and member.speak.id in voices.standing(membership, own)
+
+
+def queue(membership: Membership, own: DeviceKey) -> dict[DeviceKey, int]:
+    """The hands that are up, by their places from 1 on."""
+    hands = [(member.dev, member.soft.hand) for member in membership.members.values()]
+    return soft.places([*hands, (own, membership.own.hand)])
