@@ -31,7 +31,17 @@ class Advert:
         self._me = me
         self._rng = rng
         self._published_at = -math.inf
+        self._listed_until = -math.inf  # the room we are in, by a card of ours
         self._last_seq = 0
+        self.due = math.inf
+
+    @property
+    def is_on(self) -> bool:
+        return math.isfinite(self.due)
+
+    def stop(self) -> None:
+        """Somebody else in the room advertises it from now on. Our last card runs out by itself:
+        to take it back would have the room blink."""
         self.due = math.inf
 
     def begin(self, now: Now) -> None:
@@ -45,26 +55,28 @@ class Advert:
 
     def changed(self, now: Now) -> None:
         """People came or went, or our addresses changed."""
-        if math.isfinite(self.due):
+        if self.is_on:
             self.due = min(self.due, max(now.mono, self._published_at + CHANGE_S_MIN))
 
     def card(
-        self, now: Now, room: Advertised | None, addrs: tuple[bytes, ...]
+        self, now: Now, room: Advertised | None, addrs: tuple[bytes, ...], grant: bytes = b""
     ) -> Signed[Card] | None:
         """The card to publish now; None if there is nothing to advertise any more."""
         if room is None or room.genesis is None:
             self.due = math.inf
             return None
         self._published_at = now.mono
+        self._listed_until = now.mono + limits.CARD_TTL_S_MAX
         self.due = now.mono + REFRESH_S * self._rng.uniform(0.8, 1.2)
-        return self._make(now, room, room.genesis, addrs, limits.CARD_TTL_S_MAX)
+        return self._make(now, room, room.genesis, addrs, grant, limits.CARD_TTL_S_MAX)
 
-    def end(self, now: Now, room: Advertised) -> Signed[Card] | None:
-        """The tombstone that takes our room off the list; None if it was not ours to publish."""
-        if math.isinf(self.due) or room.genesis is None:
+    def end(self, now: Now, room: Advertised, grant: bytes = b"") -> Signed[Card] | None:
+        """The tombstone that takes our card off the list; None if none of ours is on it."""
+        is_listed = now.mono < self._listed_until
+        self._listed_until, self.due = -math.inf, math.inf
+        if not is_listed or room.genesis is None:
             return None
-        self.due = math.inf
-        return self._make(now, room, room.genesis, (), 0)
+        return self._make(now, room, room.genesis, (), grant, 0)
 
     def _make(
         self,
@@ -72,6 +84,7 @@ class Advert:
         room: Advertised,
         genesis: Signed[Genesis],
         addrs: tuple[bytes, ...],
+        grant: bytes,
         ttl_s: int,
     ) -> Signed[Card]:
         # Milliseconds of our clock, but always more than the last: it grows over restarts too.
@@ -85,4 +98,5 @@ class Advert:
             addrs=addrs,
             ttl_s=ttl_s,
             now=now,
+            grant=grant,
         )

@@ -1,7 +1,7 @@
 """A room's card: the signed advertisement by which a room is found, and the genesis inside it.
 
 A card carries the whole signed genesis, so whoever holds a card can check everything it says
-without asking anyone. In a room without grants only the creator's device may publish one.
+without asking anyone. Who may publish one is in hall/grant.py.
 """
 
 import ipaddress
@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from p2phouse.errors import PeerError, UserError
+from p2phouse.hall.grant import check_author
 from p2phouse.identity.keys import Me
 from p2phouse.record import envelope, limits
 from p2phouse.record.envelope import Signed
@@ -16,12 +17,9 @@ from p2phouse.record.schema import is_plain_text, one_line
 from p2phouse.record.types import Access, Card, Genesis
 from p2phouse.vocabulary import DeviceKey, Entropy, Now, RoomId
 
+CARD_REST_BYTES: Final = 160  # envelope, numbers and heads at their longest
 _IP4: Final = 0x04  # multicodec numbers of a multiaddr's first part
 _IP6: Final = 0x29
-
-
-class CardRefused(PeerError):
-    """A card says what it may not say: {reason}."""
 
 
 class TitleTooLong(UserError):
@@ -114,16 +112,21 @@ def make_card(
     addrs: tuple[bytes, ...],
     ttl_s: int,
     now: Now,
+    grant: bytes = b"",
 ) -> Signed[Card]:
     """The room's present card; a ttl of 0 takes the room off the list.
 
     addrs: of these only addresses of local networks are told, for cards travel further than
-    their room: a public address is for join links alone.
+    their room: a public address is for join links alone. Of those as many as there is space for.
+    grant: what proves that we may publish it (hall/grant.py).
     """
     local = tuple(addr for addr in addrs if is_local_address(addr))
+    space = Card.SIZE_MAX - CARD_REST_BYTES - len(genesis.data) - len(grant)
+    while sum(2 + len(addr) for addr in local[: limits.CARD_ADDRS_MAX]) > space:
+        local = local[:-1]
     card = Card(
         genesis=genesis.data,
-        grant=b"",
+        grant=grant,
         dev=me.dev,
         seq=seq,
         created=int(now.unix),
@@ -166,7 +169,5 @@ def read_card(data: bytes, now: Now) -> RoomCard:
 def _read_signed(data: bytes) -> RoomCard:
     card = envelope.read(data, Card)
     genesis = envelope.read(card.record.genesis, Genesis)
-    # Security: a card nobody seated would let any key put words on another's room.
-    if card.record.grant or card.record.dev != genesis.record.dev:
-        raise CardRefused(reason="its author has no seat in the room")
+    check_author(card.record, genesis)
     return RoomCard(card, genesis)

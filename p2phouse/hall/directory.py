@@ -1,11 +1,13 @@
-"""The rooms this node knows to exist: the newest card of each, until it expires.
+"""The rooms this node knows to exist: the newest card of each publisher, until it expires.
 
-Last writer wins by (room, dev, seq); a tombstone wins at equal seq and stays until no older card
-could come back. Bounded: rooms over the caps are refused, never traded for ones already known.
+Last writer wins by (room, dev, seq); a tombstone wins at equal seq and stays until no older card of
+its device could come back. A room is listed once, by the freshest of its cards. Bounded: rooms over
+the caps are refused, never traded for ones already known.
 """
 
 import math
 from collections import Counter
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from p2phouse.errors import UserError
@@ -14,6 +16,7 @@ from p2phouse.record import limits
 from p2phouse.vocabulary import DeviceKey, Now, RoomId
 
 ROOMS_PER_KEY_MAX = 10  # a person opens few rooms; a flooder must make keys
+CARDS_PER_ROOM_MAX = 8  # one at a time; the others left it a while ago, and their cards run out
 
 
 class NoSuchRoom(UserError):
@@ -28,7 +31,7 @@ class SeveralRooms(UserError):
 class Directory:
     """LWW map of cards. Ask `deadline`, call `expire` then."""
 
-    _cards: dict[RoomId, RoomCard] = field(default_factory=dict)
+    _cards: dict[RoomId, dict[DeviceKey, RoomCard]] = field(default_factory=dict)
     _of: Counter[DeviceKey] = field(default_factory=Counter)  # cards held of each publisher
     refused: int = 0  # cards turned away: a cap was reached, or they say what they may not
     # When to look for cards that ran out, in unix seconds: never after the first of them does.
@@ -37,8 +40,8 @@ class Directory:
     def receive(self, now: Now, data: bytes) -> RoomCard | None:
         """Takes a card in; returns it if it changed what we know. Raises PeerError."""
         card = read_card(data, now)
-        known = self._cards.get(card.room)
-        if known is None and not self._has_space(card.publisher):
+        known = self._cards.get(card.room, {}).get(card.publisher)
+        if known is None and not self._has_space(card):
             self.refused += 1
             return None
         if known is not None and _rank(card) <= _rank(known):
@@ -48,44 +51,55 @@ class Directory:
 
     def keep(self, card: RoomCard) -> None:
         """Takes in our own room's card: no cap and no wrong clock hides it from ourselves."""
-        if card.room not in self._cards:
+        of_room = self._cards.setdefault(card.room, {})
+        if card.publisher not in of_room:
             self._of[card.publisher] += 1
-        self._cards[card.room] = card
+        of_room[card.publisher] = card
+        if len(of_room) > CARDS_PER_ROOM_MAX:
+            # Security: only people whom the room's creator seated can drive one another out.
+            self._drop(min(of_room.values(), key=_freshness))
         self.deadline_unix = min(self.deadline_unix, _forgotten_unix(card))
 
-    def _has_space(self, publisher: DeviceKey) -> bool:
-        is_full = len(self._cards) >= limits.ROOMS_CACHED_MAX
-        return not is_full and self._of[publisher] < ROOMS_PER_KEY_MAX
+    def _has_space(self, card: RoomCard) -> bool:
+        is_full = card.room not in self._cards and len(self._cards) >= limits.ROOMS_CACHED_MAX
+        return not is_full and self._of[card.publisher] < ROOMS_PER_KEY_MAX
+
+    def _drop(self, card: RoomCard) -> None:
+        of_room = self._cards[card.room]
+        del of_room[card.publisher]
+        if not of_room:
+            del self._cards[card.room]
+        self._of -= Counter([card.publisher])  # which also drops what comes to nothing
+
+    def _all(self) -> Iterator[RoomCard]:
+        return (card for of_room in self._cards.values() for card in of_room.values())
 
     def expire(self, now: Now) -> list[RoomCard]:
         """Drops what has run out; returns the rooms that thereby left the list."""
         if now.unix < self.deadline_unix:
             return []
-        over = [card for card in self._cards.values() if _forgotten_unix(card) <= now.unix]
+        over = [card for card in self._all() if _forgotten_unix(card) <= now.unix]
         for card in over:
-            del self._cards[card.room]
-            self._of -= Counter([card.publisher])  # which also drops what comes to nothing
-        left = map(_forgotten_unix, self._cards.values())
-        self.deadline_unix = min(left, default=math.inf)
-        return [card for card in over if not card.is_tombstone]
+            self._drop(card)
+        self.deadline_unix = min(map(_forgotten_unix, self._all()), default=math.inf)
+        gone = {card.room: card for card in over if not card.is_tombstone}
+        return [card for card in gone.values() if self.get(card.room, now) is None]
 
     def live(self, now: Now) -> list[RoomCard]:
-        """Rooms to show, newest card first."""
-        cards = [
-            card
-            for card in self._cards.values()
-            if not card.is_tombstone and card.expires_unix > now.unix
-        ]
-        return sorted(cards, key=lambda card: (-card.card.record.seq, card.room))
+        """Rooms to show, each by its freshest card; newest card first."""
+        found = (self.get(room, now) for room in self._cards)
+        return _newest_first(card for card in found if card is not None)
 
     def of(self, publisher: DeviceKey, now: Now) -> list[RoomCard]:
-        return [card for card in self.live(now) if card.publisher == publisher]
+        """What that device lists, whoever else lists it too."""
+        return _newest_first(
+            card for card in self._all() if card.publisher == publisher and _is_live(card, now)
+        )
 
     def get(self, room: RoomId, now: Now) -> RoomCard | None:
-        card = self._cards.get(room)
-        if card is None or card.is_tombstone or card.expires_unix <= now.unix:
-            return None
-        return card
+        """The freshest card of a room that is listed."""
+        live = [card for card in self._cards.get(room, {}).values() if _is_live(card, now)]
+        return max(live, key=_freshness, default=None)
 
     def find(self, text: str, now: Now) -> RoomCard:
         """The one live room whose id starts with `text` or whose title is `text`.
@@ -102,6 +116,20 @@ class Directory:
         if len(found) > 1:
             raise SeveralRooms(text=text, count=len(found))
         return found[0]
+
+
+def _newest_first(cards: Iterable[RoomCard]) -> list[RoomCard]:
+    return sorted(cards, key=lambda card: (-card.card.record.seq, card.room))
+
+
+def _is_live(card: RoomCard, now: Now) -> bool:
+    return not card.is_tombstone and card.expires_unix > now.unix
+
+
+def _freshness(card: RoomCard) -> tuple[int, int, bytes]:
+    # Of different devices seqs cannot be compared; when a card was made can, but for their clocks.
+    record = card.card.record
+    return (record.created, record.seq, card.card.id)
 
 
 def _rank(card: RoomCard) -> tuple[int, bool, bytes]:

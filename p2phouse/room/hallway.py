@@ -1,7 +1,8 @@
 """The hallway as seen from a room: the cards that come in, and the one we send out.
 
-Only the device that made a room publishes its card. When that device leaves, the room goes on but
-is listed no more: who wants to come then needs a join link of somebody inside.
+The device that made a room publishes its card. When it is not there, of those whom it seated the
+one with the lowest device key does: each sees by itself whose turn it is. A room in which none of
+them is goes on but is listed no more: who wants to come then needs a join link of somebody inside.
 """
 
 import random
@@ -9,15 +10,16 @@ from collections.abc import Iterator
 from typing import Final
 
 from p2phouse.errors import PeerError
+from p2phouse.hall import grant
 from p2phouse.hall.advert import Advert
 from p2phouse.hall.card import RoomCard
 from p2phouse.hall.directory import Directory
 from p2phouse.identity.keys import Me
 from p2phouse.record.envelope import Signed
-from p2phouse.record.types import Card
+from p2phouse.record.types import Card, Identity
 from p2phouse.room.messages import Event, EventKind, Output, PublishCard
 from p2phouse.room.state import Membership
-from p2phouse.vocabulary import Now
+from p2phouse.vocabulary import DeviceKey, Now
 
 LATE_S: Final = 0.001  # a float of unix seconds is coarser than one of the monotonic clock
 
@@ -30,6 +32,7 @@ class Hallway:
         self.own_addrs: tuple[bytes, ...] = ()
         self._me = me
         self._advert = Advert(me, rng=rng)
+        self._last_proof = b""  # that we could publish a card
         self.now = Now(0.0, 0.0)  # as last seen
 
     def see(self, now: Now) -> None:
@@ -54,7 +57,7 @@ class Hallway:
             return None, []
         if card.publisher == self._me.dev:
             self._advert.saw(card.card.record.seq)
-        return card, [_seen(card)]
+        return card, [self._seen(card)]
 
     # ── our own room ─────────────────────────────────────────────────────────────────────────
 
@@ -62,21 +65,50 @@ class Hallway:
         self.own_addrs = addrs
         self._advert.changed(now)
 
-    def begin(self, now: Now) -> None:
-        """We are in a room that this device made: from now on it is listed."""
-        self._advert.begin(now)
+    def changed(self, now: Now, membership: Membership) -> None:
+        """People or seats came or went, or we have just come in: is it for us to list the room?"""
+        is_ours = self._publisher(membership) == self._me.dev
+        if is_ours and not self._advert.is_on:
+            self._advert.begin(now)
+        elif is_ours:
+            self._advert.changed(now)
+        elif self._advert.is_on:
+            self._advert.stop()
 
-    def changed(self, now: Now) -> None:
-        self._advert.changed(now)
+    def _publisher(self, membership: Membership) -> DeviceKey | None:
+        """Whose cards list the room now, as far as we see; None if nobody's do."""
+        assert membership.genesis is not None
+        creator = DeviceKey(membership.genesis.record.dev)
+        people = [(self._me.dev, self._me.record)]
+        people += [(member.dev, member.identity) for member in membership.members.values()]
+        able = [dev for dev, identity in people if _proof(membership, dev, identity) is not None]
+        return min(able, key=lambda dev: (dev != creator, dev), default=None)
 
     def publish(self, now: Now, membership: Membership | None) -> Iterator[Output]:
         """Our card, if it is due."""
-        if self._advert.due <= now.mono:
-            yield from self._send(membership, self._advert.card(now, membership, self.own_addrs))
+        if self._advert.due > now.mono:
+            return
+        proof = self._own_proof(membership)
+        if proof is None:
+            self._advert.stop()  # since just now we have no seat
+            return
+        card = self._advert.card(now, membership, self.own_addrs, proof)
+        yield from self._send(membership, card)
 
     def end(self, now: Now, membership: Membership) -> Iterator[Output]:
-        """We leave: takes the room off the list, if it was ours."""
-        yield from self._send(membership, self._advert.end(now, membership))
+        """We leave: takes our card off the list. Those of others stay."""
+        proof = self._own_proof(membership)
+        if proof is None:
+            proof = self._last_proof
+        yield from self._send(membership, self._advert.end(now, membership, proof))
+
+    def _own_proof(self, membership: Membership | None) -> bytes | None:
+        if membership is None or membership.genesis is None:
+            return b""
+        proof = _proof(membership, self._me.dev, self._me.record)
+        if proof is not None:
+            self._last_proof = proof
+        return proof
 
     def _send(self, membership: Membership | None, card: Signed[Card] | None) -> Iterator[Output]:
         if card is None or membership is None or membership.genesis is None:
@@ -84,7 +116,7 @@ class Hallway:
         own = RoomCard(card, membership.genesis)
         self.directory.keep(own)
         yield PublishCard(card.data)
-        yield _seen(own)
+        yield self._seen(own)
 
     # ── time ─────────────────────────────────────────────────────────────────────────────────
 
@@ -103,7 +135,21 @@ class Hallway:
         cards.sort(key=lambda card: card.publisher != self._me.dev)
         return [card.card.data for card in cards]
 
+    def _seen(self, card: RoomCard) -> Event:
+        is_listed = self.directory.get(card.room, self.now) is not None
+        kind = EventKind.ROOM_SEEN if is_listed else EventKind.ROOM_GONE
+        return Event(kind, card.room, card.publisher, card.genesis.record.title)
 
-def _seen(card: RoomCard) -> Event:
-    kind = EventKind.ROOM_GONE if card.is_tombstone else EventKind.ROOM_SEEN
-    return Event(kind, card.room, card.publisher, card.genesis.record.title)
+
+def _proof(membership: Membership, dev: DeviceKey, identity: Signed[Identity]) -> bytes | None:
+    """What a card of that device would show; None if nobody would believe it."""
+    genesis = membership.genesis
+    assert genesis is not None
+    if dev == genesis.record.dev:
+        return b""
+    for seat in membership.log.state.seats:
+        if seat.uid == identity.record.uid and seat.is_standing and seat.grant is not None:
+            proof = grant.prove(genesis, seat.grant, identity, dev)
+            if proof is not None:
+                return proof
+    return None

@@ -169,9 +169,7 @@ class Stay:
         membership.give_up_at = math.inf
         membership.compare_at = now.mono + COMPARE_S
         self._confirmation.begin(now, membership)
-        assert membership.genesis is not None
-        if membership.genesis.record.dev == self._me.dev:
-            self._hallway.begin(now)
+        self._hallway.changed(now, membership)
         yield _remember(membership)
         yield from self._place.arrive(now, membership)
         yield Event(EventKind.JOINED, membership.room, self._me.dev, membership.title)
@@ -283,7 +281,7 @@ class Stay:
         yield from self._place.keep_place(now, membership)
         if membership.changed:
             membership.changed = False
-            self._hallway.changed(now)
+            self._hallway.changed(now, membership)
             yield _remember(membership)
 
     def media_gone(self, now: Now) -> Iterator[Output]:

@@ -119,3 +119,31 @@ def test_without_a_room_there_is_nothing_to_tell_and_nothing_due(nothing):
     advert = begun()
     assert advert.card(at(0), nothing, ()) is None
     assert advert.due == math.inf
+
+
+def test_who_hands_the_list_over_publishes_no_more_and_takes_its_card_back_on_leaving():
+    advert = begun()
+    advert.card(at(0), TEA, ())
+    advert.stop()
+    assert advert.due == math.inf
+    advert.changed(at(1))
+    assert advert.due == math.inf
+    stone = advert.end(at(599), TEA)
+    assert stone is not None
+    assert stone.record.ttl == 0
+    assert advert.end(at(599), TEA) is None
+
+
+def test_a_card_that_ran_out_needs_no_tombstone():
+    advert = begun()
+    advert.card(at(0), TEA, ())
+    advert.stop()
+    assert advert.end(at(600), TEA) is None
+
+
+def test_who_takes_the_list_over_again_tells_at_once():
+    advert = begun()
+    advert.card(at(0), TEA, ())
+    advert.stop()
+    advert.begin(at(5))
+    assert advert.due == at(5).mono

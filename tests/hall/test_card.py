@@ -2,8 +2,8 @@ from dataclasses import replace
 
 import pytest
 
+from p2phouse.errors import PeerError
 from p2phouse.hall.card import (
-    CardRefused,
     TitleEmpty,
     TitleNotPlain,
     TitleTooLong,
@@ -45,9 +45,9 @@ def test_nobody_puts_a_card_on_another_s_room():
         card(BEN, TEA).data,
         envelope.sign(
             replace(card(ANA, TEA).record, grant=TEA.data), ANA.device_key
-        ).data,  # no grant is known yet that would seat anybody
+        ).data,  # a genesis is no grant
     ):
-        with pytest.raises(CardRefused):
+        with pytest.raises(PeerError):
             read_card(forged, at(0))
         assert is_provably_bad(forged)
 

@@ -4,9 +4,18 @@ from itertools import permutations
 import pytest
 
 from p2phouse.errors import PeerError
-from p2phouse.hall.card import RoomCard
-from p2phouse.hall.directory import ROOMS_PER_KEY_MAX, Directory, NoSuchRoom, SeveralRooms
-from p2phouse.record import limits
+from p2phouse.hall.card import RoomCard, make_card
+from p2phouse.hall.directory import (
+    CARDS_PER_ROOM_MAX,
+    ROOMS_PER_KEY_MAX,
+    Directory,
+    NoSuchRoom,
+    SeveralRooms,
+)
+from p2phouse.identity.keys import Me
+from p2phouse.record import cbor, envelope, limits
+from p2phouse.record.envelope import Signed
+from p2phouse.record.types import Act, Entry, Genesis
 from p2phouse.vocabulary import RoomId
 from tests.hall.rooms import UNIX, at, card, person, room
 
@@ -142,6 +151,98 @@ def test_a_tombstone_from_the_future_cannot_occupy_a_place_for_ever():
         directory.receive(at(0), card(ANA, TEA, ttl_s=0, now=at(121)).data)
     directory.receive(at(0), card(ANA, TEA, ttl_s=0, now=at(120)).data)
     assert directory.deadline_unix <= UNIX + 840
+
+
+# ── several publishers ───────────────────────────────────────────────────────────────────────
+
+
+def seated(me: Me, by: Me = ANA, genesis: Signed[Genesis] = TEA) -> bytes:
+    """What proves that the room's creator seated the person."""
+    grant = Entry(
+        genesis.id,
+        by.uid,
+        by.dev,
+        by.record.id,
+        genesis.id,
+        None,
+        Act.GRANT,
+        me.uid,
+        "moderator",
+        (),
+        None,
+    )
+    return cbor.encode([envelope.sign(grant, by.device_key).data, me.record.data])
+
+
+def moderator_card(
+    me: Me, after_s: float, *, seq: int = 1, ttl_s: int = 600, genesis: Signed[Genesis] = TEA
+) -> bytes:
+    return make_card(
+        me,
+        genesis,
+        seq=seq,
+        speakers=1,
+        listeners=0,
+        addrs=(),
+        ttl_s=ttl_s,
+        now=at(after_s),
+        grant=seated(me, genesis=genesis),
+    ).data
+
+
+def test_a_room_with_several_cards_is_listed_once_by_the_freshest():
+    cards = [card(ANA, TEA, seq=9).data, moderator_card(BEN, 5), moderator_card(person(3), 3)]
+    for order in permutations(cards):
+        directory = Directory()
+        for data in order:
+            assert directory.receive(at(5), data) is not None
+        (live,) = directory.live(at(5))
+        assert live.publisher == BEN.dev
+        assert directory.get(TEA_ID, at(5)) == live
+        assert [each.publisher for each in directory.of(ANA.dev, at(5))] == [ANA.dev]
+
+
+def test_a_tombstone_takes_off_the_cards_of_its_publisher_alone():
+    directory = Directory()
+    directory.receive(at(0), card(ANA, TEA).data)
+    directory.receive(at(1), moderator_card(BEN, 1))
+    directory.receive(at(2), card(ANA, TEA, seq=2, ttl_s=0, now=at(2)).data)
+    assert titles(directory, 2) == ["Tea"]
+    assert directory.of(ANA.dev, at(2)) == []
+    directory.receive(at(3), moderator_card(BEN, 3, seq=2, ttl_s=0))
+    assert titles(directory, 3) == []
+    assert directory.receive(at(4), moderator_card(BEN, 1)) is None
+    assert titles(directory, 4) == []
+
+
+def test_a_room_is_gone_when_the_last_of_its_cards_is():
+    directory = Directory()
+    directory.receive(at(0), card(ANA, TEA).data)
+    directory.receive(at(100), moderator_card(BEN, 100))
+    assert directory.expire(at(600)) == []
+    assert titles(directory, 600) == ["Tea"]
+    assert [gone.room for gone in directory.expire(at(700))] == [TEA_ID]
+    assert directory.deadline_unix == math.inf
+
+
+def test_eight_cards_of_a_room_are_kept_and_the_latest_stay():
+    directory = Directory()
+    people = [person(number) for number in range(10, 10 + CARDS_PER_ROOM_MAX + 1)]
+    for number, me in enumerate(people):
+        assert directory.receive(at(number), moderator_card(me, number)) is not None
+    kept = [me for me in people if directory.of(me.dev, at(10))]
+    assert kept == people[1:]
+    assert len(kept) == CARDS_PER_ROOM_MAX == 8
+    assert titles(directory, 10) == ["Tea"]
+
+
+def test_the_rooms_of_others_count_towards_the_ten_that_one_key_may_list():
+    directory = Directory()
+    for number in range(ROOMS_PER_KEY_MAX):
+        directory.receive(at(0), card(BEN, room(BEN, nonce=number)).data)
+    assert directory.receive(at(0), moderator_card(BEN, 0)) is None
+    assert directory.receive(at(0), card(ANA, TEA).data) is not None
+    assert directory.receive(at(0), moderator_card(BEN, 0)) is None
 
 
 # ── caps ─────────────────────────────────────────────────────────────────────────────────────

@@ -13,6 +13,7 @@ from p2phouse.record import envelope
 from p2phouse.record.types import Access
 from p2phouse.vocabulary import DeviceKey, RoomId
 from tests.hall.rooms import at, card, person, room
+from tests.hall.test_grant import entry, shown
 from tests.record.mutants import mutant, reshaped, survives
 from tests.record.samples import IP6_ADDRESS, LAN_ADDRESS
 
@@ -29,6 +30,7 @@ def test_mutants_of_cards_are_taken_in_or_refused():
         card(ANA, LAN_ROOM, seq=2),
         card(BEN, room(BEN), seq=3),
         card(ANA, TEA, seq=4, ttl_s=0),
+        shown(entry()),
     ]
     corpus = [each.data for each in cards]
     directory = Directory()

@@ -205,6 +205,54 @@ def test_a_host_who_is_back_in_time_keeps_the_room_open(seed):
     assert heard_by_all([host, ben, cleo])
 
 
+# ── on the list ──────────────────────────────────────────────────────────────────────────────
+
+
+def publishers(node: Node) -> list[str]:
+    """Who lists the rooms that a node sees."""
+    return [node.world.nodes[card.publisher].name for card in node.rooms.directory.live(node.now)]
+
+
+@pytest.mark.parametrize("seed", FEW)
+def test_when_the_creator_leaves_the_lowest_of_those_it_seated_lists_the_room(seed):
+    world = World(seed)
+    host, *others = room_of(world, 4)
+    plain, *seated = sorted(others, key=lambda node: node.dev)
+    (eve,) = world.join("eve")
+    for node in seated:
+        decide(host, Act.GRANT, node, "moderator")
+    world.run_until(lambda: agree_on([host, *others]) and len(here(plain).log) == 2)
+    world.run_for(70)
+    assert publishers(eve) == [host.name]
+    host.act(messages.Leave())
+    world.run_until(lambda: publishers(eve) == [seated[0].name], within_s=5)
+    world.run_for(900)
+    assert publishers(eve) == [seated[0].name], "its cards are renewed"
+    seated[0].act(messages.Leave())
+    world.run_until(lambda: publishers(eve) == [seated[1].name], within_s=5)
+    eve.act(messages.Join("tea"))
+    world.run_until(lambda: eve.is_inside and heard_by_all([plain, seated[1], eve]))
+    seated[1].act(messages.Leave())
+    world.run_until(lambda: publishers(plain) == [], within_s=5)
+    host.act(messages.Join(str(facts(plain)["link"])))
+    world.run_until(lambda: publishers(eve) == [host.name])
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_killed_creator_s_room_stays_listed_and_a_revoked_moderator_lists_none(seed):
+    world = World(seed)
+    host, ben, cleo, eve = (*room_of(world, 3), *world.join("eve"))
+    for node in (ben, cleo):
+        decide(host, Act.GRANT, node, "moderator")
+    world.run_until(lambda: agree_on([host, ben, cleo]) and len(here(cleo).log) == 2)
+    first, other = sorted((ben, cleo), key=lambda node: node.dev)
+    decide(host, Act.REVOKE, first)
+    world.run_until(lambda: agree_on([host, ben, cleo]) and len(here(cleo).log) == 3)
+    world.cut_power(host)
+    world.run_until(lambda: publishers(eve) == [other.name], within_s=60)
+    assert first.sent[messages.PublishCard] == 0
+
+
 # ── going on ─────────────────────────────────────────────────────────────────────────────────
 
 
