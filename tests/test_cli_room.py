@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -176,6 +177,46 @@ def test_a_mistake_is_one_sentence_and_exit_code_two(nodes, room, words, says):
     assert (code, facts["yours"]) == (2, True)
 
 
+def test_events_are_printed_as_they_happen_until_ctrl_c(nodes, room):
+    ana, _ = nodes
+    words = [sys.executable, "-m", "p2phouse", "events", "--json", "--home", str(ana.home)]
+    printing = subprocess.Popen(
+        words,
+        stdout=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"P2PHOUSE_RUNTIME_DIR": str(ana.runtime)},
+    )
+    assert printing.stdout is not None
+    lines = iter(printing.stdout)
+    muting = threading.Thread(target=keep_muting, args=(ana, printing))
+    muting.start()
+    events = [json.loads(next(lines)) for _ in range(2)]
+    printing.send_signal(signal.SIGINT)
+    rest = list(lines)
+    assert printing.wait(20) == 0
+    printing.stdout.close()
+    muting.join()
+    for event in [*events, *map(json.loads, rest)]:
+        promised.check_event("events", event)
+    assert {event["event"] for event in events} <= {"member_muted", "member_unmuted"}
+
+
+def keep_muting(node, while_runs):
+    """Something happens again and again: when the command listens nobody is told."""
+    while while_runs.poll() is None:
+        node.asked("unmute")
+        node.asked("mute")
+
+
+def test_how_the_node_is_and_who_it_is(nodes, room):
+    ana, _ = nodes
+    assert "ana, in “Tea”" in said(ana, "status")
+    assert told(ana, "status")[1]["room"] == room
+    refused = typed(ana, "id", "rename", "Anna")
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert "You keep your name" in refused.stderr
+
+
 def test_a_node_that_dies_before_it_answers_is_exit_code_one(tmp_path):
     folder = Path(tempfile.mkdtemp(prefix="p2ph-"))
     node = ProcessNode(tmp_path / "ana", folder)
@@ -217,3 +258,4 @@ def test_a_room_ends_for_everybody(nodes, other_room):
     ana.asked("open", title="Coffee")
     code, facts = told(ana, "end")
     assert (code, len(facts["entries"])) == (0, 1)
+    assert said(ana, "id", "rename", "Anna") == "You are Anna now.\n"

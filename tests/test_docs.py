@@ -3,6 +3,7 @@
 A change of the protocol, the API or the command line is not whole without its words.
 """
 
+import ast
 import inspect
 import re
 from dataclasses import fields
@@ -12,6 +13,7 @@ from typing import get_args, get_type_hints, is_typeddict
 import pytest
 import typer
 
+from p2phouse import cli
 from p2phouse.cli import app
 from p2phouse.hall.directory import ROOMS_PER_KEY_MAX
 from p2phouse.net import gossip, hall_exchange, hello, keepalive, lan, room_links, signalling
@@ -194,6 +196,10 @@ def test_every_event_stands_in_the_api_and_no_other():
 # ── the command line ─────────────────────────────────────────────────────────────────────────
 
 
+# What only a page can know: that somebody types into its field, and what its browser blocks.
+OF_A_PAGE_ALONE = {"typing", "output"}
+
+
 def commands() -> dict[str, set[str]]:
     """Every command by its full name, with its options."""
     found: dict[str, set[str]] = {}
@@ -218,6 +224,19 @@ def test_every_command_stands_in_the_manual_and_no_other():
 def test_every_option_of_a_command_stands_under_it_and_no_other(name):
     part = section(CLI, f"## {name}")
     assert set(re.findall(r"`(--[\w-]+)`", part)) == commands()[name]
+
+
+def test_every_command_answers_in_json_too():
+    assert {name for name, options in commands().items() if "--json" not in options} == set()
+
+
+def test_every_verb_can_be_asked_from_the_command_line():
+    modules = [ast.parse(path.read_text()) for path in Path(cli.__file__).parent.glob("*.py")]
+    calls = [each for module in modules for each in ast.walk(module) if isinstance(each, ast.Call)]
+    asking = [call for call in calls if ast.unparse(call.func) == "answer"]
+    words = [word for call in asking for word in ast.walk(call.args[3])]
+    asked = {word.value for word in words if isinstance(word, ast.Constant)}
+    assert set(VERBS) - asked <= OF_A_PAGE_ALONE
 
 
 @pytest.mark.parametrize("page", ["protocol.md", "api.md", "cli.md"])

@@ -36,9 +36,14 @@ def answer(
     json: bool,
     show: Callable[[dict[str, Any]], object],
     verb: str,
+    *,
+    tell: Callable[[dict[str, Any]], object] | None = None,
     **arguments: Any,  # noqa: ANN401 - JSON
 ) -> None:
-    """Asks, shows progress on a terminal, and lets Ctrl-C ask the node to stop kindly."""
+    """Asks, shows progress on a terminal, and lets Ctrl-C ask the node to stop kindly.
+
+    tell: what to do with events, if they are what was asked for.
+    """
     from p2phouse.ask import ask
     from p2phouse.config import api_socket, home_of, runtime_of
 
@@ -46,8 +51,12 @@ def answer(
     asking = ask(api_socket(where, runtime_of()), where, verb, **arguments)
     with _interrupts(asking.stop):
         for event in asking:
-            if sys.stderr.isatty() and not json:
+            if tell is not None:
+                tell(event)
+            elif sys.stderr.isatty() and not json:
                 print(_progress(event), file=sys.stderr)
+    if tell is not None:
+        return
     if json:
         print(jsonlib.dumps(asking.result))
     else:

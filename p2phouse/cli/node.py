@@ -81,6 +81,32 @@ def page(home: Home = None, json: Json = False) -> None:
 
 
 @commands.command()
+def status(home: Home = None, json: Json = False) -> None:
+    """Show how your node is."""
+
+    def show(facts: dict[str, Any]) -> None:
+        where = f"in “{facts['title']}”" if facts["room"] else "in no room"
+        print(f"p2phouse {facts['version']}, {facts['name'] or facts['key_tag']}, {where}")
+        print(f"port {facts['port']}, microphone: {facts['mouth']}")
+        if facts["media_pid"] is None or facts["media_restarts"]:
+            state = "starting" if facts["media_pid"] is None else "running"
+            print(f"sound: {state}, started anew {facts['media_restarts']} time(s)")
+
+    answer(home, json, show, "status")
+
+
+@commands.command()
+def events(home: Home = None, json: Json = False) -> None:
+    """Print what happens as it does, until Ctrl-C."""
+
+    def tell(event: dict[str, Any]) -> None:
+        shown = f"{event['event']} {event['text']}".rstrip()
+        print(jsonlib.dumps(event) if json else shown, flush=True)
+
+    answer(home, json, tell, "events", tell=tell)
+
+
+@commands.command()
 def demo(
     once: Annotated[bool, typer.Option("--once", help="End after everybody has spoken.")] = False,
     json: Json = False,
@@ -110,6 +136,16 @@ def id_show(home: Home = None, json: Json = False) -> None:
             print(f"listening {addr}")
 
     answer(home, json, show, "id")
+
+
+@who_app.command("rename")
+def id_rename(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="First name that people see.")],
+    home: Home = None,
+    json: Json = False,
+) -> None:
+    """Take on another name, from the next room on."""
+    answer(home, json, lambda facts: print(f"You are {facts['name']} now."), "rename", name=name)
 
 
 @commands.command()
