@@ -19,6 +19,7 @@ from p2phouse.record.types import (
     BODY_VERSION,
     Beat,
     Card,
+    Chat,
     Entry,
     Epoch,
     Genesis,
@@ -27,6 +28,7 @@ from p2phouse.record.types import (
     Join,
     Offer,
     Record,
+    Report,
     Soft,
     Speak,
 )
@@ -140,6 +142,8 @@ def check_time(record: Record, now_unix: float) -> None:
             pass  # its nonce is its time
         case Entry() | Epoch():
             pass  # they have none: what they are worth must not depend on anybody's clock
+        case Chat() | Report():
+            pass  # read in their order, under whatever clock they were written
 
 
 def _check_span(start: int, end: int, most: int, now_unix: float) -> None:

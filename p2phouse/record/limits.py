@@ -34,6 +34,26 @@ EPOCHS_OF_ONE_MAX: Final = 8  # known of one signer: nobody fills another's memo
 CANDIDATES_MAX: Final = 8
 CANDIDATE_CHARS_MAX: Final = 160
 
+CHAT_CODE_POINTS_MAX: Final = 500
+CHAT_TEXT_BYTES_MAX: Final = 720  # in UTF-8: with four keys and a signature 1,024 bytes
+PIN_CODE_POINTS_MAX: Final = 200
+CHAT_KEPT_MAX: Final = 500  # messages of a room; half a megabyte
+CHAT_KEPT_PER_AUTHOR_MAX: Final = 100  # nobody drives out what the others say
+MODS_KEPT_MAX: Final = 200
+PINS_KEPT_MAX: Final = 60  # of which so many are shown:
+PINS_SHOWN_MAX: Final = 3
+TAKEN_BACK_MAX: Final = (
+    4  # deletes kept of one message: its author's, and of three who run the room
+)
+CHAT_ASIDE_MAX: Final = 256  # deletes whose message we lack: anybody can make these
+CHAT_BURST_MAX: Final = 5  # a person's messages at once; then one each second
+SLOW_MODE_S_MAX: Final = 3_600
+
+REPORT_CODE_POINTS_MAX: Final = 500
+EVIDENCE_MAX: Final = 16  # records that a report names
+REPORT_BYTES_MAX: Final = 15_000  # with its evidence; with its head a frame of 16 KiB
+REPORTS_KEPT_MAX: Final = 50
+
 HELLO_BYTES: Final = 512  # a request as long as any answer, so nobody can amplify by us
 ROOM_FRAME_BYTES_MAX: Final = 16 * 1_024
 

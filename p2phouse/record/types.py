@@ -37,6 +37,7 @@ class RecordType(IntEnum):
     EPOCH = 11
     AUDIT = 12
     HELLO = 13
+    REPORT = 14
 
 
 class Access(IntEnum):
@@ -56,6 +57,7 @@ class Act(IntEnum):
     LOCK = 4
     ACCESS = 5
     END = 6
+    CHAT = 7
 
 
 class SoftKind(IntEnum):
@@ -66,6 +68,14 @@ class SoftKind(IntEnum):
     ON_STAGE = 4
     LOWER_HANDS = 5
     PLEASE_MUTE = 6
+
+
+class ChatKind(IntEnum):
+    TEXT = 0
+    DELETE = 1  # takes back a text, of the author's own or as a moderator
+    PIN = 2
+    UNPIN = 3
+    MODS = 4  # a text in the moderators' channel
 
 
 class Record:
@@ -289,6 +299,45 @@ class Epoch(Record):
 
 
 @dataclass(frozen=True, slots=True)
+class Chat(Record):
+    """A word in a room's chat, or what is done to one; room/chat.py says what they add up to."""
+
+    TYPE = RecordType.CHAT
+    NAME = "chat"
+    SIZE_MAX = 1_024
+    SIGNER = "dev"
+
+    room: Hash
+    uid: Key
+    dev: Key
+    idrec: Hash
+    n: Number  # rises with each of the device's; two with one n are a forgery of its own maker
+    kind: Annotated[int, Range(0, 255)]  # ChatKind; later kinds are passed over
+    ref: Hash | None  # of a delete or unpin: the record it takes back
+    text: Annotated[str, Text(limits.CHAT_CODE_POINTS_MAX)]
+    ts: Time
+
+
+@dataclass(frozen=True, slots=True)
+class Report(Record):
+    """What a person tells those who run the room about another; room/report.py bundles proof."""
+
+    TYPE = RecordType.REPORT
+    NAME = "report"
+    SIZE_MAX = 3_072
+    SIGNER = "dev"
+
+    room: Hash
+    uid: Key
+    dev: Key
+    idrec: Hash
+    about: Key
+    text: Annotated[str, Text(limits.REPORT_CODE_POINTS_MAX)]
+    evidence: Annotated[tuple[Hash, ...], Count(0, limits.EVIDENCE_MAX)]
+    ts: Time
+
+
+@dataclass(frozen=True, slots=True)
 class Hello(Record):
     """Answers a hello request: who listens here, and which protocol versions it speaks."""
 
@@ -305,5 +354,19 @@ class Hello(Record):
 
 RECORDS: Final[dict[int, type[Record]]] = {
     int(cls.TYPE): cls
-    for cls in (Identity, Genesis, Entry, Card, Join, Offer, Speak, Soft, Beat, Epoch, Hello)
+    for cls in (
+        Identity,
+        Genesis,
+        Entry,
+        Card,
+        Join,
+        Offer,
+        Speak,
+        Soft,
+        Chat,
+        Beat,
+        Epoch,
+        Hello,
+        Report,
+    )
 }

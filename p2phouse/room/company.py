@@ -19,12 +19,14 @@ from p2phouse.record.envelope import Signed
 from p2phouse.record.types import Access, Entry, Genesis, Speak
 from p2phouse.room import frames
 from p2phouse.room.authority import Authority
+from p2phouse.room.chat_exchange import ChatExchange
 from p2phouse.room.confirmation import Confirmation
 from p2phouse.room.frames import ByeReason, FrameKind, FrameRefused, Greeting
 from p2phouse.room.hallway import Hallway
 from p2phouse.room.keeper import Keeper
 from p2phouse.room.messages import CloseRoomLink, Event, EventKind, Output, SendRoomFrame
 from p2phouse.room.negotiation import Negotiation
+from p2phouse.room.reporting import Reporting
 from p2phouse.room.rules import RoomState
 from p2phouse.room.search import OPEN_S_MAX, Search
 from p2phouse.room.stage import Place
@@ -58,6 +60,8 @@ class Company:
         successors: Successors,
         keeper: Keeper,
         place: Place,
+        chat: ChatExchange,
+        reporting: Reporting,
     ) -> None:
         self._me = me
         self._hallway = hallway
@@ -70,6 +74,8 @@ class Company:
         self._successors = successors
         self._keeper = keeper
         self._place = place
+        self._chat = chat
+        self._reporting = reporting
 
     # ── arriving ─────────────────────────────────────────────────────────────────────────────
 
@@ -166,6 +172,10 @@ class Company:
                 yield from self._confirmation.heard(now, membership, sender, frame)
             case FrameKind.SUCCESSOR:
                 yield from self._successors.heard(now, membership, member, frame)
+            case FrameKind.CHAT:
+                yield from self._chat.heard(now, membership, sender, frame)
+            case FrameKind.REPORT:
+                yield from self._reporting.heard(now, membership, member, frame)
             case _:
                 pass  # kinds that a later version adds
         link = membership.links.get(sender)
@@ -214,6 +224,7 @@ class Company:
                 member.retry_at = now.mono + OFFER_AWAITED_S
             yield from self._authority.compare(membership, sender)
             yield from self._confirmation.greet(now, membership, sender)
+            yield from self._chat.linked(now, membership, sender)
         if membership.members.keys() - link.told - {sender}:
             # Admitted while our greeting was on its way: of any two members each of us knows,
             # the later is told of the earlier, so no two stay strangers.
@@ -273,6 +284,7 @@ class Company:
         yield from self._authority.obey(now, membership, before)
         yield from self._confirmation.changed(now, membership)
         yield from self._place.obey(now, membership, before)
+        yield from self._chat.log_changed(now, membership, before)
         for member in self._authority.put_out(now, membership):
             if member.dev in membership.links:
                 yield SendRoomFrame(member.dev, membership.room, frames.bye(ByeReason.PUT_OUT))
@@ -380,6 +392,7 @@ class Company:
 
     def tick(self, now: Now, membership: Membership) -> Iterator[Output]:
         yield from self._authority.tick(now, membership)
+        yield from self._chat.tick(now, membership)
         if membership.retell_at <= now.mono:
             membership.retell_at = now.mono + self._search.about(RETELL_S)
             for dev, link in membership.links.items():
@@ -400,6 +413,7 @@ class Company:
         times = [
             membership.retell_at,
             membership.compare_at,
+            self._chat.deadline(membership),
             *(link.until for link in membership.links.values()),
         ]
         for member in membership.members.values():

@@ -13,12 +13,14 @@ from p2phouse.record import envelope, limits
 from p2phouse.record.cbor import Value
 from p2phouse.record.envelope import Signed
 from p2phouse.record.types import Epoch, Genesis, Identity, Join, Soft, Speak
+from p2phouse.room.chat import HAVE_BYTES, HAVE_MAX
 from p2phouse.vocabulary import DeviceKey, RoomId
 
 MEMBERS_TOLD_MAX: Final = 8
 ENTRIES_TOLD_MAX: Final = 64  # in one frame; so many do not fit
 DIGEST_BYTES: Final = 32
 EPOCHS_TOLD_MAX: Final = 8  # in one frame; so many small ones fit
+CHATS_TOLD_MAX: Final = 64  # in one frame
 SPEAKS_TOLD_MAX: Final = 2  # of one device: the running voice and the one it replaces
 
 
@@ -31,8 +33,10 @@ class FrameKind(IntEnum):
     BYE = 5
     DIGEST = 6
     SKETCH = 7
+    CHAT = 8
     EPOCH = 9
     SUCCESSOR = 11
+    REPORT = 12
 
 
 class ByeReason(IntEnum):
@@ -153,6 +157,23 @@ def read_epochs(
     if any(signed.record.room != room for signed in read):
         raise FrameRefused(reason="an epoch of another room")
     return read, [envelope.read(_bytes(item), Identity) for item in identities]
+
+
+def read_chat(frame: list[Value]) -> tuple[list[bytes], list[bytes], bytes | None]:
+    """Chat records, the identities of their authors, and which records the sender has if it asks
+    for others; all still unread."""
+    if len(frame) != 4:
+        raise FrameRefused(reason=f"chat in a frame of {len(frame)} fields")
+    records, identities = (_list(item, most=CHATS_TOLD_MAX) for item in frame[1:3])
+    have = None if frame[3] is None else _bytes(frame[3])
+    if have is not None and (len(have) % HAVE_BYTES or len(have) > HAVE_BYTES * HAVE_MAX):
+        raise FrameRefused(reason="a list of ids in pieces")
+    return [_bytes(item) for item in records], [_bytes(item) for item in identities], have
+
+
+def read_report(frame: list[Value]) -> bytes:
+    """A bundle, still unread."""
+    return _bytes(only_field(frame))
 
 
 def read_exactly(frame: list[Value], size: int) -> bytes:

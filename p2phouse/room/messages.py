@@ -11,8 +11,8 @@ from p2phouse import channel
 from p2phouse.errors import P2PHouseError
 from p2phouse.record import limits
 from p2phouse.record.cbor import Value
-from p2phouse.record.types import Act
-from p2phouse.vocabulary import DeviceKey, RoomId
+from p2phouse.record.types import Act, ChatKind
+from p2phouse.vocabulary import DeviceKey, RoomId, UserKey
 
 # ── inputs from the network; the sender is the peer that the noise handshake proved ──────────
 
@@ -221,6 +221,41 @@ class Typing:
 
 
 StageAction = Hand | LowerHand | Accept | Decline | StepDown | React | Typing
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """Into the room's chat. ref: id of what a delete or unpin takes back, or the start of it."""
+
+    kind: ChatKind
+    text: str = ""
+    ref: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class SendReport:
+    """To those who run the room, but for whom it is about."""
+
+    bundle: bytes
+    about: UserKey
+
+
+@dataclass(frozen=True, slots=True)
+class SetBlocked:
+    """Neither hear nor read that person any more; nobody learns of it."""
+
+    uid: UserKey
+    blocked: bool
+
+
+@dataclass(frozen=True, slots=True)
+class SetLoudness:
+    """How loud a person is to us while we are in this room."""
+
+    uid: UserKey
+    percent: int
+
+
 VerbAction = (
     Open
     | Join
@@ -237,6 +272,10 @@ VerbAction = (
     | Invite
     | MuteAll
     | UnmuteAll
+    | Write
+    | SendReport
+    | SetBlocked
+    | SetLoudness
 )
 
 
@@ -359,6 +398,10 @@ class EventKind(IntEnum):
     REACTION = 44
     TYPING = 45
     PLEASE_MUTE = 46
+    CHAT = 50
+    CHAT_DELETED = 51
+    PINS_CHANGED = 52
+    REPORT_HEARD = 53
 
 
 @dataclass(frozen=True, slots=True)

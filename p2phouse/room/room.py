@@ -7,7 +7,7 @@ A node is in one room at a time.
 
 import math
 import random
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from p2phouse import channel
 from p2phouse.channel import LinkState, LocalDescription, Stats, VoiceKey, VoiceState
@@ -22,12 +22,16 @@ from p2phouse.record.types import Access, Act, Entry
 from p2phouse.room import messages, stage
 from p2phouse.room.attendance import Attendance
 from p2phouse.room.authority import Authority
+from p2phouse.room.chat_exchange import ChatExchange
 from p2phouse.room.company import Company
 from p2phouse.room.confirmation import Confirmation
+from p2phouse.room.earshot import Earshot
 from p2phouse.room.hallway import Hallway
 from p2phouse.room.keeper import Keeper
 from p2phouse.room.messages import Answer, Input, Output
 from p2phouse.room.negotiation import Negotiation
+from p2phouse.room.report import Bundle
+from p2phouse.room.reporting import Reporting
 from p2phouse.room.rules import Role
 from p2phouse.room.search import Search
 from p2phouse.room.signs import Signs
@@ -55,8 +59,10 @@ class Rooms:
         entropy: Entropy,
         ear: str = "null",
         mouth: str = "none",
+        blocked: Iterable[UserKey] = (),
     ) -> None:
-        """ear, mouth: the SetOutput and SetInput specs to use in a room until told otherwise."""
+        """ear, mouth: the SetOutput and SetInput specs to use in a room until told otherwise.
+        blocked: whom our person does not want to hear."""
         self.me = me
         self._entropy = entropy
         self._hallway = Hallway(me, rng=rng)
@@ -71,6 +77,9 @@ class Rooms:
         attendance = Attendance(me, mono_of=self._hallway.mono_of)
         self._successors = Successors(me, self._hallway, attendance, entropy)
         self._keeper = Keeper(me, self._wiring, entropy=entropy)
+        self.earshot = Earshot(blocked)
+        self._chat = ChatExchange(me, self.earshot)
+        self._reporting = Reporting(me)
         self._company = Company(
             me,
             self._hallway,
@@ -83,6 +92,8 @@ class Rooms:
             self._successors,
             self._keeper,
             self._place,
+            self._chat,
+            self._reporting,
         )
         self._stay = Stay(
             me,
@@ -108,12 +119,18 @@ class Rooms:
         """
         self._hallway.see(now)
         outputs = list(self._dispatch(now, sender, message))
-        return outputs + list(self._settle(now))
+        return self._audible(outputs + list(self._settle(now)))
 
     def tick(self, now: Now) -> list[Output]:
         self._hallway.see(now)
         outputs = [*self._hallway.tick(now), *self._stay.tick(now)]
-        return outputs + list(self._settle(now))
+        return self._audible(outputs + list(self._settle(now)))
+
+    def _audible(self, outputs: list[Output]) -> list[Output]:
+        """Security: first of all how loud each voice is, so that of a blocked person nothing is
+        heard; and nothing is told of what such a person does."""
+        gains = self.earshot.tell(self.membership)
+        return [*gains, *(each for each in outputs if self.earshot.shows(self.membership, each))]
 
     @property
     def deadline(self) -> float:
@@ -155,6 +172,18 @@ class Rooms:
         """Somebody of our room, by name, key tag or PeerId. Raises UserError."""
         return self._authority.find(self._stay.here, text)
 
+    def chat(self, since: int = 0) -> dict[str, object]:
+        """What is shown of the room's chat, as the API tells it."""
+        return self._chat.facts(self._stay.here, since)
+
+    def prepare_report(self, now: Now, about: UserKey, text: str) -> bytes:
+        """A signed bundle, to be kept and then sent. Raises UserError."""
+        return self._reporting.prepare(now, self._stay.here, about, text)
+
+    @property
+    def reports(self) -> list[Bundle]:
+        return self._reporting.known(self.membership)
+
     def facts(self) -> dict[str, object]:
         """The room we are in, as the API tells it."""
         return self._stay.facts()
@@ -183,6 +212,7 @@ class Rooms:
                 if membership is not None and membership.room == room:
                     yield from self._company.link_down(now, membership, sender, reason)
             case messages.MediaGone():
+                self.earshot.media_gone()
                 yield from self._stay.media_gone(now)
             case _:
                 if membership is not None:
@@ -297,6 +327,16 @@ class Rooms:
                 written = self._write(stay.here, action)
                 yield Answer(ticket, {"entries": [signed.id.hex() for signed in written]})
                 yield from self._company.decided(now, stay.here, written, before, None)
+            case messages.Write():
+                yield from self._chat.write(now, stay.here, ticket, action)
+            case messages.SendReport():
+                yield from self._reporting.send(stay.here, ticket, action)
+            case messages.SetBlocked(uid, blocked):
+                self.earshot.set_blocked(uid, blocked)
+                yield Answer(ticket)
+            case messages.SetLoudness(uid, percent):
+                self.earshot.set_percent(uid, percent)
+                yield Answer(ticket)
             case _:
                 yield from self._on_stage(now, stay.here, action)
                 yield Answer(ticket)

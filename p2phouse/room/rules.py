@@ -57,8 +57,10 @@ POWERS: Final = {
     Act.LOCK: Level.MODERATOR,
     Act.ACCESS: Level.HOST,
     Act.END: Level.HOST,
+    Act.CHAT: Level.MODERATOR,
 }
 _STRICTNESS: Final = {role.value: number for number, role in enumerate(Role)}
+_SLOW_S: Final = range(1, limits.SLOW_MODE_S_MAX + 1)  # of slow mode
 _ACCESS_STRICTNESS: Final = {Access.CLOSED: 0, Access.SOCIAL: 1, Access.OPEN: 2}
 
 
@@ -117,6 +119,17 @@ class RoomState:
     def may_speak(self, uid: UserKey) -> bool:
         """Whether forwarders and receivers carry this person's voice."""
         return not self.ended and self.role_of(uid) is Role.SPEAKER
+
+    def may_chat(self, uid: UserKey) -> bool:
+        """Whether what this person writes is shown to others."""
+        # R13 chat: whoever is let in and not put out; while it is off, who has a seat.
+        if self.role_of(uid) in (None, Role.BAN, Role.REMOVE):
+            return False
+        return self.chat is not False or self.runs(uid)
+
+    def runs(self, uid: UserKey) -> bool:
+        """Whether the person has a seat: runs the room, alone or with others."""
+        return self.seat_of(uid) is not None
 
     def may(
         self, uid: UserKey, act: Act, subject: UserKey | None = None, value: Value = None
@@ -186,6 +199,12 @@ class RoomState:
     def access(self) -> Access:
         value = self._value(Act.ACCESS)
         return self.genesis.record.access if value is None else Access(int(value))
+
+    @property
+    def chat(self) -> bool | int:
+        """Whether there is chat; a number: in slow mode, of one message a person in so many s."""
+        value = self._value(Act.CHAT)
+        return value if isinstance(value, bool | int) else True
 
     @property
     def ended(self) -> bool:
@@ -263,6 +282,8 @@ def _has_form(entry: Entry, creation: Genesis) -> bool:
             return is_number and val in _ACCESS_STRICTNESS and creation.access is not Access.LAN
         case Act.END:
             return val is None
+        case Act.CHAT:
+            return isinstance(val, bool) or val in _SLOW_S
 
 
 def _lists(identity: Identity, entry: Entry, created: int) -> bool:
@@ -481,6 +502,16 @@ def _strictness(entry: Entry) -> int:
             return 0 if entry.val else 1
         case Act.ACCESS:
             return _ACCESS_STRICTNESS[Access(int(entry.val or 0))]
+        case Act.CHAT:
+            # Off before slow, the slower before the less slow, on last; and true is 1 to Python.
+            off = entry.val is False
+            return (
+                -1 - limits.SLOW_MODE_S_MAX
+                if off
+                else 0
+                if entry.val is True
+                else -int(entry.val or 0)
+            )
         case _:
             return 0
 

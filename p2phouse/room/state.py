@@ -7,14 +7,25 @@ from enum import Enum
 from typing import Final
 
 from p2phouse.record.envelope import Signed
-from p2phouse.record.types import Genesis, Identity, Join, Speak
+from p2phouse.record.types import Chat, Genesis, Identity, Join, Speak
 from p2phouse.room import epochs, keys
 from p2phouse.room.beats import BeatBook
+from p2phouse.room.chat import Chats, View
 from p2phouse.room.custody import Custody
 from p2phouse.room.epochs import Live
 from p2phouse.room.log import EntryLog
+from p2phouse.room.report import Bundle
 from p2phouse.room.soft import OwnSoft, SoftState
-from p2phouse.vocabulary import DeviceKey, LinkNumber, Now, RoomId, Ssrc, UserKey, VoiceId
+from p2phouse.vocabulary import (
+    DeviceKey,
+    LinkNumber,
+    Now,
+    RecordId,
+    RoomId,
+    Ssrc,
+    UserKey,
+    VoiceId,
+)
 
 NEWCOMER_S: Final = 12.0  # within it one has met everybody
 PACES_MAX: Final = 64  # as many as net keeps room links
@@ -59,6 +70,23 @@ class Pace:
     keys: Allowance = field(default_factory=lambda: Allowance(8, 2.0))
     softs: Allowance = field(default_factory=lambda: Allowance(32, 0.25))
     reactions: Allowance = field(default_factory=lambda: Allowance(4, 1.0))
+    chats: Allowance = field(default_factory=lambda: Allowance(1_200, 0.1))  # all that is kept
+    histories: Allowance = field(default_factory=lambda: Allowance(4, 15.0))
+    reports: Allowance = field(default_factory=lambda: Allowance(4, 60.0))
+
+
+@dataclass(slots=True)
+class Asking:
+    """Whom we ask for chat that we have missed, one after the other."""
+
+    queue: dict[DeviceKey, None] = field(default_factory=dict)  # in their order
+    asked: DeviceKey | None = None
+    until: float = math.inf  # it has answered by then; nobody asked: then all are asked again
+    passing: dict[RecordId, tuple[Signed[Chat], DeviceKey]] = field(default_factory=dict)
+    pass_at: float = math.inf  # to be passed on, each with who told us, and when
+    refused: bool = False  # something that a newer log might allow
+    shown: set[RecordId] = field(default_factory=set)  # what the person knows of
+    pins: set[RecordId] = field(default_factory=set)
 
 
 class Stage(Enum):
@@ -209,6 +237,10 @@ class Membership:
     paces: OrderedDict[DeviceKey, Pace] = field(default_factory=OrderedDict, compare=False)
     custody: Custody = field(default_factory=Custody, compare=False)
     _log: EntryLog | None = field(default=None, compare=False)
+    asking: Asking = field(default_factory=Asking, compare=False)
+    _chats: Chats | None = field(default=None, compare=False)
+    _view: View | None = field(default=None, compare=False)
+    reports: dict[RecordId, Bundle] = field(default_factory=dict, compare=False)
 
     def pace_of(self, dev: DeviceKey) -> Pace:
         """How the device went about it so far; that is not forgotten when it leaves and returns."""
@@ -225,6 +257,25 @@ class Membership:
             assert self.genesis is not None
             self._log = EntryLog(self.genesis)
         return self._log
+
+    @property
+    def chats(self) -> Chats:
+        """What was written in the room; not before we hold its genesis."""
+        if self._chats is None:
+            assert self.genesis is not None
+            self._chats = Chats(self.genesis)
+        return self._chats
+
+    @property
+    def view(self) -> View:
+        """What is shown of it."""
+        if self._view is None:
+            self._view = View(self.chats, self.log.state)
+        return self._view
+
+    def forget_view(self) -> None:
+        """Records or the log have changed."""
+        self._view = None
 
     def is_new(self, now: Now) -> bool:
         """Whether we have been in the room for so short a time that we may not know everybody."""

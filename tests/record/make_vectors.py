@@ -29,7 +29,7 @@ from p2phouse.voice import packet, seal
 from p2phouse.voice.packet import Packet
 from tests.record import forgery, samples
 from tests.record.cbor_cases import ACCEPTED, REFUSED
-from tests.record.samples import SOFT, SPEAK, key_of, seed, signed
+from tests.record.samples import CHAT, SOFT, SPEAK, key_of, seed, signed
 
 ROOM = RoomId(samples.ROOM)
 DEV = DeviceKey(samples.DEV)
@@ -172,6 +172,8 @@ def _frames() -> list[Json]:
         "greeting of somebody who joins by link": [*greeting[:4], [], [], []],
         "speak": [int(FrameKind.SPEAK), speak],
         "soft": [int(FrameKind.SOFT), soft],
+        "chat": [int(FrameKind.CHAT), [signed(CHAT).data], [signed(samples.IDENTITY).data], None],
+        "chat: which records I have": [int(FrameKind.CHAT), [], [], signed(CHAT).id[:8]],
         "bye: the room is full": frames.bye(ByeReason.FULL),
     }
     return [

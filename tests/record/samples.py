@@ -11,6 +11,8 @@ from p2phouse.record.types import (
     Act,
     Beat,
     Card,
+    Chat,
+    ChatKind,
     Entry,
     Epoch,
     EpochBox,
@@ -21,6 +23,7 @@ from p2phouse.record.types import (
     Join,
     Offer,
     Record,
+    Report,
     Soft,
     SoftKind,
     Speak,
@@ -129,6 +132,27 @@ EPOCH = Epoch(
     commit=sha256(seed("secret")).digest(),
     boxes=(EpochBox(dev=OTHER, sealed=seed("sealed 1") + seed("sealed 2") + bytes(16)),),
 )
+CHAT = Chat(
+    room=ROOM,
+    uid=IDENTITY.uid,
+    dev=DEV,
+    idrec=IDENTITY_ID,
+    n=1_800_000_000_000,
+    kind=ChatKind.TEXT,
+    ref=None,
+    text="Grüße aus dem Café",
+    ts=UNIX,
+)
+REPORT = Report(
+    room=ROOM,
+    uid=IDENTITY.uid,
+    dev=DEV,
+    idrec=IDENTITY_ID,
+    about=seed("somebody"),
+    text="This person threatens others.",
+    evidence=(seed("a message"), seed("an entry")),
+    ts=UNIX,
+)
 HELLO = Hello(nonce=seed("a") + seed("b"), versions=(1, 1), dev=DEV, addrs=(LAN_ADDRESS,))
 
 RECORDS: tuple[Record, ...] = (
@@ -140,9 +164,11 @@ RECORDS: tuple[Record, ...] = (
     OFFER,
     SPEAK,
     SOFT,
+    CHAT,
     BEAT,
     EPOCH,
     HELLO,
+    REPORT,
 )
 
 

@@ -99,6 +99,9 @@ CASES: list[Case] = [
     ("EPOCH_NUMBER_MAX", lambda n: read(replace(EPOCH, n=n)), 65_535),
     ("EPOCH_REMOVALS_MAX", lambda n: read(replace(EPOCH, rm=(bytes(32),) * n)), 256),
     ("EPOCH_BOXES_MAX", lambda n: read(replace(EPOCH, boxes=EPOCH.boxes * n)), 64),
+    ("CHAT_CODE_POINTS_MAX", lambda n: read(replace(samples.CHAT, text="x" * n)), 500),
+    ("REPORT_CODE_POINTS_MAX", lambda n: read(replace(samples.REPORT, text="中" * n)), 500),
+    ("EVIDENCE_MAX", lambda n: read(replace(samples.REPORT, evidence=(bytes(32),) * n)), 16),
     ("CANDIDATES_MAX", lambda n: read(replace(OFFER, cands=("candidate",) * n)), 8),
     ("CANDIDATE_CHARS_MAX", lambda n: read(replace(OFFER, cands=("x" * n,))), 160),
 ]
@@ -119,6 +122,28 @@ ELSEWHERE = {
     "SOFT_TTL_S": (
         "tests/room/test_soft.py::test_a_hand_lasts_for_15_s_after_it_was_last_told_and_no_longer"
     ),
+    "CHAT_TEXT_BYTES_MAX": "tests/room/test_chat_exchange.py"
+    "::test_a_message_of_720_bytes_is_sent_and_a_longer_one_is_not",
+    "PIN_CODE_POINTS_MAX": "tests/room/test_chat.py::test_a_pin_has_200_characters_and_no_more",
+    "CHAT_KEPT_MAX": "tests/room/test_chat.py"
+    "::test_500_messages_are_kept_and_no_more_and_100_of_one_person",
+    "CHAT_KEPT_PER_AUTHOR_MAX": "tests/room/test_chat.py"
+    "::test_500_messages_are_kept_and_no_more_and_100_of_one_person",
+    "MODS_KEPT_MAX": "tests/room/test_chat.py"
+    "::test_200_messages_of_the_moderators_channel_are_kept_and_no_more",
+    "PINS_KEPT_MAX": "tests/room/test_chat.py"
+    "::test_60_pins_are_kept_and_no_more_and_20_of_one_person",
+    "PINS_SHOWN_MAX": "tests/room/test_chat.py"
+    "::test_the_last_three_pins_of_those_who_run_the_room_are_shown",
+    "TAKEN_BACK_MAX": "tests/room/test_chat.py"
+    "::test_of_one_message_four_deletes_are_kept_and_its_author_s_is_among_them",
+    "CHAT_ASIDE_MAX": "tests/room/test_chat.py"
+    "::test_256_deletes_wait_and_no_more_and_32_of_one_person",
+    "CHAT_BURST_MAX": "tests/room/test_chat.py"
+    "::test_a_person_s_sixth_message_within_a_second_is_not_shown_and_then_one_a_second_is",
+    "SLOW_MODE_S_MAX": "tests/room/test_rules.py::test_r10_the_strictest_chat_holds",
+    "REPORT_BYTES_MAX": "tests/room/test_report.py::test_a_bundle_has_15_000_bytes_at_most",
+    "REPORTS_KEPT_MAX": "tests/room/test_report.py::test_50_reports_are_kept_and_no_more",
     "HELLO_BYTES": "tests/record/test_limits.py::test_a_hello_request_has_512_bytes_and_none_else",
     "ROOM_FRAME_BYTES_MAX": "tests/record/test_limits.py::test_a_room_frame_has_16_kib_at_most",
 }
@@ -156,12 +181,18 @@ def test_a_limit_holds_at_its_value_and_breaks_one_past_it(name, take, limit):
         replace(CARD, nspk=10_000_001),
         replace(ENTRY, sub=bytes(31)),
         replace(ENTRY, pin=bytes(33)),
-        replace(ENTRY, act=7),  # type: ignore[arg-type]  # as a stranger may
+        replace(ENTRY, act=8),  # type: ignore[arg-type]  # as a stranger may
         replace(OFFER, ufrag="x" * 65),
         replace(OFFER, pwd="x" * 129),
         replace(OFFER, fp=bytes(33)),
         replace(OFFER, answer=bytes(17)),
         replace(SPEAK, sid=bytes(17)),
+        replace(samples.CHAT, kind=256),
+        replace(samples.CHAT, text="two\nlines"),
+        replace(samples.CHAT, text="ab\u202ecd"),
+        replace(samples.CHAT, ref=bytes(31)),
+        replace(samples.REPORT, about=bytes(31)),
+        replace(samples.REPORT, text="two\nlines"),
         replace(samples.SOFT, kind=256),
         replace(samples.SOFT, val="x" * 65),
         replace(samples.BEAT, digest=bytes(31)),

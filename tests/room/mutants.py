@@ -114,6 +114,20 @@ MUTANTS: Final[dict[str, tuple[str, str]]] = {
         "",
     ),
     "R11 revoked seats speak": ("if seat.uid == uid and seat.is_standing]", "if seat.uid == uid]"),
+    "R13 who is put out writes on": (
+        "if self.role_of(uid) in (None, Role.BAN, Role.REMOVE):",
+        "if self.role_of(uid) is None:",
+    ),
+    "R13 who is not let in writes": (
+        "if self.role_of(uid) in (None, Role.BAN, Role.REMOVE):",
+        "if self.role_of(uid) in (Role.BAN, Role.REMOVE):",
+    ),
+    "R13 off for nobody": ("self.chat is not False or self.runs(uid)", "True"),
+    "R13 off for all": ("self.chat is not False or self.runs(uid)", "self.chat is not False"),
+    "R10 the less slow": (
+        "else 0 if entry.val is True else -int",
+        "else 0 if entry.val is True else int",
+    ),
     "R12 all are let in": ("if self.access in (Access.SOCIAL, Access.CLOSED):", "if False:"),
 }
 

@@ -76,7 +76,7 @@ def test_who_opened_the_link_greets_first(table: Table, ann: Person):
 def test_who_did_not_waits_for_the_greeting_and_then_answers_it(table: Table, ann: Person):
     assert not table.up(ann)
     outputs = table.greet(ann)
-    assert frame_kinds(outputs) == [GREETING, SOFT, SOFT, DIGEST, BEAT]
+    assert frame_kinds(outputs) == [GREETING, SOFT, SOFT, DIGEST, BEAT, FrameKind.CHAT]
     assert EventKind.MEMBER_JOINED in kinds(outputs)
 
 

@@ -93,6 +93,11 @@ def test_a_room_without_entries_is_what_its_genesis_says():
         (Act.ACCESS, BEN.uid, 2),
         (Act.END, None, True),
         (Act.END, BEN.uid, None),
+        (Act.CHAT, None, None),
+        (Act.CHAT, None, "off"),
+        (Act.CHAT, None, 0),
+        (Act.CHAT, None, 3_601),
+        (Act.CHAT, BEN.uid, True),
     ],
 )
 def test_r1_an_entry_whose_subject_or_value_does_not_fit_its_act_counts_for_nothing(
@@ -458,6 +463,17 @@ def test_r10_a_room_is_locked_closed_and_over_rather_than_not(book):
     assert not state.may_speak(ANA.uid)
 
 
+def test_r10_the_strictest_chat_holds(book):
+    assert book.state.chat is True
+    for value, holds in ((True, True), (1, 1), (3_600, 3_600), (30, 3_600), (False, False)):
+        book.write(ANA, Act.CHAT, None, value)
+        assert book.state.chat is holds or book.state.chat == holds
+        assert isinstance(book.state.chat, bool) == isinstance(holds, bool)
+    book.write(ANA, Act.CHAT, None, 3_601)
+    book.write(ANA, Act.CHAT, None, 0)
+    assert book.state.chat is False
+
+
 def test_r10_an_end_is_undone_by_revoking_the_seat_that_made_it(book):
     book.write(BEN, Act.END, auth=book.ben)
     assert book.state.ended
@@ -520,6 +536,30 @@ def test_r12_an_open_room_lets_in_everybody_it_has_not_put_out(access):
     assert book.state.role_of(DAN.uid) is Role.REMOVE
 
 
+# ── R13: who may write ───────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("role", Role)
+def test_r13_who_is_inside_may_write_whatever_its_place_and_who_is_put_out_may_not(book, role):
+    assert book.state.may_chat(DAN.uid)
+    book.role(ANA, DAN, role.value)
+    assert book.state.may_chat(DAN.uid) == (role not in (Role.BAN, Role.REMOVE))
+
+
+def test_r13_who_is_not_let_in_yet_may_not_write(book):
+    book.write(ANA, Act.ACCESS, None, int(Access.CLOSED))
+    assert not book.state.may_chat(DAN.uid)
+    assert book.state.may_chat(CLEO.uid)
+
+
+def test_r13_while_chat_is_off_only_who_has_a_seat_may_write(book):
+    off = book.write(ANA, Act.CHAT, None, False)
+    assert [book.state.may_chat(each.uid) for each in (ANA, BEN, CLEO)] == [True] * 3
+    assert not book.state.may_chat(DAN.uid)
+    book.write(ANA, Act.CHAT, None, 30, over=[off])
+    assert book.state.may_chat(DAN.uid)
+
+
 # ── questions ────────────────────────────────────────────────────────────────────────────────
 
 
@@ -532,6 +572,7 @@ def test_may_says_beforehand_whether_an_entry_will_count(book, act):
         Act.TITLE: ["x"],
         Act.LOCK: [True],
         Act.ACCESS: [int(Access.CLOSED)],
+        Act.CHAT: [False, 30],
     }
     about_people = act in (Act.GRANT, Act.REVOKE, Act.ROLE)
     for author in (ANA, BEN, CLEO, DAN, EVE):

@@ -25,7 +25,7 @@ CREATOR: Final = PEOPLE[0]
 STRANGER: Final = person("stranger")  # of whom no entry ever speaks
 SEATS: Final = {"host": 1, "moderator": 2}
 LOWEST: Final = dict(
-    zip(Act, (1, 1, 2, 2, 2, 1, 1), strict=True)
+    zip(Act, (1, 1, 2, 2, 2, 1, 1, 2), strict=True)
 )  # the lowest level that may do each act
 STRICT: Final = ["ban", "remove", "listener", "muted", "speaker"]
 VALUES: Final[dict[Act, list[str | int | bool | None]]] = {
@@ -36,6 +36,7 @@ VALUES: Final[dict[Act, list[str | int | bool | None]]] = {
     Act.LOCK: [True, False, 1],
     Act.ACCESS: [0, 1, 2, 3, True],
     Act.END: [None, None, True],
+    Act.CHAT: [False, 30, 60, True, 0, 3_601],
 }
 
 
@@ -102,7 +103,15 @@ class LogWorld:
 
     def _govern(self, author: Me) -> None:
         act = self.rng.choice(
-            [*[Act.GRANT] * 3, *[Act.ROLE] * 4, *[Act.REVOKE] * 3, Act.TITLE, Act.LOCK, Act.ACCESS]
+            [
+                *[Act.GRANT] * 3,
+                *[Act.ROLE] * 4,
+                *[Act.REVOKE] * 3,
+                Act.TITLE,
+                Act.LOCK,
+                Act.ACCESS,
+                Act.CHAT,
+            ]
             if self.rng.random() < 0.97
             else [Act.END]
         )
@@ -318,6 +327,7 @@ class _Judge:
             and val in (0, 1, 2)
             and self.world.access is not Access.LAN,
             Act.END: sub is None and val is None,
+            Act.CHAT: sub is None and (type(val) is bool or (is_number and 1 <= val <= 3_600)),  # type: ignore[operator]
         }
         pinned = entry.pin is not None and entry.act is not Act.REVOKE
         misplaced = bool(entry.over) and entry.act in (Act.GRANT, Act.REVOKE)
@@ -406,6 +416,8 @@ class _Judge:
         strict = 0
         if entry.act is Act.ROLE:
             strict = STRICT.index(str(entry.val))
+        elif entry.act is Act.CHAT:
+            strict = {False: -9_999, True: 0}[entry.val] if type(entry.val) is bool else -entry.val  # type: ignore[operator]
         elif entry.act in (Act.LOCK, Act.ACCESS):
             strict = -int(entry.val or 0)
         return (strict, self.level(entry.auth) or 0, signed.id)
@@ -431,3 +443,10 @@ class _Judge:
             ended = (Act.END, None) in state.winners
             if state.may_speak(each.uid) != (expected == "speaker" and not ended):
                 yield "speakers speak, and nobody else"
+            is_off = any(
+                act is Act.CHAT and each.record.val is False
+                for (act, _), each in state.winners.items()
+            )
+            inside = expected not in (None, "ban", "remove")
+            if state.may_chat(each.uid) != (inside and (seated or not is_off)):
+                yield "who is inside may write, but not while chat is off without a seat"
