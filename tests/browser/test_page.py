@@ -1,12 +1,8 @@
 """A person at the page of their node: joins, unmutes, is heard, hears, and is never surprised."""
 
 import os
-import shutil
 import signal
-import tempfile
 import time
-from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,33 +10,13 @@ import pytest
 
 from p2phouse.hearing import CONCEALED_PCT_HEARD_MAX, measure
 from tests.browser.chromium import chromium, served
-from tests.browser.people import PageNode, gather, is_live, open_room, tab, unix_s, wait_live
-from tests.e2e.nodes import Ear, ProcessNode, read_sound, until, write_clip
+from tests.browser.people import gather, is_live, open_room, tab, unix_s, wait_live
+from tests.e2e.nodes import Ear, read_sound, until, write_clip
 from tests.voice.speech import librivox
 
 pytestmark = [pytest.mark.browser]
 GRANTED = "--use-fake-ui-for-media-stream"
 HEARD_MIN = 0.01  # of full scale: the fake microphone's beep is far above, comfort noise far under
-
-
-@pytest.fixture
-def make(tmp_path) -> Iterator[Callable[..., Any]]:
-    """make("ana", page=True): a node of this machine alone. All are ended after the test."""
-    made: list[ProcessNode] = []
-    folder = Path(tempfile.mkdtemp(prefix="p2ph-"))  # a socket's path may not be long
-
-    def start(name: str, *, page: bool = False, named: str | None = None) -> ProcessNode:
-        kind = PageNode if page else ProcessNode
-        options = ["--loopback", "--name", name if named is None else named]
-        node = kind(tmp_path / name, folder / "run", *options)
-        made.append(node)
-        node.start()
-        return node
-
-    yield start
-    for node in made:
-        node.stop()
-    shutil.rmtree(folder)
 
 
 def assert_understood(hearing, concealed_pct):

@@ -53,7 +53,7 @@ function Pins({app}) {
     return html`<li key=${id}><${Icon} name="pin" size=${18}/>
       ${url ? html`<a href=${url.href} target="_blank" rel="noopener noreferrer"><b dir="auto">${words || url.hostname}</b><span class="small soft">${url.host}</span></a>`
         : html`<b dir="auto">${text}</b>`}
-      ${may(app.room, "pin") && html`<button class="button bare" aria-label=${t("unpin")} onClick=${() => ask("unpin", {id})}><${Icon} name="pin-off" size=${16}/></button>`}</li>`;
+      ${may(app.room, "pin") && html`<button class="button bare" aria-label=${t("unpin")} onClick=${() => ask("unpin", {message: id})}><${Icon} name="pin-off" size=${16}/></button>`}</li>`;
   })}</ul><${Problem} text=${its.problem}/>`;
 }
 
@@ -93,7 +93,7 @@ function Message({app, its, isMods}) {
     <div><p class="small"><b dir="auto">${its.mine ? t("you") : name}</b> <span class="soft">${its.key_tag ?? its.by ?? ""} · ${time}</span></p>
       ${its.deleted ? html`<p class="soft">${t("deletedWords")}</p>` : html`<p class="words" dir="auto">${its.text}</p>`}
       ${open && html`<p class="row wrap">
-        ${may_delete && html`<button class="button danger little" onClick=${() => ask("unsay", {id: its.id})}><${Icon} name="trash-2" size=${16}/>${t("delete")}</button>`}
+        ${may_delete && html`<button class="button danger little" onClick=${() => ask("unsay", {message: its.id})}><${Icon} name="trash-2" size=${16}/>${t("delete")}</button>`}
         ${may_pin && html`<button class="button keyed little" onClick=${() => ask("pin", {text: its.text}, () => setOpen(false))}><${Icon} name="pin" size=${16}/>${t("pin")}</button>`}</p>`}
       <${Problem} text=${asked.problem}/></div>
     ${(may_delete || may_pin) && html`<button class="button bare" aria-expanded=${String(open)} aria-label=${t("messageActs", {name: its.mine ? t("you") : name})}
@@ -110,9 +110,9 @@ function Writing({app, isMods}) {
   const {chat, room} = app;
   const [text, setText] = useState("");
   const [its, ask] = useAsk(app);
-  const toldAt = useRef(0);
+  const toldAt = useRef(null);
   const tell = (on) => {
-    toldAt.current = on ? performance.now() : 0;
+    toldAt.current = on ? performance.now() : null;
     if (!isMods) app.node.ask("typing", {on}).catch(() => {});
   };
   const off = !isMods && (chat.closed || (room.may && !may(room, "chat") && t("chatOff")));
@@ -122,13 +122,13 @@ function Writing({app, isMods}) {
     event.preventDefault();
     if (!text.trim()) return;
     ask(isMods ? "mods" : "chat", {text: text.trim()}, () => setText(""));
-    if (toldAt.current) tell(false);
+    if (toldAt.current !== null) tell(false);
   };
   const write = (event) => {
     setText(event.target.value);
     const empty = !event.target.value.trim();
-    if (empty && toldAt.current) tell(false);
-    else if (!empty && performance.now() - toldAt.current > TYPING_EACH_MS) tell(true);
+    if (empty && toldAt.current !== null) tell(false);
+    else if (!empty && (toldAt.current === null || performance.now() - toldAt.current > TYPING_EACH_MS)) tell(true);
   };
   return html`<form class="writing" onSubmit=${send}><${Problem} text=${its.problem}/>
     ${slow && html`<p class="caption soft" id="slow-said">${t("slowMode", {n: chat.mode})}</p>`}

@@ -57,7 +57,7 @@ function Middle({app}) {
   const {room, you} = app;
   if (you.role === "muted") {
     const by = app.deciders.get(`${you.uid}muted`);
-    return html`<button class="mic forced" id="mic" aria-disabled="true" onClick=${() => { app.toldMuted = null; app.changed(); }}>
+    return html`<button class="mic forced" id="mic" onClick=${() => { app.toldMuted = null; app.changed(); }}>
       <${Icon} name="mic-off" size=${28}/><span>${by ? t("micMutedBy", {name: tagged(room, by)}) : t("micMutedByModerator")}</span></button>`;
   }
   if (!onStage(you)) return html`<${HandButton} app=${app}/>`;

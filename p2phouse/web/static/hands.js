@@ -6,7 +6,7 @@ import {ago, t} from "/i18n.js";
 import {Face, Problem, Sheet} from "/parts.js";
 import {handsOf, may, named} from "/who.js";
 
-const TOPIC_CHARACTERS_MAX = 80;
+const TOPIC_CHARACTERS_MAX = 64;
 
 export function Hands({app}) {
   const {room} = app;
@@ -15,7 +15,7 @@ export function Hands({app}) {
   return html`<${Door} app=${app}/>
     ${hands.length === 0 && html`<p class="soft">${t(room.stage === "everyone" ? "noHandsNeeded" : "noHands")}</p>`}
     <ol class="hands">${hands.map((member) => html`<li key=${member.peer_id} data-peer=${member.peer_id}>
-      <span class="soft place">${member.hand.place}</span><${Face} uid=${member.uid} size=${44}/>
+      <span class="soft place">${member.hand.place ?? "…"}</span><${Face} uid=${member.uid} size=${44}/>
       <div><p><b dir="auto">${member.you ? t("you") : named(member)}</b> <span class="small soft">${member.key_tag}</span></p>
         <p class="small" dir="auto">${member.hand.topic ? t("quoted", {text: member.hand.topic}) : html`<span class="soft">${t("noTopic")}</span>`}</p></div>
       ${(may(member, "invite") || may(member, "lower_hand")) && html`<p class="pair">

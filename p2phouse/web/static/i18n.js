@@ -48,9 +48,10 @@ export function number(value) {
 
 // A place in a row: 1st, 2nd; in French of a hand, which is feminine.
 export function rankWord(place) {
+  if (place == null) return "";  // far behind: the node counts no further
   const rule = new Intl.PluralRules(language(), {type: "ordinal"}).select(place);
   const end = at === 1 ? {one: "re"}[rule] ?? "e" : {one: "st", two: "nd", few: "rd"}[rule] ?? "th";
-  return `${place}${end}`;
+  return `· ${place}${end}`;
 }
 
 export function ago(seconds) {

@@ -65,7 +65,7 @@ export class Node {
     return new Promise((resolve, reject) => {
       if (this.socket.readyState !== WebSocket.OPEN) return reject(new Refused("", false));
       this.waiting.set(id, {resolve, reject});
-      this.socket.send(JSON.stringify({id, verb, ...values}));
+      this.socket.send(JSON.stringify({...values, id, verb}));
     });
   }
 }

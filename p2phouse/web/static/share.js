@@ -6,7 +6,7 @@ import {language, t} from "/i18n.js";
 import {Problem, Sheet} from "/parts.js";
 import {keeping, may} from "/who.js";
 
-const HOURS = [1, 24, 168];
+const HOURS = [1, 6, 24];
 const QUIET_MODULES = 4;  // the white around it that readers need
 
 export function ShareSheet({app}) {
