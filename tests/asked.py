@@ -14,8 +14,8 @@ from tests.room.table import Table
 
 
 class TableNode(Node):
-    def __init__(self, table: Table) -> None:
-        super().__init__(Config(Path("none"), Path("none")))
+    def __init__(self, table: Table, folder: Path = Path("none")) -> None:
+        super().__init__(Config(folder, folder))
         self.table = table
         self.me = table.me
         self.rooms = table.rooms

@@ -166,7 +166,7 @@ def verb(
         # Security: whoever got hold of the token may run the page, not read or write files by
         # `say` and `listen` with any path.
         assert not (page and any(each.hint.names_file for each in arguments)), perform.__name__
-        doc = inspect.getdoc(perform) or ""
+        doc = " ".join((perform.__doc__ or "").split())
         return Declared(name or perform.__name__, doc, arguments, result, tells, page, perform)
 
     return declare

@@ -90,7 +90,7 @@ def _messages_of(verb: Declared, schemas: Schema) -> Schema:
     request = _object({"verb": {"const": verb.name}, **arguments}, ["verb", *required])
     result = _object({"result": _shape(verb.result, schemas)}, ["result"])
     return {
-        f"{verb.name}.request": _message(_summary(verb), request),
+        f"{verb.name}.request": _message(verb.doc, request),
         f"{verb.name}.result": _message(f"What {verb.name} answers", result),
         **{
             f"{verb.name}.{_name_of(told)}": _message(
@@ -112,17 +112,13 @@ def _told_by(verb: Declared) -> list[str]:
     return [f"{verb.name}.{_name_of(told)}" for told in verb.tells]
 
 
-def _summary(verb: Declared) -> str:
-    return verb.doc.partition("\n")[0]
-
-
 def _operation(channel: str, verb: Declared) -> Schema:
     # From the node's side, as AsyncAPI wants it: a verb is received, its answer is the reply.
     answers = [f"{verb.name}.result", "error", *(_told_by(verb) if channel == SOCKET else [])]
     return {
         "action": "receive",
         "channel": {"$ref": f"#/channels/{channel}"},
-        "summary": _summary(verb),
+        "summary": verb.doc,
         "messages": [_of_channel(channel, f"{verb.name}.request")],
         "reply": {
             "channel": {"$ref": f"#/channels/{channel}"},
