@@ -45,7 +45,7 @@ LOWER_AFTER_S: Final = 3.0  # who has spoken for so long wants it no more
 
 
 class StageFull(UserError):
-    """The stage is full: {limit} people speak in this room. One must step down first."""
+    """The stage of this room is full ({limit}). Somebody must step down first."""
 
 
 class QueueFull(UserError):
@@ -81,7 +81,8 @@ class Place:
         state, uid, own = membership.log.state, self._me.uid, membership.own
         may, might = state.role_of(uid) in ON_STAGE, before.role_of(uid) in ON_STAGE
         decided, earlier = state.winners.get((Act.ROLE, uid)), before.winners.get((Act.ROLE, uid))
-        is_asked = decided is not None and (earlier is None or earlier.id != decided.id)
+        is_new = decided is not None and (earlier is None or earlier.id != decided.id)
+        is_asked = is_new and state.may_speak(uid)
         if not may:
             yield from self._leave_stage(now, membership, on_stage=False)
             if might:
@@ -103,11 +104,10 @@ class Place:
         """We may speak now, or are asked again."""
         own = membership.own
         was_let_in = before.role_of(self._me.uid) is not None  # else it is our admission
-        if is_asked and was_let_in and own.hand is None:
-            yield from self._invited(now, membership)
-        elif voices.free_slots(membership):
+        wants = own.hand is not None or not was_let_in or not is_asked
+        if wants and voices.free_slots(membership):
             yield from self._step_up(now, membership)
-        else:
+        elif is_asked:
             yield from self._invited(now, membership)
 
     def _invited(self, now: Now, membership: Membership) -> Iterator[Output]:
@@ -161,7 +161,8 @@ class Place:
                     return
                 if not voices.may_stand(membership, self._me.uid):
                     raise NotInvited
-                self.refuse_full(membership)
+                if not voices.free_slots(membership):
+                    raise StageFull(limit=membership.log.state.speakers_max)
                 yield from self._step_up(now, membership)
             case Decline():
                 if own.on_stage is not None:
@@ -178,9 +179,10 @@ class Place:
                 yield from self._type(now, membership, on)
 
     def refuse_full(self, membership: Membership) -> None:
-        """Raises StageFull."""
-        if not voices.free_slots(membership):
-            raise StageFull(limit=membership.log.state.speakers_max)
+        """Raises StageFull if nobody may be invited."""
+        most = membership.log.state.speakers_max
+        if len(voices.standing(membership, self._me.uid)) >= most:
+            raise StageFull(limit=most)
 
     def _raise(self, now: Now, membership: Membership, topic: str) -> Iterator[Output]:
         own = membership.own
