@@ -9,9 +9,12 @@ from collections.abc import Callable
 from itertools import cycle, islice
 from typing import Final
 
+from nacl.signing import SigningKey
+
 from bench.figures import Figure
 from p2phouse.vocabulary import FRAME_S, Frame
 from p2phouse.voice import packet
+from p2phouse.voice.audit import AuditReader, AuditWriter
 from p2phouse.voice.level import Talking, level_dbov
 from p2phouse.voice.mix import Mixer
 from p2phouse.voice.opus import Decoder, Encoder
@@ -91,6 +94,33 @@ def hearing(sent: list[Sent]) -> Callable[[int], object]:
     return step
 
 
+def auditing(sent: list[Sent]) -> Callable[[int], object]:
+    """The speaker's share of a frame: its tag, and each 17th time an audit."""
+    writer = AuditWriter(SigningKey(bytes(32)))
+
+    def step(n: int) -> bytes | None:
+        writer.sent(n, sent[n].data)
+        return writer.next_audit(n)
+
+    return step
+
+
+def judging(sent: list[Sent]) -> Callable[[int], object]:
+    """A listener's share of a frame: its tag, the comparison, and each 17th time a signature."""
+    step = auditing(sent)
+    audits = [step(n) for n in range(len(sent))]
+    reader = AuditReader(bytes(SigningKey(bytes(32)).verify_key))
+
+    def judge(n: int) -> None:
+        reader.hear(n * FRAME_S, n, sent[n].data)
+        audit = audits[n]
+        if isinstance(audit, bytes):
+            reader.receive(n * FRAME_S, audit)
+        reader.tick(n * FRAME_S)
+
+    return judge
+
+
 def mixing(frames: list[Frame], loudness: float) -> Callable[[int], object]:
     mixer = Mixer()
     loud = [loudness * frame for frame in frames]
@@ -120,6 +150,12 @@ def run() -> list[Figure]:
         Figure("receive: open, replay window, jitter", receive, "µs"),
         Figure("playout pull", round(heard - receive, 2), "µs", "", "libopus alone", decode),
         Figure("a voice in: all of these", heard, "µs", "", "libopus alone", decode),
+        Figure(
+            "audits: tag and sign, a frame's share", best_us(lambda: auditing(sent), spoken), "µs"
+        ),
+        Figure(
+            "audits: tag and check, a frame's share", best_us(lambda: judging(sent), spoken), "µs"
+        ),
         Figure(f"mix of {VOICES} voices", mixed, "µs"),
         Figure(
             f"mix of {VOICES} voices, limiter at work",

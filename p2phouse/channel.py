@@ -121,6 +121,7 @@ class VoiceKeyRow:
     ssrc: Ssrc
     kid: Annotated[int, Range(0, 255)]
     base: Annotated[bytes, Size(16)]
+    akey: Annotated[bytes, Size(32)]  # that of the voice's `speak`: it signs the audits
 
 
 @dataclass(frozen=True, slots=True)
@@ -312,6 +313,13 @@ class PageReady:
     port: Annotated[int, Range(1, 65_535)]
 
 
+@dataclass(frozen=True, slots=True)
+class AuditFailed:
+    """Somebody else has spoken as this voice; media lets nobody hear it any more."""
+
+    ssrc: Ssrc
+
+
 Up = (
     Started
     | LocalDescription
@@ -326,6 +334,7 @@ Up = (
     | Released
     | Stats
     | PageReady
+    | AuditFailed
 )
 
 _DOWN: Final = dict(enumerate(Down.__args__))

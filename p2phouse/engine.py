@@ -17,8 +17,6 @@ from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
 from typing import Any, Final
 
-from nacl.signing import SigningKey
-
 from p2phouse import channel
 from p2phouse.carry.control import LinkControl
 from p2phouse.carry.forwarder import Forwarder
@@ -112,8 +110,10 @@ class Engine:
         self._voice: OutgoingVoice | None = None
         self._voice_key: SealKey | None = None
         self._keys: dict[Ssrc, tuple[SealKey, ...]] = {}
+        self._akeys: dict[Ssrc, bytes] = {}
         self._heard: dict[Ssrc, IncomingVoice] = {}
         self._conditions: dict[Ssrc, VoiceCondition] = {}
+        self._forged_told: set[Ssrc] = set()
         self._levels_told: dict[Ssrc, int] = {}
         self._bad_logged = 0
         self.bad_packets = 0  # of voices: forged, replayed or impossible
@@ -286,9 +286,10 @@ class Engine:
         for ssrc in self._heard.keys() - heard:
             del self._heard[ssrc]
             self._conditions.pop(ssrc, None)
+            self._forged_told.discard(ssrc)
         for ssrc in heard - self._heard.keys():
             voice = self._heard[ssrc] = IncomingVoice(ssrc)
-            voice.set_keys(self._keys.get(ssrc, ()))
+            self._give_keys(voice)
 
     # ── packets ──────────────────────────────────────────────────────────────────────────────
 
@@ -328,8 +329,7 @@ class Engine:
         # The counter is time since the voice began, so it begins at the tick that comes next.
         self._voice = OutgoingVoice(sid, entropy=os.urandom)
         self._voice_key = None
-        audit_key = SigningKey(os.urandom(32))
-        self._say(channel.VoiceKey(sid, bytes(audit_key.verify_key)))
+        self._say(channel.VoiceKey(sid, self._voice.akey))
 
     def _set_voice(self, to: SetVoice) -> None:
         voice = self._voice
@@ -349,8 +349,15 @@ class Engine:
             key = next((k for k in known if (k.kid, k.base) == (row.kid, row.base)), None)
             keys[row.ssrc] = (*keys.get(row.ssrc, ()), key or SealKey(row.kid, row.base))
         self._keys = keys
-        for ssrc, voice in self._heard.items():
-            voice.set_keys(keys.get(ssrc, ())[-KEYS_MAX:])
+        self._akeys = {row.ssrc: row.akey for row in rows}
+        for voice in self._heard.values():
+            self._give_keys(voice)
+
+    def _give_keys(self, voice: IncomingVoice) -> None:
+        voice.set_keys(self._keys.get(voice.ssrc, ())[-KEYS_MAX:])
+        akey = self._akeys.get(voice.ssrc)
+        if akey is not None:
+            voice.set_akey(akey)
 
     # ── time ─────────────────────────────────────────────────────────────────────────────────
 
@@ -379,9 +386,9 @@ class Engine:
         scheduled = self._ticks.scheduled
         frame = self._mouth.frame(scheduled)
         if self._voice is not None:
-            packet = self._voice.next_packet(frame)
-            if packet is not None:
-                self._forwarder.receive(HERE, packet)
+            for packet in (self._voice.next_packet(frame), self._voice.next_audit()):
+                if packet is not None:
+                    self._forwarder.receive(HERE, packet)
         heard = [
             (voice.pull(now), self._gains.get(ssrc, 1.0)) for ssrc, voice in self._heard.items()
         ]
@@ -445,6 +452,10 @@ class Engine:
             self._say(channel.Levels(tuple(channel.Level(*item) for item in levels.items())))
 
     def _tell_condition(self, ssrc: Ssrc, voice: IncomingVoice) -> None:
+        if voice.forged and ssrc not in self._forged_told:
+            self._forged_told.add(ssrc)
+            log.warning("voice_forged ssrc=%08x", ssrc)
+            self._say(channel.AuditFailed(ssrc))
         if voice.key_missing:
             condition = VoiceCondition.KEY_MISSING
         elif voice.stats.played:

@@ -17,6 +17,7 @@ from p2phouse.record.cbor import Malformed
 from p2phouse.record.schema import pack, unpack
 from p2phouse.record.types import (
     BODY_VERSION,
+    Audit,
     Beat,
     Card,
     Chat,
@@ -144,6 +145,8 @@ def check_time(record: Record, now_unix: float) -> None:
             pass  # they have none: what they are worth must not depend on anybody's clock
         case Chat() | Report():
             pass  # read in their order, under whatever clock they were written
+        case Audit():
+            pass  # its block is, on the clock of its voice
 
 
 def _check_span(start: int, end: int, most: int, now_unix: float) -> None:

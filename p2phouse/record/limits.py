@@ -54,6 +54,10 @@ EVIDENCE_MAX: Final = 16  # records that a report names
 REPORT_BYTES_MAX: Final = 15_000  # with its evidence; with its head a frame of 16 KiB
 REPORTS_KEPT_MAX: Final = 50
 
+AUDIT_FRAMES: Final = 17  # frames in one audit: 340 ms, so at most 3 a second
+AUDIT_TAG_BYTES: Final = 8  # 2^64 tries for one frame, while speech waits for nobody
+AUDIT_REACH: Final = 6  # blocks back that a parity helps: 2 s of the 3 within which all is proved
+
 HELLO_BYTES: Final = 512  # a request as long as any answer, so nobody can amplify by us
 ROOM_FRAME_BYTES_MAX: Final = 16 * 1_024
 

@@ -338,6 +338,26 @@ class Report(Record):
 
 
 @dataclass(frozen=True, slots=True)
+class Audit(Record):
+    """A speaker's word for the packets of its voice: hashes of what it sent in one block of frames.
+
+    Signed in the media process by the voice's ephemeral key, to which its `speak` binds room,
+    device and sid. voice/audit.py says what the fields add up to.
+    """
+
+    TYPE = RecordType.AUDIT
+    NAME = "audit"
+    SIZE_MAX = 400
+    SIGNER = "akey"
+
+    akey: Key
+    block: Annotated[int, Range(0, 2**28 - 1)]  # frames block × 17 to block × 17 + 16
+    run: Annotated[int, Range(0, limits.AUDIT_REACH)]
+    tags: Annotated[bytes, Size(limits.AUDIT_FRAMES * limits.AUDIT_TAG_BYTES)]
+    parity: Annotated[bytes, Size(limits.AUDIT_FRAMES * limits.AUDIT_TAG_BYTES)]
+
+
+@dataclass(frozen=True, slots=True)
 class Hello(Record):
     """Answers a hello request: who listens here, and which protocol versions it speaks."""
 
@@ -366,6 +386,7 @@ RECORDS: Final[dict[int, type[Record]]] = {
         Chat,
         Beat,
         Epoch,
+        Audit,
         Hello,
         Report,
     )

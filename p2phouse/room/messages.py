@@ -402,6 +402,7 @@ class EventKind(IntEnum):
     CHAT_DELETED = 51
     PINS_CHANGED = 52
     REPORT_HEARD = 53
+    FORGED_SPEECH = 60  # somebody else spoke as this member, who is not heard any more
 
 
 @dataclass(frozen=True, slots=True)

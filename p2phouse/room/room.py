@@ -250,6 +250,8 @@ class Rooms:
                 self.talk.keep_stats(now, message)
             case channel.Levels():
                 yield from self._place.heard_levels(now, membership, message)
+            case channel.AuditFailed(ssrc):
+                yield from self._wiring.audit_failed(membership, ssrc)
             case channel.Silent(link):
                 yield from self._company.silence(now, membership, link, silent=True)
             case channel.Heard(link):

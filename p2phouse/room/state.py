@@ -118,6 +118,7 @@ class Member:
     outbound: bool  # we opened the room link; the opener offers
     knows: frozenset[DeviceKey] = frozenset()  # the members that its last greeting named
     speak: Signed[Speak] | None = None
+    forged_speak: RecordId | None = None  # of the voice that somebody else has spoken with
     digest: bytes | None = None  # of its log, as it told last
     soft: SoftState = field(default_factory=SoftState)
 
@@ -147,6 +148,11 @@ class Member:
     @property
     def ssrc(self) -> Ssrc | None:
         return None if self.speak is None else ssrc_of(self.speak)
+
+    @property
+    def is_forged(self) -> bool:
+        """Whether somebody else speaks as this member; a new voice begins with a clean name."""
+        return self.speak is not None and self.speak.id == self.forged_speak
 
     @property
     def is_heard(self) -> bool:

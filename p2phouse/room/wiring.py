@@ -8,10 +8,10 @@ from p2phouse.record.envelope import Signed
 from p2phouse.record.types import Speak
 from p2phouse.room import keys, voices
 from p2phouse.room.epochs import Live
-from p2phouse.room.messages import Output, ToMedia
+from p2phouse.room.messages import Event, EventKind, Output, ToMedia
 from p2phouse.room.state import Membership, ssrc_of
 from p2phouse.shape.plan import Claim, Neighbour, plan
-from p2phouse.vocabulary import DeviceKey, RecordId, RoomId, UserKey, VoiceId
+from p2phouse.vocabulary import DeviceKey, RecordId, RoomId, Ssrc, UserKey, VoiceId
 
 
 class Wiring:
@@ -35,7 +35,11 @@ class Wiring:
         near = [
             Neighbour(
                 member.link if member.link_up else None,
-                _claim(member.speak, placed) if membership.may_speak(member.uid) else None,
+                # Security: a voice found to be forged has no row until its member has a new one.
+                # Test: test_wiring.py::test_a_forged_voice_has_no_row_until_there_is_a_new_one
+                _claim(member.speak, placed)
+                if membership.may_speak(member.uid) and not member.is_forged
+                else None,
             )
             for member in members
         ]
@@ -51,6 +55,14 @@ class Wiring:
         ]
         yield ToMedia(SetKeys(tuple(keys)))
         yield ToMedia(SetTable(self._epoch, rows))
+
+    def audit_failed(self, membership: Membership, ssrc: Ssrc) -> Iterator[Output]:
+        """Media has found out that somebody else speaks as the member with this voice."""
+        for member in membership.members.values():
+            if member.speak is not None and member.ssrc == ssrc and not member.is_forged:
+                member.forged_speak = member.speak.id
+                yield from self.rewire(membership)
+                yield Event(EventKind.FORGED_SPEECH, membership.room, member.dev, member.name)
 
     def tell_voice(self, membership: Membership) -> Iterator[Output]:
         """Media's settings of our own voice, once its `speak` is signed."""
@@ -83,4 +95,5 @@ def _key_row(room: RoomId, speak: Signed[Speak], live: Live) -> VoiceKeyRow:
         dev=DeviceKey(record.dev),
         sid=VoiceId(record.sid),
     )
-    return VoiceKeyRow(ssrc_of(speak), keys.key_id(epoch=live.n, slot=record.slot), base)
+    kid = keys.key_id(epoch=live.n, slot=record.slot)
+    return VoiceKeyRow(ssrc_of(speak), kid, base, record.akey)

@@ -30,6 +30,9 @@ class Person(TypedDict):
     typing: NotRequired[Annotated[bool, "whether it says that it is writing"]]
     may: NotRequired[Annotated[list[str], "what we may do to it now"]]
     link: Literal["here", "connecting", "connected", "silent"]
+    forged: Annotated[
+        bool, "whether somebody else spoke as this member, who is then heard by nobody here"
+    ]
     level_dbov: Annotated[int, "loudness of its voice, 0 loudest to -127 silent"]
     played: NotRequired[Annotated[int, "frames of 20 ms of its voice that were played"]]
     concealed: NotRequired[Annotated[int, "frames invented for lost ones"]]
@@ -61,6 +64,7 @@ async def members(node: "Node", call: Call) -> Facts:
         **standing(membership, node.me.uid),
         **node.rooms.member_facts(None),
         "link": "here",
+        "forged": False,
         "level_dbov": _level(node, membership.voice.ssrc),
     }
     others = [_member(node, membership, member) for member in membership.members.values()]
@@ -83,6 +87,7 @@ def _member(node: "Node", membership: Membership, member: Member) -> Facts:
         **standing(membership, member.uid),
         **node.rooms.member_facts(member),
         "link": up if member.link_up else "connecting",
+        "forged": member.is_forged,
         "level_dbov": _level(node, member.ssrc),
     }
     stats = node.rooms.talk.stats

@@ -1,7 +1,8 @@
 """Another's voice: packets in as they come, one frame per tick out.
 
 Nothing of a packet is believed before the seal is open, and nothing is remembered of one that
-does not open: a forged packet must not keep out the true one with its numbers.
+does not open: a forged packet must not keep out the true one with its numbers. What opens may
+still be forged, by somebody else who holds the key: the voice's audits tell (audit.py).
 """
 
 from collections.abc import Iterable
@@ -9,9 +10,10 @@ from typing import Final
 
 from p2phouse.errors import PeerError
 from p2phouse.vocabulary import Frame, Ssrc
+from p2phouse.voice.audit import AuditReader
 from p2phouse.voice.level import SILENCE_DBOV
-from p2phouse.voice.packet import PT_OPUS, parse, timestamp_of
-from p2phouse.voice.playout import Playout, Stats
+from p2phouse.voice.packet import PT_AUDIT, parse, timestamp_of
+from p2phouse.voice.playout import SILENCE, Playout, Stats
 from p2phouse.voice.seal import COUNTER_MAX, KeyMissing, SealKey, open_sealed
 
 KEYS_MAX: Final = 2  # this epoch's and the next's or last's
@@ -38,6 +40,7 @@ class IncomingVoice:
         self.duplicates = 0
         self._keys: dict[int, tuple[SealKey, ...]] = {}
         self._playout = Playout()
+        self._audits: AuditReader | None = None
         self._newest = -1  # highest counter opened
         self._seen = 0  # bit n: counter _newest - n was opened
         self._level = SILENCE_DBOV
@@ -51,11 +54,23 @@ class IncomingVoice:
     @property
     def level(self) -> int:
         """What the sender last said of its loudness, -dBov."""
+        if self.forged:
+            return SILENCE_DBOV
         return self._level if self._ticks_without < LEVEL_TICKS else SILENCE_DBOV
 
     @property
     def talking(self) -> bool:
-        return self._talking and self._ticks_without < LEVEL_TICKS
+        return self._talking and self._ticks_without < LEVEL_TICKS and not self.forged
+
+    @property
+    def forged(self) -> bool:
+        """Whether somebody else has spoken as this voice. It is not heard any more then."""
+        return self._audits is not None and self._audits.forged
+
+    def set_akey(self, akey: bytes) -> None:
+        """The key that the voice's `speak` names; it never changes for one voice."""
+        if self._audits is None:
+            self._audits = AuditReader(akey)
 
     def set_keys(self, keys: Iterable[SealKey]) -> None:
         """Replace the keys, at most KEYS_MAX; two may share a KID."""
@@ -68,14 +83,20 @@ class IncomingVoice:
         self._keys = by_kid
 
     def receive(self, now_s: float, data: bytes) -> bool:
-        """Take a packet; False if it was a duplicate or no sound.
+        """Take a packet; False if it was a duplicate or no sound, or the voice is `forged`.
 
-        Raises NotAPacket, WrongVoice, KeyMissing (see also `key_missing`), Forged, WrongTime.
+        Raises NotAPacket, WrongVoice, KeyMissing (see also `key_missing`), Forged, WrongTime, and
+        for an audit AuditRefused, Malformed, BadSignature.
         """
         packet = parse(data)
         if packet.ssrc != self.ssrc:
             raise WrongVoice(ssrc=packet.ssrc)
-        if packet.payload_type != PT_OPUS:
+        if self.forged:
+            return False
+        if packet.payload_type == PT_AUDIT:
+            if self._audits is not None:
+                self._audits.receive(now_s, packet.payload)
+                self._playout.pass_over(packet.seq)
             return False
         try:
             opened = open_sealed(self._keys, packet.payload)
@@ -96,12 +117,21 @@ class IncomingVoice:
             self.duplicates += 1
             return False
         self._level, self._talking, self._ticks_without = packet.level, packet.talking, 0
+        if self._audits is not None:
+            self._audits.hear(now_s, counter, packet.payload)
         self._playout.receive(now_s, packet.seq, counter, packet.marker, opened.plaintext)
         return True
 
     def pull(self, now_s: float) -> Frame:
         """The frame of this tick. Call once per tick; do not write into the frame."""
         self._ticks_without += 1
+        if self._audits is not None:
+            self._audits.tick(now_s)
+            # Security: a voice that is not its speaker's falls silent here and now, whatever of
+            # it still waits to be played.
+            # Test: test_incoming.py::test_a_forged_voice_is_silent_from_the_very_tick
+            if self._audits.forged:
+                return SILENCE
         return self._playout.pull(now_s)
 
     def skip(self, ticks: int) -> None:

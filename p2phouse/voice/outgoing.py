@@ -1,15 +1,20 @@
 """Our own voice: one frame per tick in, at most one sealed packet out.
 
 The counter is time: it moves on with every tick since the voice began, sent or not. The seq
-counts packets. So the receiver tells silence (counter alone) from loss (both).
+counts packets. So the receiver tells silence (counter alone) from loss (both). Audits are packets
+of the voice as well: of one tick the sealed frame goes first, then the audit if one is due.
 """
 
 from typing import Final
 
+from nacl.signing import SigningKey
+
 from p2phouse.vocabulary import Entropy, Frame, Ssrc, VoiceId
+from p2phouse.voice.audit import AuditWriter
 from p2phouse.voice.level import SILENCE_DBOV, Talking, level_dbov
 from p2phouse.voice.opus import DTX_BYTES_MAX, LOSS_PCT_MIN, Encoder
 from p2phouse.voice.packet import (
+    PT_AUDIT,
     PT_OPUS,
     SEQ_MODULUS,
     SEQ_START_MAX,
@@ -20,6 +25,7 @@ from p2phouse.voice.packet import (
 from p2phouse.voice.seal import COUNTER_MAX, SealKey, seal
 
 SEQ_BYTES: Final = 2
+KEY_BYTES: Final = 32
 
 
 class OutgoingVoice:
@@ -33,12 +39,19 @@ class OutgoingVoice:
         self.talking = False
         self.counter = 0  # of the next frame
         self._seq = int.from_bytes(entropy(SEQ_BYTES)) & SEQ_START_MAX
+        # Security: made here, used here, and gone with the voice; control and disk never see it.
+        self._audits = AuditWriter(SigningKey(entropy(KEY_BYTES)))
         self._key: SealKey | None = None
         self._encoder: Encoder | None = None
         self._sealed = False
         self._loss_pct = LOSS_PCT_MIN
         self._detector = Talking()
         self._spurt = False  # the tick before this one sent a packet
+
+    @property
+    def akey(self) -> bytes:
+        """The public key that this voice's audits are checked with."""
+        return self._audits.akey
 
     def set(self, ssrc: Ssrc, key: SealKey, *, muted: bool, sealed: bool) -> None:
         """Say who we are, what to seal with and whether to be heard; may be called at any tick.
@@ -72,22 +85,38 @@ class OutgoingVoice:
                 self.level, self.talking = SILENCE_DBOV, self._detector.hear(SILENCE_DBOV)
             return None
         assert self._key is not None
-        assert self.ssrc is not None
-        packet = Packet(
-            PT_OPUS,
-            not self._spurt,
-            self._seq,
-            timestamp_of(counter),
-            self.ssrc,
-            self.level,
-            self.talking,
-            # Security: one owner per (key, counter). This counter is ours alone, only rises, and
-            # starts at 0 once per sid, which is part of the key's base; the key checks it again.
-            seal(self._key, counter, opus),
-        )
+        # Security: one owner per (key, counter). This counter is ours alone, only rises, and
+        # starts at 0 once per sid, which is part of the key's base; the key checks it again.
+        sframe = seal(self._key, counter, opus)
+        self._audits.sent(counter, sframe)
+        packet = self._build(PT_OPUS, counter, sframe, marker=not self._spurt)
         self._spurt = True
-        self._seq = (self._seq + 1) % SEQ_MODULUS
-        return build(packet)
+        return packet
+
+    def next_audit(self) -> bytes | None:
+        """The audit that follows this tick's packet, if one is due. Call once per tick, after it.
+
+        Also while muted: it is about what was said before.
+        """
+        counter = self.counter - 1
+        audit = self._audits.next_audit(counter)
+        return None if audit is None else self._build(PT_AUDIT, counter, audit, marker=False)
+
+    def _build(self, payload_type: int, counter: int, payload: bytes, *, marker: bool) -> bytes:
+        assert self.ssrc is not None
+        seq, self._seq = self._seq, (self._seq + 1) % SEQ_MODULUS
+        return build(
+            Packet(
+                payload_type,
+                marker,
+                seq,
+                timestamp_of(counter),
+                self.ssrc,
+                self.level,
+                self.talking,
+                payload,
+            )
+        )
 
     def skip(self, ticks: int) -> None:
         """Ticks fell out: time went on without frames."""

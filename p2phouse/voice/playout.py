@@ -7,6 +7,7 @@ docs/adr/0004-own-playout.md tells why this is not a library.
 """
 
 import math
+from collections import deque
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
@@ -39,6 +40,7 @@ SILENCE.flags.writeable = False  # it is handed to many
 _FADE_IN: Final = np.linspace(0.0, 1.0, SPLICE_SAMPLES, dtype=np.float32)
 _FADE_OUT: Final = 1.0 - _FADE_IN
 UNKNOWN: Final = -1
+PASSED_OVER_MAX: Final = 16  # of a voice's audits the newest: 5 s, longer than any hole in speech
 _SEQ_MASK: Final = 0xFFFF
 _SEQ_HALF: Final = 0x8000
 
@@ -75,6 +77,7 @@ class Playout:
         self._decoder = Decoder()
         self._jitter = Jitter()
         self._queue: dict[int, _Queued] = {}
+        self._passed_over: deque[int] = deque(maxlen=PASSED_OVER_MAX)
         self._started = False
         self._due = 0
         self._decided = -1  # up to this counter all is played or given up; `due` is above it
@@ -101,6 +104,10 @@ class Playout:
             del self._queue[min(self._queue)]
             self.stats.crowded_out += 1
         self._queue[counter] = _Queued(seq, marker, opus, now_s)
+
+    def pass_over(self, seq: int) -> None:
+        """A packet of this voice came that holds no frame: its place in seq is no loss."""
+        self._passed_over.append(seq)
 
     def pull(self, now_s: float) -> Frame:
         """The frame of this tick; never waits, never raises. Do not write into it.
@@ -291,6 +298,7 @@ class Playout:
     def _lost_before(self, counter: int, seq: int) -> int:
         """Packets sent since the last decoded that are missing: at most one per frame between."""
         lost = (seq - self._last_seq - 1) & _SEQ_MASK
+        lost -= sum((seq - other - 1) & _SEQ_MASK < lost for other in self._passed_over)
         # The seal does not cover seq: one that runs backwards says nothing about loss.
         return min(lost, counter - self._last_counter - 1) if lost < _SEQ_HALF else 0
 

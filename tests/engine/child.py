@@ -34,6 +34,7 @@ class MediaChild:
         self.sid = VoiceId(os.urandom(16))
         self.ssrc = Ssrc(int.from_bytes(os.urandom(4)))
         self.dev = DeviceKey(os.urandom(32))
+        self.akey = bytes(32)  # until `speak`
         self._frames = channel.FrameReader("up")
         self._heard: deque[channel.Up] = deque()
         self._epoch = 0
@@ -90,12 +91,12 @@ class MediaChild:
     @property
     def key(self) -> channel.VoiceKeyRow:
         base = sender_base(open_secret(ROOM), room=ROOM, epoch=0, dev=self.dev, sid=self.sid)
-        return channel.VoiceKeyRow(self.ssrc, key_id(epoch=0, slot=1), base)
+        return channel.VoiceKeyRow(self.ssrc, key_id(epoch=0, slot=1), base, self.akey)
 
     def speak(self, *, muted: bool = False) -> None:
         """Gives it its voice."""
         self.say(channel.NewVoice(self.sid))
-        self.next(channel.VoiceKey, sid=self.sid)
+        self.akey = self.next(channel.VoiceKey, sid=self.sid).akey
         key = self.key
         self.say(channel.SetVoice(self.sid, key.ssrc, key.kid, key.base, muted, False))
 

@@ -5,6 +5,7 @@ import os
 import signal
 import socket
 import time
+from dataclasses import replace
 
 import pytest
 
@@ -102,6 +103,33 @@ def test_a_voice_without_its_key_is_reported_and_heard_once_the_key_is_there(pai
     ben.next(channel.VoiceState, ssrc=ana.ssrc, condition=VoiceCondition.KEY_MISSING)
     ben.say(channel.SetKeys((ana.key,)))
     ben.next(channel.VoiceState, ssrc=ana.ssrc, condition=VoiceCondition.FLOWING)
+
+
+def test_who_speaks_with_the_key_of_an_open_room_is_found_out_within_three_seconds(pair):
+    """To Ben the `speak` of this voice names another audit key: Ana is not who she says."""
+    ana, ben = pair
+    forged = replace(ana.key, akey=bytes(32))
+    ben.say(channel.SetKeys(()))
+    ben.set_table()
+    ben.say(channel.SetKeys((forged,)))
+    ben.set_table(channel.TableRow(LinkNumber(1), ana.ssrc, None, (HERE,)))
+    ana.say(channel.SetInput("tone"))
+    ben.next(channel.VoiceState, ssrc=ana.ssrc, condition=VoiceCondition.FLOWING)
+    began = time.monotonic()
+    ben.next(channel.AuditFailed, within_s=6, ssrc=ana.ssrc)
+    assert time.monotonic() - began < 3.5
+    loud = [level for level in ben.next(channel.Levels).levels if level.ssrc == ana.ssrc]
+    while loud and loud[0].dbov < 127:
+        loud = [level for level in ben.next(channel.Levels).levels if level.ssrc == ana.ssrc]
+
+
+def test_who_speaks_with_his_own_key_is_heard_on(pair):
+    ana, ben = pair
+    ana.say(channel.SetInput("tone"))
+    ben.next(channel.VoiceState, ssrc=ana.ssrc, condition=VoiceCondition.FLOWING)
+    stats = [ben.latest_stats() for _ in range(5)][-1]
+    assert not [message for message in ben._heard if isinstance(message, channel.AuditFailed)]
+    assert voice_of(stats, ana).played > 200
 
 
 def test_a_link_that_brings_the_voice_of_another_is_refused(make_child):

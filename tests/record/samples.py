@@ -9,6 +9,7 @@ from p2phouse.record.envelope import Signed
 from p2phouse.record.types import (
     Access,
     Act,
+    Audit,
     Beat,
     Card,
     Chat,
@@ -153,6 +154,14 @@ REPORT = Report(
     evidence=(seed("a message"), seed("an entry")),
     ts=UNIX,
 )
+AUDIT_KEY = SigningKey(seed("audit key of a voice"))
+AUDIT = Audit(
+    akey=bytes(AUDIT_KEY.verify_key),
+    block=88,
+    run=2,
+    tags=bytes(range(128)) + bytes(8),
+    parity=bytes(8) + bytes(range(255, 127, -1)),
+)
 HELLO = Hello(nonce=seed("a") + seed("b"), versions=(1, 1), dev=DEV, addrs=(LAN_ADDRESS,))
 
 RECORDS: tuple[Record, ...] = (
@@ -167,6 +176,7 @@ RECORDS: tuple[Record, ...] = (
     CHAT,
     BEAT,
     EPOCH,
+    AUDIT,
     HELLO,
     REPORT,
 )
@@ -174,7 +184,12 @@ RECORDS: tuple[Record, ...] = (
 
 def key_of(record: Record) -> SigningKey:
     """The key that signs the sample."""
-    return ROOT_KEY if isinstance(record, Identity) else DEVICE_KEY
+    match record:
+        case Identity():
+            return ROOT_KEY
+        case Audit():
+            return AUDIT_KEY
+    return DEVICE_KEY
 
 
 def signed(record: Record) -> Signed[Record]:

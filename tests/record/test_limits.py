@@ -20,6 +20,7 @@ from p2phouse.vocabulary import DeviceKey, Now, RoomId
 from tests.record import samples
 from tests.record.forgery import enclose, message_of
 from tests.record.samples import (
+    AUDIT,
     CARD,
     ENTRY,
     EPOCH,
@@ -103,6 +104,10 @@ CASES: list[Case] = [
     ("REPORT_CODE_POINTS_MAX", lambda n: read(replace(samples.REPORT, text="中" * n)), 500),
     ("EVIDENCE_MAX", lambda n: read(replace(samples.REPORT, evidence=(bytes(32),) * n)), 16),
     ("CANDIDATES_MAX", lambda n: read(replace(OFFER, cands=("candidate",) * n)), 8),
+    ("AUDIT_FRAMES", lambda n: read(replace(AUDIT, tags=bytes(8 * n))), 17),
+    ("AUDIT_FRAMES", lambda n: read(replace(AUDIT, parity=bytes(8 * n))), 17),
+    ("AUDIT_TAG_BYTES", lambda n: read(replace(AUDIT, tags=bytes(17 * n))), 8),
+    ("AUDIT_REACH", lambda n: read(replace(AUDIT, run=n)), 6),
     ("CANDIDATE_CHARS_MAX", lambda n: read(replace(OFFER, cands=("x" * n,))), 160),
 ]
 
@@ -198,6 +203,8 @@ def test_a_limit_holds_at_its_value_and_breaks_one_past_it(name, take, limit):
         replace(samples.BEAT, digest=bytes(31)),
         replace(samples.BEAT, en=2**32),
         replace(GENESIS, continues=bytes(31)),
+        replace(AUDIT, block=2**28),
+        replace(AUDIT, tags=bytes(135)),
         replace(HELLO, nonce=bytes(63)),
         replace(HELLO, versions=(0, 65_536)),
         replace(samples.JOIN, beat=bytes(31)),

@@ -2,11 +2,19 @@
 
 import pytest
 
-from p2phouse.channel import CloseLink, LinkStatus, SetKeys, SetTable, SetVoice, TableRow
+from p2phouse.channel import (
+    AuditFailed,
+    CloseLink,
+    LinkStatus,
+    SetKeys,
+    SetTable,
+    SetVoice,
+    TableRow,
+)
 from p2phouse.room import frames, keys, messages
 from p2phouse.room.frames import ByeReason
 from p2phouse.vocabulary import HERE, Ssrc, VoiceId
-from tests.room.table import Person, Table, commands, down
+from tests.room.table import Person, Table, commands, down, of
 
 
 @pytest.fixture
@@ -123,3 +131,21 @@ def test_a_member_in_a_new_process_has_no_row_until_it_has_a_link_again(table: T
     table.up(ann)
     table.greet(ann, ts=table.unix + 5)
     assert rows(table) == ()
+
+
+def test_a_forged_voice_has_no_row_until_there_is_a_new_one(table: Table):
+    ann, ann_ssrc = speaker(table, "ann", 1)
+    speaker(table, "bob", 2)
+    link = table.connect(ann)
+    (told,) = of(messages.Event, table.media(AuditFailed(ann_ssrc)))
+    assert (told.kind, told.dev) == (messages.EventKind.FORGED_SPEECH, ann.dev)
+    assert ann_ssrc not in {row.ssrc for row in rows(table)}
+    assert ann_ssrc not in key_ssrcs(table)
+    # Once is enough, and what media says of a voice that nobody has says nothing.
+    assert table.media(AuditFailed(ann_ssrc)) == []
+    assert table.media(AuditFailed(Ssrc(1))) == []
+    again = ann.speak(table.here.room, 3)
+    table.frame(ann, [int(frames.FrameKind.SPEAK), again.data])
+    ssrc = Ssrc(int.from_bytes(again.id[:4]))
+    assert TableRow(link, ssrc, None, (HERE,)) in rows(table)
+    assert ssrc in key_ssrcs(table)

@@ -185,3 +185,95 @@ def test_the_level_falls_silent_with_the_voice():
     for n in range(20):
         incoming.pull(n * FRAME_S)
     assert (incoming.level, incoming.talking) == (127, False)
+
+
+# ── audits ───────────────────────────────────────────────────────────────────────────────────
+
+
+def an_audited_pair(*, sealed: bool = True) -> tuple[OutgoingVoice, IncomingVoice]:
+    outgoing, incoming = a_pair()
+    outgoing.set(SSRC, SealKey(0x73, BASE), muted=False, sealed=sealed)
+    incoming.set_akey(outgoing.akey)
+    return outgoing, incoming
+
+
+def test_audits_take_a_place_in_seq_and_are_no_loss():
+    outgoing, incoming = an_audited_pair(sealed=False)
+    silence = np.zeros(960, np.float32)
+    seqs = []
+    for n in range(600):
+        # Words of 0.4 s with pauses of 0.8 s between them, which Opus does not send.
+        frame = tone(n) if n % 60 < 20 else silence
+        for data in (outgoing.next_packet(frame), outgoing.next_audit()):
+            if data is not None:
+                seqs.append(packet.parse(data).seq)
+                incoming.receive(n * FRAME_S, data)
+        incoming.pull(n * FRAME_S + 0.010)
+    assert seqs == list(range(seqs[0], seqs[0] + len(seqs)))
+    assert incoming.stats.concealed == incoming.stats.recovered == 0
+    assert incoming.stats.played > 200
+    assert not incoming.forged
+
+
+def test_audits_that_get_lost_disturb_no_sound():
+    """The same frames are played from the same packets, whether audits come or none does."""
+    heard = []
+    for is_lost in (False, True):
+        outgoing, incoming = a_pair()
+        frames = []
+        for n in range(100):
+            for data in (outgoing.next_packet(tone(n)), outgoing.next_audit()):
+                if data is not None and not (is_lost and packet.parse(data).payload_type == 112):
+                    incoming.receive(n * FRAME_S, data)
+            frames.append(incoming.pull(n * FRAME_S + 0.010))
+        assert incoming.stats.concealed == incoming.stats.grown == 0
+        heard.append(np.concatenate(frames))
+    with_audits, without = heard
+    assert np.array_equal(with_audits, without)
+
+
+def test_what_was_said_before_a_mute_is_audited_after_it():
+    outgoing, incoming = an_audited_pair()
+    for data in packets_of(outgoing, 10):
+        incoming.receive(0.0, data)
+    outgoing.set(SSRC, SealKey(0x73, BASE), muted=True, sealed=True)
+    sent = []
+    for n in range(200):
+        assert outgoing.next_packet(tone(n)) is None
+        sent.append(outgoing.next_audit())
+    audits = [data for data in sent if data is not None]
+    assert 1 <= len(audits) <= 7
+    for data in audits:
+        incoming.receive(1.0, data)
+    for n in range(250):
+        incoming.pull(n * FRAME_S)
+    assert not incoming.forged
+
+
+def test_a_forged_voice_is_silent_from_the_very_tick():
+    """Whoever else holds the key of an open room speaks as Ana: for less than 3 s, to nobody."""
+    forger = OutgoingVoice(SID, entropy=bytes)
+    forger.set(SSRC, SealKey(0x73, BASE), muted=False, sealed=True)
+    _, incoming = an_audited_pair()
+    incoming.set_akey(bytes(32))  # a second one changes nothing
+    silent_s = None
+    for n in range(200):
+        data = forger.next_packet(tone(n))
+        assert data is not None
+        incoming.receive(n * FRAME_S, data)
+        frame = incoming.pull(n * FRAME_S + 0.010)
+        if incoming.forged:
+            silent_s = silent_s or n * FRAME_S
+            assert not frame.any()
+            assert incoming.level == 127
+            assert not incoming.talking
+    assert silent_s is not None
+    assert silent_s <= 3.0
+
+
+def test_an_audit_before_the_key_is_known_is_passed_over():
+    outgoing, incoming = a_pair()
+    packets_of(outgoing, 17)
+    data = outgoing.next_audit()
+    assert data is not None
+    assert not incoming.receive(0.0, data)
