@@ -3,8 +3,8 @@
 import os
 import shutil
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -28,20 +28,28 @@ QUIET = (
 @contextmanager
 def chromium(*flags: str) -> Iterator[Any]:
     """A browser of its own, for some die of a second recording; skips (in CI: fails) without."""
+    with chromiums(flags) as (browser,):
+        yield browser
+
+
+@contextmanager
+def chromiums(*flags: Sequence[str]) -> Iterator[list[Any]]:
+    """A browser for each set of flags: two people's microphones are two browsers."""
     try:
         from playwright.sync_api import sync_playwright
     except ModuleNotFoundError:
         _missing("pip install playwright")
     if not Path(CHROMIUM).exists():
         _missing("apt-get install chromium")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=CHROMIUM, headless=True, args=[*QUIET, *flags]
-        )
-        try:
-            yield browser
-        finally:
-            browser.close()
+    with sync_playwright() as playwright, ExitStack() as opened:
+        browsers = []
+        for each in flags:
+            browser = playwright.chromium.launch(
+                executable_path=CHROMIUM, headless=True, args=[*QUIET, *each]
+            )
+            opened.callback(browser.close)
+            browsers.append(browser)
+        yield browsers
 
 
 def _missing(remedy: str) -> None:

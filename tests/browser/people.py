@@ -9,9 +9,10 @@ from typing import Any
 
 from tests.e2e.nodes import ProcessNode, until
 
-# What a page asked of the browser's microphone, and what its sound socket brought and when.
+# What a page asked of the browser's microphone and was given; what its sound brought and when.
 WATCH = """
     window.asked = 0;
+    window.tracks = [];
     const media = navigator.mediaDevices;
     if (media) {
         const ask = media.getUserMedia.bind(media);
@@ -19,6 +20,7 @@ WATCH = """
             window.asked += 1;
             const opened = await ask(wish);
             window.openedAt = Date.now();
+            window.tracks.push(...opened.getTracks());
             return opened;
         };
     }

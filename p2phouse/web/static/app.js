@@ -90,6 +90,7 @@ export class App {
       else if (this.room) this.news.compare(before, this.room);
       if (!this.room && before) this.gone(before);
       this.mouth.settled(this.room && !this.room.waiting ? this.room.muted : true, me.mouth);
+      if (!this.canSpeak) this.mouth.close();
       this.changed();
       if (this.room && !this.room.waiting) await this.lookAround();
     } catch {

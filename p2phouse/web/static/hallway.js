@@ -61,11 +61,14 @@ const WAYS = [
 export function OpenSheet({app}) {
   const [title, setTitle] = useState("");
   const [access, setAccess] = useState("open");
+  const [stage, setStage] = useState("everyone");
   const [its, ask] = useAsk(app);
   const open = (event) => {
     event.preventDefault();
-    ask("open", {title: title.trim(), lan: access === "lan"});
+    ask("open", {title: title.trim(), stage, lan: access === "lan"});
   };
+  const speak = (value, words) => html`<label><input type="radio" name="stage" checked=${stage === value}
+    onChange=${() => setStage(value)}/>${t(words)}</label>`;
   return html`<${Sheet} title=${t("openRoom")} close=${() => app.sheet(null)}>
     <form onSubmit=${open}>
       <label class="field"><span>${t("about")}</span><input value=${title} required maxlength=${TITLE_CHARACTERS_MAX}
@@ -73,6 +76,8 @@ export function OpenSheet({app}) {
       <fieldset class="choice"><legend>${t("whoCanCome")}</legend>${WAYS.map(([value, icon, name, said]) => html`<label key=${value}>
         <input type="radio" name="who" checked=${access === value} onChange=${() => setAccess(value)}/><${Icon} name=${icon}/>
         <span><b>${t(name)}</b><span class="small soft">${t(said)}</span></span></label>`)}</fieldset>
+      <fieldset class="segments wide"><legend class="seen">${t("whoMaySpeak")}</legend>
+        <div>${speak("everyone", "everyone")}${speak("invited", "whomIInvite")}</div></fieldset>
       <${Problem} text=${its.problem}/>
       <button class=${"button go big" + (its.busy ? " busy" : "")}>${t("openMuted")}</button>
       <button type="button" class="button plain" onClick=${() => app.sheet(null)}>${t("cancel")}</button>

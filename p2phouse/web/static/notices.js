@@ -1,7 +1,7 @@
 // One banner at a time, the worst first: what happened, then one thing to do about it.
 import {ago, t} from "/i18n.js";
 import {silenceWords} from "/silence.js";
-import {keeping, may, tagged} from "/who.js";
+import {keeping, tagged} from "/who.js";
 
 export function notice(app) {
   for (const one of [broken, microphone, refusal, forced, sound, ownSilence, invitation, successor, unattended, keys, exposure]) {
@@ -80,8 +80,8 @@ function unattended(app) {
   const {room} = app;
   if (room?.attended !== false) return null;
   const text = room.closes_in_s == null ? "" : t("closesIn", {time: ago(room.closes_in_s)});
-  return {kind: "warn", icon: "clock", title: t("noHost"), text, ...(may(room, "continue_room") && {label: t("openForAll"),
-    action: () => app.tryTo("continue_room")})};
+  return {kind: "warn", icon: "clock", title: t("noHost"), text, label: t("openForAll"),
+    action: () => app.tryTo("continue_room")};
 }
 
 function keys({room}) {

@@ -1,0 +1,156 @@
+"""Two people at their pages and a node without one: what each hears, sees and may do."""
+
+import numpy as np
+import pytest
+
+from p2phouse.hearing import measure
+from tests.browser.chromium import chromium, chromiums
+from tests.browser.people import gather, open_room, tab, unix_s, wait_live
+from tests.e2e.nodes import Ear, read_sound, until, write_clip
+from tests.voice.speech import librivox
+
+pytestmark = [pytest.mark.browser]
+GRANTED = "--use-fake-ui-for-media-stream"
+SPOKEN_S = 6
+ALIKE_MIN = 0.7  # the browser's echo, noise and gain control change a voice; other words: under .4
+
+
+def microphone(tmp_path, name: str, speech: str) -> tuple[list[str], np.ndarray]:
+    """The flags of a browser whose microphone says this once it opens, and what it says."""
+    quiet = np.zeros(48_000, np.float32)
+    sound = np.concatenate([quiet, librivox(speech)[: 48_000 * SPOKEN_S], quiet])
+    file = write_clip(tmp_path / f"{name}.wav", sound, rate=48_000)
+    return [GRANTED, f"--use-file-for-fake-audio-capture={file}%noloop"], read_sound(file)
+
+
+def likeness(said: np.ndarray, spoken_s: float, heard: np.ndarray, played_s: float) -> float:
+    """How well the words are understood, 0 to 1; a browser may turn a wave upside down."""
+    return max(
+        measure(sent=said, spoken_s=spoken_s, heard=wave, played_s=played_s).stoi
+        for wave in (heard, -heard)
+    )
+
+
+def heard_by(page) -> tuple[np.ndarray, float]:
+    samples = np.array(page.evaluate("heard"), np.float32) / np.float32(32_768)
+    return samples, unix_s(page.evaluate("heardAt"))
+
+
+def listen_anew(page) -> None:
+    page.evaluate("heard = []; heardAt = null")
+    page.wait_for_function("() => heardAt !== null")
+
+
+@pytest.mark.realtime
+def test_two_pages_and_a_headless_node_hear_one_another(make, tmp_path):
+    ana, ben, zoe = make("ana", page=True), make("ben", page=True), make("zoe")
+    ana_flags, ana_said = microphone(tmp_path, "ana", "0890")
+    ben_flags, ben_said = microphone(tmp_path, "ben", "0930")
+    zoe_said = write_clip(tmp_path / "zoe.wav", librivox("0870")[: 48_000 * SPOKEN_S], rate=48_000)
+    with (
+        chromiums(ana_flags, ben_flags) as (first, second),
+        tab(first, ana) as at_ana,
+        tab(second, ben) as at_ben,
+    ):
+        open_room(at_ana)
+        gather(ana, ben, zoe)
+        at_ben.wait_for_selector(".stage")
+        at_ben.click("h1")  # a browser keeps a page quiet until it is touched
+        for speaks, other, said in ((at_ana, at_ben, ana_said), (at_ben, at_ana, ben_said)):
+            ear = Ear(zoe, tmp_path / "heard.wav")
+            listen_anew(other)
+            speaks.click("#mic")
+            wait_live(speaks, True)
+            spoken_s = unix_s(speaks.evaluate("openedAt"))
+            speaks.wait_for_timeout(1_000 * (SPOKEN_S + 3))
+            speaks.click("#mic")
+            wait_live(speaks, False)
+            assert likeness(said, spoken_s, *ear.stop()) >= ALIKE_MIN
+            assert likeness(said, spoken_s, *heard_by(other)) >= ALIKE_MIN
+        listen_anew(at_ana)
+        listen_anew(at_ben)
+        spoken_s = zoe.asked("say", path=str(zoe_said))["began_mono_s"]
+        at_ana.wait_for_timeout(1_000)
+        for page in (at_ana, at_ben):
+            assert likeness(read_sound(zoe_said), spoken_s, *heard_by(page)) >= ALIKE_MIN
+
+
+def person_of(node, other):
+    return next(each for each in node.asked("members")["members"] if each["name"] == other)
+
+
+def test_a_hand_leads_to_the_stage_where_one_arrives_muted(make):
+    zoe, lucie = make("zoe"), make("lucie", page=True)
+    with chromium(GRANTED) as browser, tab(browser, lucie) as page:
+        zoe.asked("open", title="Tea", stage="invited")
+        gather(zoe, lucie)
+        page.wait_for_selector("#hand >> text=Raise hand")
+        assert page.locator("#mic").count() == 0
+        page.keyboard.press("h")
+        page.get_by_label("What would you like to say?").fill("one song")
+        page.keyboard.press("Enter")
+        until(lambda: person_of(zoe, "lucie")["hand"] is not None, "the hand")
+        assert person_of(zoe, "lucie")["hand"] == {"topic": "one song", "place": 1}
+        page.wait_for_selector("#hand >> text=Lower hand · 1st")
+        zoe.asked("invite", who="lucie")
+        wait_live(page, False)  # on the stage, and nothing opened by itself
+        assert page.evaluate("asked") == 0
+        until(lambda: person_of(zoe, "lucie")["on_stage"], "the stage")
+        page.click("#mic")
+        wait_live(page, True)
+        until(lambda: not person_of(zoe, "lucie")["muted"], "zoe seeing it")
+        page.click("#act-stepDown")
+        page.wait_for_selector("#hand >> text=Come up")
+        until(lambda: not person_of(zoe, "lucie")["on_stage"], "the audience")
+
+
+def test_who_is_muted_by_the_host_is_let_go_by_the_microphone_and_told_by_whom(make):
+    zoe, lucie = make("zoe"), make("lucie", page=True)
+    with chromium(GRANTED) as browser, tab(browser, lucie) as page:
+        zoe.asked("open", title="Tea")
+        gather(zoe, lucie)
+        page.click("#mic")
+        wait_live(page, True)
+        zoe.asked("role", who="lucie", role="muted")
+        page.wait_for_selector("#mic >> text=Muted by zoe")
+        page.wait_for_selector("[role=alert] >> text=zoe muted you.")
+        until(lambda: lucie.me()["muted"], "muted")
+        page.wait_for_function("tracks.every((each) => each.readyState === 'ended')")
+        zoe.asked("unmute_all")
+        wait_live(page, False)  # may speak again, by hand
+
+
+def test_who_is_removed_is_out_silent_and_told_why(make):
+    zoe, lucie = make("zoe"), make("lucie", page=True)
+    with chromium(GRANTED) as browser, tab(browser, lucie) as page:
+        zoe.asked("open", title="Tea")
+        gather(zoe, lucie)
+        page.click("#mic")
+        wait_live(page, True)
+        zoe.asked("role", who="lucie", role="remove")
+        page.wait_for_selector(".problem[role=alert]")
+        assert page.locator(".stage, .roombar").count() == 0
+        page.wait_for_function("tracks.every((each) => each.readyState === 'ended')")
+        until(lambda: zoe.others() == {}, "zoe being alone")
+
+
+def test_a_page_runs_a_room_from_the_face_of_a_person(make):
+    lucie, ben = make("lucie", page=True), make("ben")
+    with chromium(GRANTED) as browser, tab(browser, lucie) as page:
+        open_room(page)
+        gather(lucie, ben)
+        peer = ben.asked("id")["peer_id"]
+        page.locator(f'[data-peer="{peer}"] button').click()
+        page.get_by_role("button", name="Mute for everyone").click()
+        page.locator(".confirm").get_by_role("button", name="Mute for everyone").click()
+        until(lambda: ben.me()["role"] == "muted", "ben being muted")
+        page.locator("dialog").get_by_role("button", name="Let them speak again").click()
+        until(lambda: ben.me()["role"] == "speaker", "ben being heard again")
+        page.locator("dialog").get_by_role("button", name="Move to audience").click()
+        until(lambda: ben.me()["role"] == "listener", "ben listening")
+        page.locator("dialog").get_by_role("button", name="Invite to stage").click()
+        until(lambda: ben.me()["invited"], "ben being invited")
+        page.keyboard.press("Escape")
+        page.wait_for_selector(f'.audience [data-peer="{peer}"][data-state=invited]')
+        ben.asked("accept")
+        page.wait_for_selector(f'.stage [data-peer="{peer}"]')
