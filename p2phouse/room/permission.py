@@ -27,6 +27,10 @@ def on_room(membership: Membership, uid: UserKey) -> list[str]:
     state, own = membership.log.state, membership.own
     may = {"hand", "react", "typing"}
     may |= {verb for verb, act in ON_ROOM.items() if state.may(uid, act)}
+    if membership.unattended or (membership.end_told and state.seat_of(uid) is not None):
+        may.add("continue_room")
+    if membership.successors:
+        may.add("move")
     if own.hand is not None or state.may(uid, Act.ROLE):
         may.add("lower_hand")
     if own.on_stage:

@@ -242,12 +242,14 @@ class Stay:
             yield from self.move(now, ticket)
             return
         self._attendance.refuse_continuing(now, old)
-        genesis, role = self._successors.make(now, old), old.log.state.default_role
+        genesis = self._successors.make(now, old)
         yield from self._successors.offer(old, genesis)
         yield from self.leave(now, "", ByeReason.MOVED)
-        default = role if role is Role.LISTENER else Role.SPEAKER
-        yield from self.open(now, genesis, ticket, default=default)
-        self.here.continued = frozenset(old.met)
+        new = self._enter(now, RoomId(genesis.id), genesis, ticket)
+        new.continued = frozenset(old.met)
+        self._successors.furnish(old, new)
+        yield from self._talk.begin(new)
+        yield from self._let_in(now, new)
 
     def move(self, now: Now, ticket: int) -> Iterator[Output]:
         """Out of ours and into the one that continues it, muted. Raises UserError."""

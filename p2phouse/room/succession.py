@@ -13,16 +13,18 @@ from p2phouse.identity.keys import Me, key_tag
 from p2phouse.record import limits
 from p2phouse.record.cbor import Value
 from p2phouse.record.envelope import Signed
-from p2phouse.record.types import Genesis
+from p2phouse.record.types import Act, Genesis
 from p2phouse.room import frames
 from p2phouse.room.attendance import Attendance
 from p2phouse.room.frames import FrameKind
 from p2phouse.room.hallway import Hallway
 from p2phouse.room.messages import Event, EventKind, Output, SendRoomFrame
+from p2phouse.room.rules import Level, Role
 from p2phouse.room.state import Member, Membership, Successor
 from p2phouse.vocabulary import Entropy, Now, UserKey
 
 OFFERS_MAX: Final = 8  # as many as a room has people
+BANS_MAX: Final = 128  # a quarter of what one seat may write
 
 
 class NoSuccessor(UserError):
@@ -107,8 +109,32 @@ class Successors:
             access=membership.log.state.access,
             now=now,
             entropy=self._entropy,
+            speakers_max=membership.log.state.speakers_max,
             continues=membership.room,
         )
+
+    def furnish(self, old: Membership, new: Membership) -> None:
+        """What people were in the old room they are in the new one, which is ours: those who sit,
+        those who are muted, those whom it let in, and those whom it banned."""
+        before, log = old.log.state, new.log
+        if before.default_role is Role.LISTENER:
+            log.write(self._me, Act.ROLE, None, Role.LISTENER.value)
+        here = sorted({member.uid for member in old.members.values()} - {self._me.uid})
+        for uid in here:
+            seat, role = before.seat_of(uid), before.role_of(uid)
+            if seat is not None:
+                value = "moderator" if seat.level is Level.MODERATOR else "host"
+                log.write(self._me, Act.GRANT, uid, value)
+            if role is not None and role is not log.state.role_of(uid):
+                log.write(self._me, Act.ROLE, uid, role.value)
+        # Security: or whoever was banned would come in by the next door.
+        banned = sorted(
+            UserKey(uid)
+            for (act, uid), winner in before.winners.items()
+            if act is Act.ROLE and uid is not None and winner.record.val == Role.BAN.value
+        )
+        for uid in banned[:BANS_MAX]:
+            log.write(self._me, Act.ROLE, uid, Role.BAN.value)
 
     def offer(self, membership: Membership, genesis: Signed[Genesis]) -> Iterator[Output]:
         """Tells everybody here. The links are closed after it, not before it is out."""

@@ -13,6 +13,7 @@ from p2phouse.room import frames, messages
 from p2phouse.room.attendance import GoesOn, NotYours
 from p2phouse.room.frames import ByeReason, FrameKind
 from p2phouse.room.messages import CloseRoomLink, Decide, Event, EventKind, SendRoomFrame
+from p2phouse.room.rules import Level, Role
 from p2phouse.room.succession import OFFERS_MAX, NoSuccessor
 from p2phouse.vocabulary import RoomId
 from tests.room.table import ADDR, Person, Table, frame_kinds, kinds, of
@@ -341,3 +342,32 @@ def test_who_went_to_one_is_offered_the_other_of_a_lower_id_alone(
     for genesis, is_offered in ((made[2], False), (made[0], True)):
         table.tell(carl.dev, messages.CardHeard(_card(bob, genesis, table)))
         assert (offered(table) is not None) is is_offered
+
+
+def test_people_are_in_the_new_room_what_they_were_in_the_old_one():
+    own = Table(seed=4)
+    own.open()
+    people = [own.person(name) for name in ("mod", "loud", "bad", "plain")]
+    for person in people:
+        own.let_in(person)
+    for act, who, value in (
+        (Act.ROLE, "", "listener"),
+        (Act.GRANT, "mod", "moderator"),
+        (Act.ROLE, "loud", "muted"),
+        (Act.ROLE, "bad", "ban"),
+    ):
+        assert own.answer(own.ask(Decide(act, who, value))).error is None
+    own.unix += limits.ROOM_LIFE_S_MAX - 300
+    own.wait(1)
+    assert own.answer(own.ask(messages.Continue())).error is None
+    state = own.here.log.state
+    assert state.level(own.me.uid) is Level.CREATOR
+    assert state.level(people[0].me.uid) is Level.MODERATOR
+    roles = {person.me.name: state.role_of(person.me.uid) for person in people}
+    assert roles == {
+        "mod": Role.SPEAKER,
+        "loud": Role.MUTED,
+        "bad": Role.BAN,
+        "plain": Role.LISTENER,
+    }
+    assert state.role_of(own.person("stranger").me.uid) is Role.LISTENER

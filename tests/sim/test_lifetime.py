@@ -20,6 +20,12 @@ def facts(node: Node) -> dict[str, object]:
     return node.rooms.facts()
 
 
+def may(node: Node) -> list[str]:
+    names = facts(node)["may"]
+    assert isinstance(names, list)
+    return names
+
+
 def is_confirmed(node: Node) -> bool:
     return facts(node)["confirmed"] is True
 
@@ -269,6 +275,8 @@ def test_people_go_on_together_in_a_successor(seed):
     world = World(seed)
     ben, cleo, dan = nodes = abandoned(world, 3)
     old = ben.rooms.room
+    assert "continue_room" in may(ben)
+    assert "move" not in may(cleo)
     ben.act(messages.SetMuted(muted=False))
     answer = ben.answers[ben.act(messages.Continue())]
     assert answer.error is None
@@ -278,6 +286,7 @@ def test_people_go_on_together_in_a_successor(seed):
     for node in (cleo, dan):
         offered = {"title": "Tea", "by": ben.name, "room": answer.facts["room"]}
         assert facts(node)["successor"] == offered
+        assert "move" in may(node)
         node.act(messages.Move())
     world.run_until(lambda: heard_by_all(nodes) and agree(nodes))
     for node in nodes:
@@ -341,6 +350,7 @@ def test_a_member_whom_the_opener_cannot_reach_learns_of_the_successor_by_its_ca
 def test_nobody_leads_people_out_of_a_room_that_somebody_runs(seed):
     world = World(seed)
     host, ben, cleo = room_of(world, 3)
+    assert "continue_room" not in may(ben)
     assert "goes on by itself" in error_of(ben, messages.Continue())
     assert "continue" in error_of(cleo, messages.Move())
     ben.is_honest = False
