@@ -16,23 +16,15 @@ import pytest
 from p2phouse.config import api_socket
 from tests import promised
 from tests.e2e.nodes import ProcessNode, gather, until
+from tests.typed import said, told, two_nodes, typed
 
 pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
 def nodes():
-    folder = Path(tempfile.mkdtemp(prefix="p2ph-"))  # a socket's path may not be long
-    made = [
-        ProcessNode(folder / name, folder / "run", "--loopback", "--name", name)
-        for name in ("ana", "ben")
-    ]
-    for node in made:
-        node.start()
-    yield made
-    for node in made:
-        node.stop()
-    shutil.rmtree(folder)
+    with two_nodes() as made:
+        yield made
 
 
 @pytest.fixture(scope="module")
@@ -48,34 +40,6 @@ def other_room(nodes):
         if node.asked("status")["room"] is not None:
             node.asked("leave")
     return gather(nodes, "Talk")
-
-
-def typed(node, *words):
-    return subprocess.run(
-        [sys.executable, "-m", "p2phouse", *words, "--home", str(node.home)],
-        capture_output=True,
-        text=True,
-        stdin=subprocess.DEVNULL,
-        env=os.environ | {"P2PHOUSE_RUNTIME_DIR": str(node.runtime)},
-        timeout=60,
-    )
-
-
-def said(node, *words):
-    """What it prints when all is well."""
-    done = typed(node, *words)
-    assert (done.returncode, done.stderr) == (0, "")
-    return done.stdout
-
-
-def told(node, *words):
-    """What it prints with --json: one object, which is what the document promises."""
-    done = typed(node, *words, "--json")
-    facts = json.loads(done.stdout)
-    if "error" not in facts:
-        assert done.returncode == 0
-        promised.check_result(words[0], facts)
-    return done.returncode, facts
 
 
 def is_told(node, level=None, role=None):

@@ -1,5 +1,6 @@
 """Who is in the room."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import typer
@@ -19,8 +20,30 @@ def members(home: Home = None, json: Json = False) -> None:
         for member in facts["members"]:
             who = member["name"] or member["key_tag"]
             you = " (you)" if member["you"] else ""
-            voice = "muted" if member["muted"] else "speaking"
             path = f"  {member['rtt_ms']:.1f} ms" if member.get("rtt_ms") else ""
-            print(f"{who + you:<28} {voice:<9} {member['link']}{path}")
+            notes = "".join(f"  {note}" for note in _notes(member))
+            print(f"{who + you:<28} {_voice(member):<9} {member['link']}{path}{notes}")
 
     answer(home, json, show, "members")
+
+
+def _voice(member: dict[str, Any]) -> str:
+    if not member.get("on_stage", True):
+        return "listening"
+    return "muted" if member["muted"] else "speaking"
+
+
+def _notes(member: dict[str, Any]) -> Iterator[str]:
+    """What else there is to know of a member, most of the time nothing."""
+    if member.get("level") in ("creator", "host", "moderator"):
+        yield member["level"]
+    if member.get("invited"):
+        yield "asked to the stage"
+    if member.get("hand"):
+        yield f"hand up: {member['hand']['topic']}".removesuffix(": ")
+    if member.get("blocked"):
+        yield "blocked by you"
+    if member.get("forged"):
+        yield "FORGED: somebody spoke in this name"
+    if member.get("silence"):
+        yield f"{member['silence']['text']} {member['silence']['remedy']}"
