@@ -112,6 +112,14 @@ async def test_what_an_argument_may_not_be_is_said_before_anything_is_done(reque
         await painted(request_)
 
 
+def test_no_argument_is_called_as_the_number_of_a_question_is():
+    async def drop(node, call, id: str):  # noqa: A002 - that is the point
+        return {}
+
+    with pytest.raises(AssertionError):
+        verb(page=True)(drop)
+
+
 def test_a_verb_that_names_a_file_cannot_be_given_to_the_page():
     async def burn(node, call, path: FilePath):
         return {}

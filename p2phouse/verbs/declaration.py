@@ -163,6 +163,8 @@ def verb(
         arguments = tuple(
             Argument(each.name, Hint.of(each.annotation), each.default) for each in parameters
         )
+        # Beside the arguments a request carries these two: the page numbers its questions.
+        assert not {"id", "verb"} & {each.name for each in arguments}, perform.__name__
         # Security: whoever got hold of the token may run the page, not read or write files by
         # `say` and `listen` with any path.
         assert not (page and any(each.hint.names_file for each in arguments)), perform.__name__
