@@ -29,6 +29,7 @@ from p2phouse.config import (
 )
 from p2phouse.drive import clock, drive
 from p2phouse.errors import P2PHouseError, PeerError, UserError
+from p2phouse.identity.keyfile import remove_leftovers
 from p2phouse.identity.keys import Me, load_or_create
 from p2phouse.media import MediaProcess
 from p2phouse.memory import Memory
@@ -92,6 +93,7 @@ class Node:
         make_private(self.config.runtime, RuntimeUnsafe)
         with _locked(self.config.home):
             now = clock()
+            remove_leftovers(self.config.home, before_unix=now.unix)
             self.me = load_or_create(
                 self.config.home, now=now, entropy=os.urandom, name=self.config.name
             )

@@ -5,6 +5,7 @@ at any moment leaves the old file or the new one, whole.
 """
 
 import os
+import re
 import stat
 import tempfile
 from contextlib import suppress
@@ -14,6 +15,7 @@ from typing import Final
 from p2phouse.errors import UserError
 
 FILE_BYTES_MAX: Final = 1024 * 1024
+_LEFTOVER: Final = re.compile(r"\.[a-z]+\.cbor\.[a-z0-9_]{8}")  # as mkstemp names it below
 
 
 class FileNotWritten(UserError):
@@ -55,6 +57,23 @@ def _sync_folder(path: Path) -> None:
         os.fsync(folder)
     finally:
         os.close(folder)
+
+
+def remove_leftovers(folder: Path, *, before_unix: float) -> None:
+    """Removes what writes that were killed half way left in the folder, with keys in it perhaps.
+
+    before_unix: what was touched since then may belong to a write that goes on. Raises nothing:
+    what cannot be removed is in nobody's way.
+    """
+    for path in folder.glob(".*"):
+        if not _LEFTOVER.fullmatch(path.name):
+            continue
+        with suppress(OSError):
+            state = path.lstat()
+            # Security: nothing that somebody else put there, and no link to elsewhere.
+            is_ours = stat.S_ISREG(state.st_mode) and state.st_uid == os.getuid()
+            if is_ours and state.st_mtime < before_unix:
+                path.unlink()
 
 
 def read_private(path: Path) -> bytes:

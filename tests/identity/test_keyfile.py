@@ -5,6 +5,7 @@ import signal
 import stat
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -14,6 +15,7 @@ from p2phouse.identity.keyfile import (
     FileNotWritten,
     FileUnreadable,
     read_private,
+    remove_leftovers,
     write_atomically,
 )
 
@@ -191,6 +193,62 @@ def test_a_write_killed_before_any_of_its_steps_leaves_the_old_file_or_the_new_o
     assert len(found) >= 4
     assert found[0] == old
     assert found[-1] == new
+
+
+def test_what_a_killed_write_left_is_gone_at_the_next_start(tmp_path):
+    path, new_path = tmp_path / "identity.cbor", tmp_path / "new"
+    new_path.write_bytes(content(2))
+    write_atomically(path, content(1))
+    for death in range(20):
+        done = run(DIES_AT, str(path), str(death), str(new_path))
+        if done.stdout == "lived\n":
+            break
+    left = set(tmp_path.iterdir()) - {path, new_path}
+    assert left
+    remove_leftovers(tmp_path, before_unix=0.0)
+    assert set(tmp_path.iterdir()) - {path, new_path} == left, "a write may be going on"
+    remove_leftovers(tmp_path, before_unix=time.time() + 1)
+    assert set(tmp_path.iterdir()) == {path, new_path}
+    assert whole(read_private(path))
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "identity.cbor",
+        ".identity.cbor",
+        ".identity.cbor.bak",
+        ".identity.cbor.abcdefgh.txt",
+        "x.identity.cbor.abcdefgh",
+        ".bashrc",
+        ".Identity.cbor.abcdefgh",
+    ],
+)
+def test_a_file_of_another_name_is_left_alone(tmp_path, name):
+    (tmp_path / name).write_bytes(b"mine")
+    remove_leftovers(tmp_path, before_unix=time.time() + 1)
+    assert (tmp_path / name).read_bytes() == b"mine"
+
+
+def test_what_is_no_plain_file_or_cannot_be_removed_is_left_alone(tmp_path):
+    target = tmp_path / "target"
+    target.write_bytes(b"mine")
+    link, folder = tmp_path / ".room.cbor.aaaaaaaa", tmp_path / ".room.cbor.bbbbbbbb"
+    link.symlink_to(target)
+    folder.mkdir()
+    remove_leftovers(tmp_path, before_unix=time.time() + 1)
+    assert link.is_symlink()
+    assert folder.is_dir()
+    remove_leftovers(tmp_path / "nowhere", before_unix=0.0)
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can make a file of somebody else's")
+def test_what_somebody_else_put_there_is_left_alone(tmp_path):
+    path = tmp_path / ".room.cbor.aaaaaaaa"
+    path.write_bytes(b"theirs")
+    os.chown(path, NOBODY, NOBODY)
+    remove_leftovers(tmp_path, before_unix=time.time() + 1)
+    assert path.exists()
 
 
 WRITES_ON = """
