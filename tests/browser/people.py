@@ -54,14 +54,14 @@ class PageNode(ProcessNode):
 
 
 @contextmanager
-def tab(browser, node: PageNode, **options) -> Iterator[Any]:
+def tab(browser, node: PageNode, script: str = "", **options) -> Iterator[Any]:
     """The node's page, arrived and drawn; it may not complain of anything."""
     context = browser.new_context(locale="en", **options)
     page = context.new_page()
     complaints: list[str] = []
     page.on("pageerror", lambda error: complaints.append(str(error)))
     page.on("console", lambda said: complaints.extend([said.text] * (said.type == "error")))
-    page.add_init_script(WATCH)
+    page.add_init_script(WATCH + script)
     page.goto(node.address())
     page.wait_for_selector("main h1")
     yield page

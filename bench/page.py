@@ -1,0 +1,185 @@
+"""The owner's page: frames to the media process and back, and mouth to ear through two pages.
+
+Nothing here has a loudspeaker: a voice counts as spoken when the browser's microphone gives it to
+the page, and as heard when the page gives it to the browser. A sound card's own buffers are on top.
+"""
+
+import asyncio
+import statistics
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+
+from bench.figures import Figure
+from bench.mouth_to_ear import CLICK_EACH_S, clicks
+from p2phouse.sound.page import FRAME_BYTES, Page
+from p2phouse.vocabulary import FRAME_SAMPLES
+from tests.browser.chromium import chromiums, served
+from tests.browser.people import PageNode, gather, open_room, tab, wait_live
+from tests.e2e.nodes import write_clip
+
+NAME = "page"
+TOKEN = bytes(range(32))
+FRAMES = 400
+ECHO_S = 0.0005  # how often the far end looks for a frame: at most that much is its own
+GRANTED = "--use-fake-ui-for-media-stream"
+
+ROUND_TRIPS = """async ([port, token, frames]) => {
+    const socket = new WebSocket(`ws://127.0.0.1:${port}/sound`);
+    socket.binaryType = "arraybuffer";
+    await new Promise((done) => { socket.onopen = done; });
+    socket.send(token);
+    await new Promise((done) => { socket.onmessage = done; });
+    const sent = [], trips = [];
+    socket.onmessage = () => { trips.push(performance.now() - sent[trips.length]); };
+    const frame = new ArrayBuffer(1920);
+    for (let at = 0; at < frames; at++) {
+        sent.push(performance.now());
+        socket.send(frame);
+        await new Promise((done) => setTimeout(done, 20));
+    }
+    await new Promise((done) => setTimeout(done, 200));
+    return trips;
+}"""
+
+# When clicks pass by: at the microphone's node and at whatever is connected to the loudspeaker.
+TAP = """
+    window.clicks = {mouth: [], ear: []};
+    const connect = AudioNode.prototype.connect;
+    const watch = (node, name) => {
+        const analyser = new AnalyserNode(node.context, {fftSize: 8192});
+        connect.call(node, analyser);
+        const sound = new Float32Array(analyser.fftSize);
+        let last = 0;
+        setInterval(() => {
+            analyser.getFloatTimeDomainData(sound);
+            const now_s = node.context.currentTime;
+            const wall_ms = performance.timeOrigin + performance.now();
+            const at = sound.findIndex((sample) => Math.abs(sample) > 0.1);
+            const spoken_s = now_s - (sound.length - at) / 48000;
+            // Known already, or cut off at its beginning.
+            if (at < 480 || spoken_s - last < 0.25) return;
+            last = spoken_s;
+            window.clicks[name].push(wall_ms - 1000 * (now_s - spoken_s));
+        }, 5);
+    };
+    AudioNode.prototype.connect = function (to, ...rest) {
+        if (to instanceof AudioDestinationNode) watch(this, "ear");
+        return connect.call(this, to, ...rest);
+    };
+    const source = AudioContext.prototype.createMediaStreamSource;
+    AudioContext.prototype.createMediaStreamSource = function (media) {
+        const node = source.call(this, media);
+        watch(node, "mouth");
+        return node;
+    };
+    localStorage.setItem("processing", '{"echo": false, "noise": false, "gain": false}');
+"""
+
+
+@contextmanager
+def echoing(origin: str) -> Iterator[int]:
+    """The media process's end of the socket, which plays each frame that it is given. Its port."""
+    port: list[int] = []
+    ready, over = threading.Event(), asyncio.Event()
+    loop = asyncio.new_event_loop()
+
+    async def run() -> None:
+        page = Page(lambda error: print(error))
+        opened = await page.open(TOKEN, origin)
+        assert opened is not None
+        port.append(opened)
+        ready.set()
+        while not over.is_set():
+            frame = page.said.take(FRAME_SAMPLES)
+            if frame is not None:
+                page.play(frame)
+            await asyncio.sleep(ECHO_S)
+        await page.close()
+
+    thread = threading.Thread(target=loop.run_until_complete, args=(run(),))
+    thread.start()
+    ready.wait(10)
+    try:
+        yield port[0]
+    finally:
+        loop.call_soon_threadsafe(over.set)
+        thread.join()
+        loop.close()
+
+
+def round_trips_ms(folder: Path) -> list[float]:
+    (folder / "index.html").write_text("<!doctype html><title>bench</title>")
+    with chromiums(()) as (browser,), served(folder) as origin, echoing(origin) as port:
+        page = browser.new_page()
+        page.goto(origin)
+        word = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8"
+        trips: list[float] = page.evaluate(ROUND_TRIPS, [port, word, FRAMES])
+    return trips
+
+
+def page_to_page_ms(folder: Path) -> list[float]:
+    """Clicks from one person's browser, through both nodes, to the other's."""
+    clip = write_clip(folder / "clicks.wav", clicks(), rate=48_000)
+    nodes = [
+        PageNode(folder / name, folder / "run", "--loopback", "--name", name)
+        for name in ("ana", "ben")
+    ]
+    ana, ben = nodes
+    file = f"--use-file-for-fake-audio-capture={clip}%noloop"
+    try:
+        for node in nodes:
+            node.start()
+        with (
+            chromiums((GRANTED, file), (GRANTED,)) as (first, second),
+            tab(first, ana, script=TAP) as at_ana,
+            tab(second, ben, script=TAP) as at_ben,
+        ):
+            open_room(at_ana)
+            gather(ana, ben)
+            at_ben.wait_for_selector(".stage")
+            at_ben.click("h1")  # a browser keeps a page quiet until it is touched
+            at_ana.click("#mic")
+            wait_live(at_ana, True)
+            at_ana.wait_for_timeout(1_000 * len(clicks()) / 48_000 + 1_000)
+            return delays_ms(at_ana.evaluate("clicks.mouth"), at_ben.evaluate("clicks.ear"))
+    finally:
+        for node in nodes:
+            node.stop()
+
+
+def delays_ms(spoken: list[float], heard: list[float]) -> list[float]:
+    """Of each click that came: the first one heard after it, within the time to the next."""
+    found = []
+    for at in spoken:
+        later = [time - at for time in heard if 0 < time - at < 900 * CLICK_EACH_S]
+        found += later[:1]
+    return found
+
+
+def run() -> list[Figure]:
+    with tempfile.TemporaryDirectory(prefix="p2ph-") as folder:
+        trips = round_trips_ms(Path(folder))
+    with tempfile.TemporaryDirectory(prefix="p2ph-") as folder:
+        delays = page_to_page_ms(Path(folder))
+    return [
+        Figure(
+            "PCM round trip, page and media process, p50",
+            statistics.median(trips),
+            "ms",
+            note=f"{len(trips)} of {FRAMES} frames of {FRAME_BYTES} B, one each 20 ms",
+        ),
+        Figure("the same, p95", float(np.percentile(trips, 95)), "ms"),
+        Figure(
+            "mouth to ear, page, node, node, page, p50",
+            statistics.median(delays),
+            "ms",
+            "< 150",
+            note=f"{len(delays)} clicks, loopback, without the sound cards' buffers",
+        ),
+        Figure("the same, p95", float(np.percentile(delays, 95)), "ms"),
+    ]
