@@ -445,6 +445,9 @@ class World:
             return
         if membership.muted and media.voice is not None:
             assert media.voice.muted, "muted, yet media is not"
+        if not membership.own.on_stage:
+            assert media.voice is None, "a voice in the audience"
+            assert (membership.muted, media.input) == (True, "none"), "a microphone in the audience"
         open_links = [member.link for member in membership.members.values() if member.link]
         assert sorted(open_links) == sorted(media.links), "links that nobody knows"
 
