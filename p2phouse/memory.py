@@ -1,11 +1,12 @@
-"""What a node keeps between runs besides its keys: peers it met and the room it was in.
+"""What a node keeps between runs besides its keys: peers, unused invites, its room.
 
-Two small files in the home, written whole and atomically, each by one task, the newest state last.
+Three small files in the home, written whole and atomically, each by one task, the newest last.
 Losing them loses no identity: peers are found again, a room can be joined again.
 """
 
 import logging
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -28,9 +29,12 @@ class Memory:
     """`met` and `remember_room` only note; `run` writes."""
 
     def __init__(self, home: Path) -> None:
+        self._invites_path = home / "invites.cbor"
         self._peers_path = home / "peers.cbor"
         self._room_path = home / "room.cbor"
         self._peers = _peers(_read(self._peers_path))
+        invites = _read(self._invites_path)
+        self.invites = invites if isinstance(invites, list) else []
         room = _read(self._room_path)
         self.room = room if isinstance(room, list) else None
         self._peers_dirty = trio.Event()
@@ -55,6 +59,11 @@ class Memory:
         if state != self.room:
             self.room = state
             self._room_dirty.set()
+
+    async def keep_invites(self, invites: list[Value]) -> None:
+        """Returns once they are kept: nobody may see one used that a restart would make new."""
+        self.invites = invites
+        await trio.to_thread.run_sync(self._write_invites)
 
     async def run(self) -> None:
         async with trio.open_nursery() as nursery:
@@ -91,6 +100,15 @@ class Memory:
             write_atomically(self._peers_path, cbor.encode(peers))
         except P2PHouseError as error:
             log.warning("peers_not_written error=%s", error)  # a full disk must not end a talk
+
+    def _write_invites(self) -> None:
+        try:
+            write_atomically(self._invites_path, cbor.encode(self.invites))
+        except P2PHouseError as error:
+            log.warning("invites_not_written error=%s", error)
+            # Security: rather none than one that two can use.
+            with suppress(OSError):
+                self._invites_path.unlink(missing_ok=True)
 
     def _write_room(self) -> None:
         room = self.room

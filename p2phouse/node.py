@@ -139,6 +139,7 @@ class Node:
         nursery.start_soon(self._memory.run)
         await self.media.started.wait()
         self.network.meet_again(self._memory.peers)
+        await self._tell_core(self.me.dev, messages.Invites(self._memory.invites))
         if self._memory.room is not None:
             await self._tell_core(self.me.dev, messages.Resume(self._memory.room))
         async with listening(api_socket(self.config.home, self.config.runtime)) as listener:
@@ -292,6 +293,8 @@ class Node:
                 self._nursery.start_soon(self.network.publish_card, data)
             case messages.Remember(state):
                 self._memory.remember_room(state)
+            case messages.KeepInvites(state):
+                await self._memory.keep_invites(state)
             case Answer(ticket):
                 waiting = self._waiting.get(ticket)
                 if waiting is not None:

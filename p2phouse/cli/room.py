@@ -28,10 +28,13 @@ def rooms(home: Home = None, json: Json = False) -> None:
 @commands.command("open")
 def open_(
     title: str,
-    lan: Annotated[bool, typer.Option("--lan", help="Only for people on this network.")] = False,
     invited: Annotated[
         bool, typer.Option("--invited", help="Who comes listens; you ask people to the stage.")
     ] = False,
+    access: Annotated[
+        str, typer.Option("--access", metavar="WHO", help="open, social, closed or lan.")
+    ] = "open",
+    lan: Annotated[bool, typer.Option("--lan", help="The same as --access lan.")] = False,
     home: Home = None,
     json: Json = False,
 ) -> None:
@@ -40,12 +43,14 @@ def open_(
     def show(facts: dict[str, Any]) -> None:
         print(f"“{facts['title']}” is open; you are in it, muted. Others join with")
         print(f"    p2phouse join '{facts['link']}'")
-        print(f"or, on this network, p2phouse join {facts['room'][:8]}")
-        print("People here can see your network address.")
+        if facts["access"] == "closed":
+            print("and wait until you let them in: p2phouse lobby. At once: p2phouse invite-link")
+        else:
+            print(f"or, on this network, p2phouse join {facts['room'][:8]}")
+        print(facts["exposure"])
 
-    answer(
-        home, json, show, "open", title=title, lan=lan, stage="invited" if invited else "everyone"
-    )
+    stage = "invited" if invited else "everyone"
+    answer(home, json, show, "open", title=title, access=access, lan=lan, stage=stage)
 
 
 @commands.command()
@@ -59,7 +64,7 @@ def join(
     def show(facts: dict[str, Any]) -> None:
         people = facts["people"]
         print(f"You are in “{facts['title']}”, muted, with {people - 1} other(s).")
-        print("People here can see your network address. p2phouse unmute to speak.")
+        print(f"{facts['exposure']} p2phouse unmute to speak.")
 
     answer(home, json, show, "join", room=room)
 

@@ -39,6 +39,10 @@ class Advert:
     def is_on(self) -> bool:
         return math.isfinite(self.due)
 
+    def has_card(self, now: Now) -> bool:
+        """Whether others may list the room by a card of ours."""
+        return now.mono < self._listed_until
+
     def stop(self) -> None:
         """Somebody else in the room advertises it from now on. Our last card runs out by itself:
         to take it back would have the room blink."""
@@ -72,7 +76,7 @@ class Advert:
 
     def end(self, now: Now, room: Advertised, grant: bytes = b"") -> Signed[Card] | None:
         """The tombstone that takes our card off the list; None if none of ours is on it."""
-        is_listed = now.mono < self._listed_until
+        is_listed = self.has_card(now)
         self._listed_until, self.due = -math.inf, math.inf
         if not is_listed or room.genesis is None:
             return None

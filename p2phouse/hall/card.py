@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from p2phouse.errors import PeerError, UserError
-from p2phouse.hall.grant import check_author
+from p2phouse.hall.grant import CardRefused, check_author
 from p2phouse.identity.keys import Me
 from p2phouse.record import envelope, limits
 from p2phouse.record.envelope import Signed
@@ -170,4 +170,7 @@ def _read_signed(data: bytes) -> RoomCard:
     card = envelope.read(data, Card)
     genesis = envelope.read(card.record.genesis, Genesis)
     check_author(card.record, genesis)
+    # Security: a closed room is known to those alone whom somebody in it tells.
+    if genesis.record.access == Access.CLOSED:
+        raise CardRefused(reason="a closed room is not advertised")
     return RoomCard(card, genesis)

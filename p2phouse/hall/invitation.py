@@ -1,7 +1,8 @@
-"""Join links: `p2ph:ROOM?d=PEER&a=ADDRESS…`, all that a node needs to reach a room by itself.
+"""Join links: `p2ph:ROOM?d=PEER&a=ADDRESS…&i=INVITE`, all that a node needs to reach a room.
 
 ROOM is the room's id in lower-case base32, PEER the PeerId of a member, each ADDRESS a multiaddr
-of that member. A link proves nothing: the handshake proves the member, the genesis the room.
+of that member, INVITE a signed invite (room/admission.py) if it is one. But for that a link proves
+nothing: the handshake proves the member, the genesis the room.
 """
 
 import base64
@@ -13,6 +14,7 @@ from multiaddr import Multiaddr
 from p2phouse.errors import UserError
 from p2phouse.identity.keys import device_of_peer_id, peer_id
 from p2phouse.record import limits
+from p2phouse.record.types import Invite
 from p2phouse.vocabulary import DeviceKey, RoomId
 
 SCHEME = "p2ph:"
@@ -28,12 +30,19 @@ class Invitation:
     room: RoomId
     dev: DeviceKey
     addrs: tuple[bytes, ...]
+    invite: bytes = b""  # a signed invite, if the link is one
 
 
 def write(invitation: Invitation) -> str:
     room = base64.b32encode(invitation.room).decode().rstrip("=").lower()
-    addrs = "".join(f"&a={quote(str(Multiaddr(addr)), safe='/')}" for addr in invitation.addrs)
-    return f"{SCHEME}{room}?d={peer_id(invitation.dev)}{addrs}"
+    shown = base64.urlsafe_b64encode(invitation.invite).decode().rstrip("=")
+    proof = f"&i={shown}" if shown else ""
+    addrs = [f"&a={quote(str(Multiaddr(addr)), safe='/')}" for addr in invitation.addrs]
+    while True:
+        link = f"{SCHEME}{room}?d={peer_id(invitation.dev)}{''.join(addrs)}{proof}"
+        if len(link) <= LINK_CHARS_MAX:
+            return link
+        addrs.pop()  # the last is the least likely to help
 
 
 def read(text: str) -> Invitation:
@@ -63,4 +72,18 @@ def read(text: str) -> Invitation:
         raise LinkUnreadable(reason="it has no address, or too many")
     if any(len(addr) > limits.ADDR_BYTES_MAX for addr in addrs):
         raise LinkUnreadable(reason="an address in it is too long")
-    return Invitation(RoomId(room), dev, addrs)
+    return Invitation(RoomId(room), dev, addrs, _invite(fields.get("i", [])))
+
+
+def _invite(texts: list[str]) -> bytes:
+    """Unread: whether it lets anybody in is for those in the room to say."""
+    if len(texts) > 1:
+        raise LinkUnreadable(reason="it has several invites")
+    text = "".join(texts)
+    try:
+        data = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
+    except ValueError as error:
+        raise LinkUnreadable(reason="the invite in it is damaged") from error
+    if len(data) > Invite.SIZE_MAX:
+        raise LinkUnreadable(reason="the invite in it is too long")
+    return data

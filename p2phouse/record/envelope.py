@@ -26,6 +26,7 @@ from p2phouse.record.types import (
     Genesis,
     Hello,
     Identity,
+    Invite,
     Join,
     Offer,
     Record,
@@ -147,6 +148,11 @@ def check_time(record: Record, now_unix: float) -> None:
             pass  # read in their order, under whatever clock they were written
         case Audit():
             pass  # its block is, on the clock of its voice
+        case Invite():
+            # Its maker's clock and ours may differ, and it may be made when the room begins.
+            _check_span(
+                record.exp - limits.ROOM_LIFE_S_MAX, record.exp, limits.ROOM_LIFE_S_MAX, now_unix
+            )
 
 
 def _check_span(start: int, end: int, most: int, now_unix: float) -> None:

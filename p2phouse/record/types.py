@@ -38,6 +38,7 @@ class RecordType(IntEnum):
     AUDIT = 12
     HELLO = 13
     REPORT = 14
+    INVITE = 15
 
 
 class Access(IntEnum):
@@ -372,6 +373,24 @@ class Hello(Record):
     addrs: Annotated[tuple[Address, ...], Count(0, limits.ADDRS_MAX)]
 
 
+@dataclass(frozen=True, slots=True)
+class Invite(Record):
+    """Lets whoever shows it into a social or closed room; `once`: the first who does."""
+
+    TYPE = RecordType.INVITE
+    NAME = "invite"
+    SIZE_MAX = 512
+    SIGNER = "dev"
+
+    room: Hash
+    uid: Key
+    dev: Key
+    idrec: Hash
+    nonce: Annotated[bytes, Size(16)]
+    exp: Time
+    once: bool
+
+
 RECORDS: Final[dict[int, type[Record]]] = {
     int(cls.TYPE): cls
     for cls in (
@@ -389,5 +408,6 @@ RECORDS: Final[dict[int, type[Record]]] = {
         Audit,
         Hello,
         Report,
+        Invite,
     )
 }

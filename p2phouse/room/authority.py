@@ -200,10 +200,10 @@ class Authority:
         return membership.log.state.role_of(self._me.uid) in OUT
 
     def is_shut_out(self, now: Now, membership: Membership, uid: UserKey) -> bool:
-        """Whether the room is locked, or closed, to somebody who was not in it."""
+        """Whether the room is locked to somebody who was not in it."""
         if membership.is_new(now):
             return False  # we do not know yet who was
         state = membership.log.state
         if (Act.ROLE, uid) in state.winners or state.seat_of(uid) is not None:
             return False
-        return state.role_of(uid) is None or (state.locked and uid not in membership.met)
+        return state.locked and uid not in membership.met

@@ -16,14 +16,16 @@ from p2phouse.identity.keys import Me
 from p2phouse.record import limits
 from p2phouse.record.cbor import Value
 from p2phouse.record.envelope import Signed
-from p2phouse.record.types import Access, Entry, Genesis, Speak
-from p2phouse.room import frames
+from p2phouse.record.types import Entry, Genesis, Speak
+from p2phouse.room import frames, lobby
+from p2phouse.room.admission import Admission
 from p2phouse.room.authority import Authority
 from p2phouse.room.chat_exchange import ChatExchange
 from p2phouse.room.confirmation import Confirmation
 from p2phouse.room.frames import ByeReason, FrameKind, FrameRefused, Greeting
 from p2phouse.room.hallway import Hallway
 from p2phouse.room.keeper import Keeper
+from p2phouse.room.lobby import Waiting
 from p2phouse.room.messages import CloseRoomLink, Event, EventKind, Output, SendRoomFrame
 from p2phouse.room.negotiation import Negotiation
 from p2phouse.room.reporting import Reporting
@@ -41,6 +43,8 @@ BYE_S: Final = 5.0  # who says bye closes the link within 2 s; who does not may 
 OFFER_AWAITED_S: Final = 10.0  # the opener offers within a second; then we do
 JUDGED_AFTER_S: Final = 3.0  # everybody has answered by then
 RETELL_S: Final = 60.0  # two who could not reach each other when they were told try again
+DOUBT_S: Final = 0.8 * RETELL_S  # somebody new has all of the log by then
+OURS: Final = (Stage.GREETED, Stage.KNOCKED)  # links that we opened, and where theirs is due
 UNHEARD_S_MAX: Final = 3 * RETELL_S  # nobody is silent for so long on a link that stands
 
 
@@ -62,6 +66,7 @@ class Company:
         place: Place,
         chat: ChatExchange,
         reporting: Reporting,
+        admission: Admission,
     ) -> None:
         self._me = me
         self._hallway = hallway
@@ -76,6 +81,7 @@ class Company:
         self._place = place
         self._chat = chat
         self._reporting = reporting
+        self._admission = admission
 
     # ── arriving ─────────────────────────────────────────────────────────────────────────────
 
@@ -105,20 +111,30 @@ class Company:
             link.is_new = True  # the stream under it changed: who is there now greets by itself
         else:
             membership.links[sender] = RoomLink(Stage.GREETED, until, is_new=True)
-        yield self._greet(membership, sender)
+        # Security: in a sealed room whoever we call proves to be let in before we tell of it.
+        is_bare = membership.joined and membership.is_sealed and sender not in membership.members
+        yield self._greet(membership, sender, is_bare=is_bare)
+        if membership.invite and not membership.joined:
+            yield SendRoomFrame(sender, room, lobby.shown(membership.invite))
 
-    def _greet(self, membership: Membership, to: DeviceKey) -> SendRoomFrame:
+    def _greet(
+        self, membership: Membership, to: DeviceKey, *, is_bare: bool = False
+    ) -> SendRoomFrame:
+        """is_bare: only who we are, nothing of the room."""
         others = [member for member in membership.members.values() if member.dev != to]
+        speak, genesis = membership.voice.speak, membership.genesis
+        if is_bare:
+            others, speak, genesis = [], None, None
         membership.links[to].told = frozenset(member.dev for member in others)
-        speak = membership.voice.speak
-        entries: list[Value] = [membership.genesis.data] if membership.genesis else []
+        membership.links[to].is_bare = is_bare
+        entries: list[Value] = [genesis.data] if genesis else []
         speaks: list[Value] = [speak.data] if speak else []
         told: list[Value] = [[member.dev, list(member.addrs)] for member in others]
         greeting: list[Value] = [
             int(FrameKind.GREETING),
             membership.join.data,
             self._me.record.data,
-            list(self._hallway.own_addrs),
+            [] if is_bare else list(self._hallway.own_addrs),
             told,
             entries,
             speaks,
@@ -148,6 +164,8 @@ class Company:
                 yield from self._greeted(now, membership, sender, frame)
             case FrameKind.BYE:
                 yield from self._bye(now, membership, sender, frames.read_bye(frame))
+            case FrameKind.LOBBY:
+                yield from self._admission.heard(now, membership, sender, frame)
             case _ if member is None:
                 pass  # on its way when we lost or left each other: nobody's fault
             case FrameKind.SPEAK:
@@ -190,7 +208,8 @@ class Company:
             return  # on a link that we have closed, or they
         greeting = frames.read_greeting(frame, sender=sender, room=membership.room)
         member = membership.members.get(sender)
-        is_same = member is not None and member.join.id == greeting.join.id
+        known = member or membership.lobby.at_our_door(sender)
+        is_same = known is not None and known.join.id == greeting.join.id
         if not is_same and not link.is_new:
             # Security: another process comes on a link of its own; else one peer could have
             # everybody close and open media links as fast as it signs.
@@ -213,10 +232,25 @@ class Company:
         if member is None and membership.count >= limits.MESH_MEMBERS_MAX:
             yield from self._turn_away(membership, sender, ByeReason.FULL)
             return
+        if self._admission.must_wait(now, membership, uid, outbound=link.stage in OURS):
+            if link.stage in OURS:  # called on somebody's word, before our log knows of him
+                yield CloseRoomLink(sender, membership.room)
+                yield from self.link_down(now, membership, sender, "not let in, as far as we know")
+            else:
+                yield from self._admission.knock(now, membership, link, greeting)
+            return
+        yield from self._take_in(now, membership, link, greeting)
+
+    def _take_in(
+        self, now: Now, membership: Membership, link: RoomLink, greeting: Greeting
+    ) -> Iterator[Output]:
+        """Somebody who may be here has greeted."""
+        sender = DeviceKey(greeting.join.record.dev)
+        member = membership.members.get(sender)
         stage, link.stage, link.is_new = link.stage, Stage.UP, False
         if stage is Stage.AWAITED:
             yield self._greet(membership, sender)
-        outbound = member.outbound if member and stage is Stage.UP else stage is Stage.GREETED
+        outbound = member.outbound if member and stage is Stage.UP else stage in OURS
         member = yield from self._admit(membership, greeting, outbound=outbound)
         if stage is not Stage.UP:
             yield from self._place.greet(now, membership, sender)
@@ -225,7 +259,7 @@ class Company:
             yield from self._authority.compare(membership, sender)
             yield from self._confirmation.greet(now, membership, sender)
             yield from self._chat.linked(now, membership, sender)
-        if membership.members.keys() - link.told - {sender}:
+        if link.is_bare or membership.members.keys() - link.told - {sender}:
             # Admitted while our greeting was on its way: of any two members each of us knows,
             # the later is told of the earlier, so no two stay strangers.
             yield self._greet(membership, sender)
@@ -234,7 +268,7 @@ class Company:
             yield from self._search.told(now, membership, sender, dev, addrs)
         for speak in greeting.speaks:
             yield from self._talk.heard_speak(membership, member, speak)
-        if stage is Stage.GREETED and member.link is None:
+        if stage in OURS and member.link is None:
             yield from self._negotiation.offer(now, membership, member)
 
     def _turn_away(
@@ -259,6 +293,7 @@ class Company:
             member = Member(sender, greeting.join, greeting.identity, greeting.addrs, outbound)
             membership.members[sender] = member
             membership.met.add(member.uid)
+            self._admission.invites.met(membership, member.identity)
             membership.changed = True
             yield from self._wiring.rewire(membership)
             yield Event(EventKind.MEMBER_JOINED, membership.room, sender, member.name)
@@ -286,11 +321,51 @@ class Company:
         yield from self._place.obey(now, membership, before)
         yield from self._chat.log_changed(now, membership, before)
         for member in self._authority.put_out(now, membership):
-            if member.dev in membership.links:
-                yield SendRoomFrame(member.dev, membership.room, frames.bye(ByeReason.PUT_OUT))
-                yield CloseRoomLink(member.dev, membership.room)
-                del membership.links[member.dev]
-            yield from self._remove(membership, member, EventKind.MEMBER_LEFT)
+            yield from self._part(membership, member, ByeReason.PUT_OUT)
+        yield from self._part_with_strangers(now, membership)
+
+    def _part(self, membership: Membership, member: Member, reason: ByeReason) -> Iterator[Output]:
+        if member.dev in membership.links:
+            yield SendRoomFrame(member.dev, membership.room, frames.bye(reason))
+            yield CloseRoomLink(member.dev, membership.room)
+            del membership.links[member.dev]
+        yield from self._remove(membership, member, EventKind.MEMBER_LEFT)
+
+    def _part_with_strangers(self, now: Now, membership: Membership) -> Iterator[Output]:
+        """Whom the log does not let in is in no more: the room was closed to him, or he never was
+        let in and somebody brought us together before we had the log."""
+        if now.mono - membership.since < DOUBT_S:
+            return
+        for member in list(membership.members.values()):
+            if not self._admission.is_let_in(membership, member.uid):
+                yield from self._part(membership, member, ByeReason.REFUSED)
+        if not self._admission.is_let_in(membership, self._me.uid):
+            membership.over = "the room was closed to those who were not let in"
+
+    # ── the lobby ────────────────────────────────────────────────────────────────────────────
+
+    def settle(self, now: Now, membership: Membership) -> Iterator[Output]:
+        """Who waits at the door is let in, or told how it stands."""
+        if not membership.joined or not membership.lobby.people:
+            return
+        yield from self._admission.tidy(membership)
+        before = membership.log.state
+        written = yield from self._admission.by_policy(now, membership)
+        yield from self.decided(now, membership, written, before, None)
+        for waiting in self._admission.let_in(membership):
+            yield from self._welcome(now, membership, waiting)
+        yield from self._admission.tell(membership)
+
+    def _welcome(self, now: Now, membership: Membership, waiting: Waiting) -> Iterator[Output]:
+        assert waiting.greeting is not None
+        del membership.lobby.people[waiting.dev]
+        yield from self._admission.gone(membership, waiting)
+        if membership.count >= limits.MESH_MEMBERS_MAX:
+            yield from self._turn_away(membership, waiting.dev, ByeReason.FULL)
+            return
+        link = membership.links[waiting.dev]
+        link.stage, link.until = Stage.AWAITED, now.mono + UNHEARD_S_MAX
+        yield from self._take_in(now, membership, link, waiting.greeting)
 
     # ── leaving ──────────────────────────────────────────────────────────────────────────────
 
@@ -393,7 +468,9 @@ class Company:
     def tick(self, now: Now, membership: Membership) -> Iterator[Output]:
         yield from self._authority.tick(now, membership)
         yield from self._chat.tick(now, membership)
+        yield from self._admission.tick(now, membership)
         if membership.retell_at <= now.mono:
+            yield from self._part_with_strangers(now, membership)
             membership.retell_at = now.mono + self._search.about(RETELL_S)
             for dev, link in membership.links.items():
                 if link.stage is Stage.UP:
@@ -436,4 +513,4 @@ def _check_voices(
 def is_understood(genesis: Genesis) -> bool:
     """Whether this version knows such rooms. In others our voice would be public, or our address
     told, against the will of who opened them."""
-    return genesis.access in (Access.OPEN, Access.LAN) and genesis.exposure == "direct"
+    return genesis.exposure == "direct"

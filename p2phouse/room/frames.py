@@ -35,6 +35,7 @@ class FrameKind(IntEnum):
     SKETCH = 7
     CHAT = 8
     EPOCH = 9
+    LOBBY = 10  # read in lobby.py
     SUCCESSOR = 11
     REPORT = 12
 
@@ -46,6 +47,7 @@ class ByeReason(IntEnum):
     LOCAL_ONLY = 3
     PUT_OUT = 4
     LOCKED = 5
+    REFUSED = 6
     MOVED = 7
 
 
@@ -57,6 +59,7 @@ BYE_TEXTS: Final = {
     ByeReason.PUT_OUT: "you were put out of the room",
     ByeReason.LOCKED: "the room is locked",
     ByeReason.MOVED: "that member went on to the room that continues this one",
+    ByeReason.REFUSED: "whoever runs the room did not let you in",
 }
 
 

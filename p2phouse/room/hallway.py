@@ -78,6 +78,9 @@ class Hallway:
     def _publisher(self, membership: Membership) -> DeviceKey | None:
         """Whose cards list the room now, as far as we see; None if nobody's do."""
         assert membership.genesis is not None
+        # Security: a closed room is told to nobody.
+        if membership.is_unlisted:
+            return None
         creator = DeviceKey(membership.genesis.record.dev)
         people = [(self._me.dev, self._me.record)]
         people += [(member.dev, member.identity) for member in membership.members.values()]
@@ -85,7 +88,11 @@ class Hallway:
         return min(able, key=lambda dev: (dev != creator, dev), default=None)
 
     def publish(self, now: Now, membership: Membership | None) -> Iterator[Output]:
-        """Our card, if it is due."""
+        """Our card, if it is due; one that is out is taken back from a room that was closed."""
+        if membership is not None and membership.is_unlisted:
+            if self._advert.has_card(now):
+                yield from self.end(now, membership)
+            return
         if self._advert.due > now.mono:
             return
         proof = self._own_proof(membership)

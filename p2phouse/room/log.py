@@ -358,6 +358,10 @@ class EntryLog:
             raise SeatFull(limit=limits.ENTRIES_PER_SEAT_MAX)
         return signed
 
+    def size_of(self, seat: RecordId) -> int:
+        """How many entries were written from the seat."""
+        return self._seat_sizes[seat]
+
     def last_of(self, seat: RecordId) -> RecordId | None:
         """The entry of the seat with the longest line before it: the next one names it."""
         of_seat = [id_ for id_, each in self._entries.items() if each.record.auth == seat]

@@ -11,7 +11,7 @@ from p2phouse import channel
 from p2phouse.errors import P2PHouseError
 from p2phouse.record import limits
 from p2phouse.record.cbor import Value
-from p2phouse.record.types import Act, ChatKind
+from p2phouse.record.types import Access, Act, ChatKind
 from p2phouse.vocabulary import DeviceKey, RoomId, UserKey
 
 # ── inputs from the network; the sender is the peer that the noise handshake proved ──────────
@@ -81,6 +81,20 @@ class Resume:
     state: list[Value]
 
 
+@dataclass(frozen=True, slots=True)
+class Invites:
+    """What KeepInvites kept before this node ended."""
+
+    state: list[Value]
+
+
+@dataclass(frozen=True, slots=True)
+class Following:
+    """Whom the owner of this node follows, all of them."""
+
+    people: frozenset[UserKey]
+
+
 # ── inputs from the person ───────────────────────────────────────────────────────────────────
 
 
@@ -89,7 +103,7 @@ class Open:
     """stage: "everyone" may speak, or who is "invited". speakers_max: slots of the stage."""
 
     title: str
-    lan: bool = False
+    access: Access = Access.OPEN
     stage: str = "everyone"
     speakers_max: int = limits.SPEAKERS_MAX
 
@@ -184,6 +198,20 @@ class Invite:
 
 
 @dataclass(frozen=True, slots=True)
+class SetAccess:
+    """Who may come in from now on; whoever is in stays."""
+
+    access: Access
+
+
+@dataclass(frozen=True, slots=True)
+class Admit:
+    """Lets in who waits under that name, key tag or PeerId."""
+
+    who: str
+
+
+@dataclass(frozen=True, slots=True)
 class Accept:
     pass
 
@@ -256,6 +284,17 @@ class SetLoudness:
     percent: int
 
 
+@dataclass(frozen=True, slots=True)
+class Refuse:
+    who: str
+
+
+@dataclass(frozen=True, slots=True)
+class MakeInvite:
+    hours: int
+    once: bool
+
+
 VerbAction = (
     Open
     | Join
@@ -276,6 +315,10 @@ VerbAction = (
     | SendReport
     | SetBlocked
     | SetLoudness
+    | SetAccess
+    | Admit
+    | Refuse
+    | MakeInvite
 )
 
 
@@ -289,6 +332,8 @@ Input = (
     CardHeard
     | OwnAddresses
     | Resume
+    | Invites
+    | Following
     | RoomLinkUp
     | RoomFrame
     | RoomLinkDown
@@ -363,6 +408,13 @@ class Remember:
     state: list[Value] | None
 
 
+@dataclass(frozen=True, slots=True)
+class KeepInvites:
+    """The single-use invites that nobody has used; node keeps them in a file, before it goes on."""
+
+    state: list[Value]
+
+
 class EventKind(IntEnum):
     ROOM_SEEN = 0
     ROOM_GONE = 1
@@ -403,6 +455,9 @@ class EventKind(IntEnum):
     PINS_CHANGED = 52
     REPORT_HEARD = 53
     FORGED_SPEECH = 60  # somebody else spoke as this member, who is not heard any more
+    LOBBY_CHANGED = 30  # somebody knocks, or waits no more
+    LOBBY_WAITING = 31  # we wait to be let in
+    ADMITTED = 32  # and are
 
 
 @dataclass(frozen=True, slots=True)
@@ -425,5 +480,6 @@ Output = (
     | ToMedia
     | Answer
     | Remember
+    | KeepInvites
     | Event
 )

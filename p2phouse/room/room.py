@@ -18,8 +18,9 @@ from p2phouse.hall.directory import Directory
 from p2phouse.hall.invitation import Invitation
 from p2phouse.identity.keys import Me
 from p2phouse.record.envelope import Signed
-from p2phouse.record.types import Access, Act, Entry
+from p2phouse.record.types import Act, Entry
 from p2phouse.room import messages, stage
+from p2phouse.room.admission import Admission
 from p2phouse.room.attendance import Attendance
 from p2phouse.room.authority import Authority
 from p2phouse.room.chat_exchange import ChatExchange
@@ -28,6 +29,7 @@ from p2phouse.room.confirmation import Confirmation
 from p2phouse.room.earshot import Earshot
 from p2phouse.room.hallway import Hallway
 from p2phouse.room.keeper import Keeper
+from p2phouse.room.lobby import Waiting
 from p2phouse.room.messages import Answer, Input, Output
 from p2phouse.room.negotiation import Negotiation
 from p2phouse.room.report import Bundle
@@ -80,6 +82,7 @@ class Rooms:
         self.earshot = Earshot(blocked)
         self._chat = ChatExchange(me, self.earshot)
         self._reporting = Reporting(me)
+        self.admission = Admission(me, entropy=entropy)
         self._company = Company(
             me,
             self._hallway,
@@ -94,6 +97,7 @@ class Rooms:
             self._place,
             self._chat,
             self._reporting,
+            self.admission,
         )
         self._stay = Stay(
             me,
@@ -168,6 +172,11 @@ class Rooms:
         """For a hall exchange: own card first, then the others, newest first."""
         return self._hallway.live_cards(now)
 
+    @property
+    def waiting(self) -> list[Waiting]:
+        """Who waits to be let into our room. Raises NotInARoom."""
+        return list(self._stay.here.lobby.people.values())
+
     def person(self, text: str) -> UserKey:
         """Somebody of our room, by name, key tag or PeerId. Raises UserError."""
         return self._authority.find(self._stay.here, text)
@@ -202,6 +211,10 @@ class Rooms:
                     yield from self._verb(now, ticket, action)
                 except P2PHouseError as error:
                     yield Answer(ticket, error=error)
+            case messages.Following(people):
+                self.admission.following = people
+            case messages.Invites(state):
+                self.admission.invites.remembered(state)
             case messages.Resume(state):
                 yield from self._stay.resume(now, state)
             case messages.RoomLinkUp(room, outbound):
@@ -280,9 +293,8 @@ class Rooms:
     def _verb(self, now: Now, ticket: int, action: messages.VerbAction) -> Iterator[Output]:
         stay = self._stay
         match action:
-            case messages.Open(title, lan, stage, speakers_max):
+            case messages.Open(title, access, stage, speakers_max):
                 stay.refuse_second()
-                access = Access.LAN if lan else Access.OPEN
                 genesis = make_genesis(
                     self.me,
                     title=title,
@@ -321,6 +333,8 @@ class Rooms:
                 yield Answer(ticket)
             case (
                 messages.Decide()
+                | messages.SetAccess()
+                | messages.Admit()
                 | messages.Invite()
                 | messages.MuteAll(lock=True)
                 | messages.UnmuteAll()
@@ -329,6 +343,14 @@ class Rooms:
                 written = self._write(stay.here, action)
                 yield Answer(ticket, {"entries": [signed.id.hex() for signed in written]})
                 yield from self._company.decided(now, stay.here, written, before, None)
+            case messages.Refuse(who):
+                yield from self.admission.refuse(now, stay.here, who)
+                yield Answer(ticket)
+            case messages.MakeInvite(hours, once):
+                invite = yield from self.admission.invites.make(
+                    now, stay.here, hours=hours, once=once
+                )
+                yield Answer(ticket, self._stay.link_facts(invite))
             case messages.Write():
                 yield from self._chat.write(now, stay.here, ticket, action)
             case messages.SendReport():
@@ -346,11 +368,20 @@ class Rooms:
     def _write(
         self,
         membership: Membership,
-        action: messages.Decide | messages.Invite | messages.MuteAll | messages.UnmuteAll,
+        action: messages.Decide
+        | messages.SetAccess
+        | messages.Admit
+        | messages.Invite
+        | messages.MuteAll
+        | messages.UnmuteAll,
     ) -> tuple[Signed[Entry], ...]:
         match action:
             case messages.Decide():
                 return self._authority.write(membership, action)
+            case messages.SetAccess(access):
+                return self.admission.set_access(membership, access)
+            case messages.Admit(who):
+                return self.admission.admit(membership, who)
             case messages.Invite(who):
                 self._place.refuse_full(membership)
                 return self._authority.write(membership, messages.Decide(Act.ROLE, who, "speaker"))

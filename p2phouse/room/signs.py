@@ -16,7 +16,8 @@ from p2phouse.record.cbor import Value
 from p2phouse.record.types import Soft, SoftKind
 from p2phouse.room.frames import FrameKind
 from p2phouse.room.messages import Output, SendRoomFrame
-from p2phouse.room.state import Allowance, Membership
+from p2phouse.room.pace import Allowance
+from p2phouse.room.state import Membership
 from p2phouse.vocabulary import DeviceKey, Now
 
 REFRESH_S: Final = 5.0

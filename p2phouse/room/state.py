@@ -7,13 +7,15 @@ from enum import Enum
 from typing import Final
 
 from p2phouse.record.envelope import Signed
-from p2phouse.record.types import Chat, Genesis, Identity, Join, Speak
+from p2phouse.record.types import Access, Chat, Genesis, Identity, Join, Speak
 from p2phouse.room import epochs, keys
 from p2phouse.room.beats import BeatBook
 from p2phouse.room.chat import Chats, View
 from p2phouse.room.custody import Custody
 from p2phouse.room.epochs import Live
+from p2phouse.room.lobby import Lobby, LobbyState
 from p2phouse.room.log import EntryLog
+from p2phouse.room.pace import Pace
 from p2phouse.room.report import Bundle
 from p2phouse.room.soft import OwnSoft, SoftState
 from p2phouse.vocabulary import (
@@ -37,45 +39,6 @@ def ssrc_of(speak: Signed[Speak]) -> Ssrc:
 
 
 @dataclass(slots=True)
-class Allowance:
-    """How often a peer may do something: `burst` times at once, then once each `each_s`."""
-
-    burst: int
-    each_s: float
-    _spent: float = 0.0
-    _at: float = -math.inf
-
-    def take(self, now_mono: float) -> bool:
-        """False if it has been used up."""
-        self._spent = max(0.0, self._spent - (now_mono - self._at) / self.each_s)
-        self._at = now_mono
-        if self._spent + 1.0 > self.burst:
-            return False
-        self._spent += 1.0
-        return True
-
-
-@dataclass(slots=True)
-class Pace:
-    """What an honest device may need, with room to spare: it is killed and comes back, a person
-    mutes by hand, eight who join at once make a few new voices each, a link is offered anew after
-    0.5 s and then less and less."""
-
-    joins: Allowance = field(default_factory=lambda: Allowance(16, 5.0))
-    frames: Allowance = field(default_factory=lambda: Allowance(64, 0.1))
-    voices: Allowance = field(default_factory=lambda: Allowance(16, 4.0))
-    offers: Allowance = field(default_factory=lambda: Allowance(16, 2.0))
-    compares: Allowance = field(default_factory=lambda: Allowance(8, 2.0))
-    beats: Allowance = field(default_factory=lambda: Allowance(8, 4.0))
-    keys: Allowance = field(default_factory=lambda: Allowance(8, 2.0))
-    softs: Allowance = field(default_factory=lambda: Allowance(32, 0.25))
-    reactions: Allowance = field(default_factory=lambda: Allowance(4, 1.0))
-    chats: Allowance = field(default_factory=lambda: Allowance(1_200, 0.1))  # all that is kept
-    histories: Allowance = field(default_factory=lambda: Allowance(4, 15.0))
-    reports: Allowance = field(default_factory=lambda: Allowance(4, 60.0))
-
-
-@dataclass(slots=True)
 class Asking:
     """Whom we ask for chat that we have missed, one after the other."""
 
@@ -95,6 +58,8 @@ class Stage(Enum):
     OPENING = "opening"  # we asked the network for it
     GREETED = "greeted"  # it is open and our greeting is out; theirs is due
     AWAITED = "awaited"  # they opened it: their greeting is due, then ours
+    LOBBY = "lobby"  # they wait at our door: no greeting of ours before they are let in
+    KNOCKED = "knocked"  # we wait at theirs
     UP = "up"  # both have greeted
     OVER = "over"  # they said bye, and close it
 
@@ -105,6 +70,7 @@ class RoomLink:
     until: float  # it must have come further by then; once up, something must have been heard
     is_new: bool = False  # no greeting was heard on it yet: it may bring another join
     told: frozenset[DeviceKey] = frozenset()  # the members that our greeting on it named
+    is_bare: bool = False  # our greeting on it told who we are, and nothing of the room
 
 
 @dataclass(slots=True)
@@ -239,6 +205,11 @@ class Membership:
     end_told: bool = False  # that the room's life is nearly over
     successors: dict[RoomId, Successor] = field(default_factory=dict)
     continued: frozenset[UserKey] = frozenset()  # who was in the room that this one continues
+    lobby: Lobby = field(default_factory=Lobby)  # who waits at the door
+    waits: LobbyState | None = None  # how our own knock stands, while we wait to be let in
+    invite: bytes = b""  # that we show at the door
+    met_identities: dict[RecordId, Identity] = field(default_factory=dict, compare=False)
+    doubted_at: float = math.inf  # when to ask again whether everybody here was let in
 
     paces: OrderedDict[DeviceKey, Pace] = field(default_factory=OrderedDict, compare=False)
     custody: Custody = field(default_factory=Custody, compare=False)
@@ -313,6 +284,13 @@ class Membership:
         return self.genesis is None or self.log.state.may_speak(uid)
 
     @property
+    def is_unlisted(self) -> bool:
+        """Whether the room is, or was made to be, known to nobody who was not told of it."""
+        if self.genesis is None:
+            return True
+        return Access.CLOSED in (self.genesis.record.access, self.log.state.access)
+
+    @property
     def count(self) -> int:
         """People in the room, ourselves included."""
         return 1 + len(self.members)
@@ -337,4 +315,5 @@ class Membership:
     def listening(self) -> list[DeviceKey]:
         """Those whose link has carried our greeting, so that other frames may follow it."""
         said = (Stage.GREETED, Stage.UP)
-        return [dev for dev, link in self.links.items() if link.stage in said]
+        # Security: who was told nothing of the room yet is not told of voices either.
+        return [dev for dev, link in self.links.items() if link.stage in said and not link.is_bare]

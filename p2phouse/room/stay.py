@@ -16,7 +16,7 @@ from p2phouse.identity.keys import Me
 from p2phouse.record import envelope
 from p2phouse.record.cbor import Value
 from p2phouse.record.envelope import Signed
-from p2phouse.record.types import Act, Genesis, Join
+from p2phouse.record.types import Access, Act, Genesis, Invite, Join
 from p2phouse.room import keeper
 from p2phouse.room.attendance import Attendance
 from p2phouse.room.authority import COMPARE_S
@@ -24,6 +24,7 @@ from p2phouse.room.company import RETELL_S, Company, is_understood
 from p2phouse.room.confirmation import Confirmation
 from p2phouse.room.frames import BYE_TEXTS, ByeReason
 from p2phouse.room.hallway import Hallway
+from p2phouse.room.lobby import STATE_TEXTS
 from p2phouse.room.messages import Answer, Event, EventKind, Output, Remember
 from p2phouse.room.negotiation import Negotiation
 from p2phouse.room.rules import Role
@@ -38,6 +39,15 @@ from p2phouse.vocabulary import DeviceKey, Now, RecordId, RoomId, UserKey
 LOG_REMEMBERED_BYTES_MAX: Final = 32_000  # of a file of 64 KiB; others hold the rest
 BEATS_HELD_MAX: Final = 16  # rooms that were left; a person comes back to few
 JOIN_S_MAX: Final = 12.0  # a dial takes up to 4 s an address, two at once, then a greeting
+
+
+# What a person is told before anything else of a room: who gets to know where he is.
+EXPOSURES: Final = {
+    Access.OPEN: "People here can see your network address, and anybody may come.",
+    Access.SOCIAL: "People who were let in can see your network address.",
+    Access.CLOSED: "People who were let in can see your network address.",
+    Access.LAN: "People here can see your network address. They are on your own network.",
+}
 
 
 class NotInARoom(UserError):
@@ -138,6 +148,7 @@ class Stay:
             yield from self.open(now, genesis, ticket)  # a room of ours that others still list
             return
         membership = self._enter(now, way.room, genesis, ticket)
+        membership.invite = way.invite
         yield from self._talk.begin(membership)
         yield from self._search.dial(now, membership, way.dev, way.addrs)
 
@@ -172,6 +183,9 @@ class Stay:
         self._hallway.changed(now, membership)
         yield _remember(membership)
         yield from self._place.arrive(now, membership)
+        if membership.waits is not None:
+            yield Event(EventKind.ADMITTED, membership.room, self._me.dev, membership.title)
+        membership.waits, membership.invite = None, b""
         yield Event(EventKind.JOINED, membership.room, self._me.dev, membership.title)
         if membership.ticket is not None:
             yield Answer(membership.ticket, self.facts())
@@ -276,6 +290,7 @@ class Stay:
             elif not membership.hopes():
                 yield from self.leave(now, membership.refusal or "nobody there answered")
                 return
+        yield from self._company.settle(now, membership)
         yield from self._attendance.settle(now, membership)
         if membership.over:
             yield from self.leave(now, membership.over)
@@ -332,13 +347,23 @@ class Stay:
     def facts(self) -> dict[str, object]:
         """The room we are in, as the API tells it."""
         membership = self.membership
+        if membership is not None and membership.waits is not None:
+            return {
+                "room": membership.room.hex(),
+                "title": membership.title,
+                "waiting": "lobby",
+                "waiting_text": STATE_TEXTS[membership.waits],
+            }
         if membership is None or membership.genesis is None:
             return {"room": None}
-        link = Invitation(membership.room, self._me.dev, self._hallway.own_addrs)
+        access = membership.log.state.access
         return {
             "room": membership.room.hex(),
             "title": membership.title,
-            "link": invitation.write(link),
+            "link": invitation.write(self._way(membership)),
+            "access": access.name.lower(),
+            "exposure": EXPOSURES[access],
+            "lobby_count": len(membership.lobby.people),
             "muted": membership.muted,
             "people": membership.count,
             **standing(membership, self._me.uid),
@@ -349,6 +374,17 @@ class Stay:
             "successor": self._successors.facts(membership),
             **keeper.facts(membership),
             **room_facts(membership, self._me.uid),
+        }
+
+    def _way(self, membership: Membership, invite: bytes = b"") -> Invitation:
+        return Invitation(membership.room, self._me.dev, self._hallway.own_addrs, invite)
+
+    def link_facts(self, invite: Signed[Invite]) -> dict[str, object]:
+        """The link that an invite travels in."""
+        return {
+            "link": invitation.write(self._way(self.here, invite.data)),
+            "expires": invite.record.exp,
+            "once": invite.record.once,
         }
 
 

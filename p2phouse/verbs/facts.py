@@ -4,10 +4,11 @@ These are the shapes that docs/asyncapi.json promises. Answers are checked again
 rather than built from them: the core, which knows nothing of JSON, hands out plain dictionaries.
 """
 
-from typing import Annotated, Literal, NotRequired, TypedDict
+from typing import Annotated, Final, Literal, NotRequired, TypedDict
 
 from p2phouse.api import Facts
 from p2phouse.identity.keys import peer_id
+from p2phouse.record.types import Access
 from p2phouse.room.messages import Event
 
 KeyTag = Annotated[str, "forty bits of a person's root key, `xxxx-xxxx`, to tell people apart by"]
@@ -21,6 +22,8 @@ RoleName = Annotated[
 LevelName = Annotated[
     Literal["creator", "host", "moderator", "speaker", "listener"], "what a person may do"
 ]
+AccessName = Literal["open", "social", "closed", "lan"]
+ACCESSES: Final = {access.name.lower(): access for access in Access}
 Mouth = Annotated[str, "what the node speaks with: `page`, what --audio said, or `none`"]
 
 
@@ -73,6 +76,13 @@ class Room(TypedDict):
         ]
     ]
     successor: NotRequired[Annotated[Successor | None, "the room in which this one goes on"]]
+    access: NotRequired[Annotated[AccessName, "who may come in"]]
+    exposure: NotRequired[Annotated[str, "who gets to know our network address, in a sentence"]]
+    lobby_count: NotRequired[Annotated[int, "people who wait to be let in, as far as we know"]]
+    waiting: NotRequired[
+        Annotated[Literal["lobby"], "we wait to be let in; only then, and only with three others"]
+    ]
+    waiting_text: NotRequired[Annotated[str, "what we wait for; with `waiting` alone"]]
 
 
 class Hand(TypedDict):

@@ -54,6 +54,8 @@ async def members(node: "Node", call: Call) -> Facts:
     membership = node.rooms.membership
     if membership is None:
         return {"room": None, "report": node.reports, "members": []}
+    if membership.waits is not None:
+        return {**node.rooms.facts(), "report": node.reports, "members": []}
     ours: Facts = {
         "name": node.me.name,
         "uid": node.me.uid.hex(),

@@ -1,17 +1,20 @@
 """Rooms: which there are, and the ways in and out."""
 
 import re
+from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Final, Literal, TypedDict
 
 import trio
 
-from p2phouse.api import EVENTS_QUEUED_MAX, Call, Facts
+from p2phouse.api import EVENTS_QUEUED_MAX, Call, Facts, beside
 from p2phouse.drive import clock
+from p2phouse.errors import P2PHouseError
 from p2phouse.hall.card import RoomCard
 from p2phouse.identity.keys import key_tag
 from p2phouse.room import messages
 from p2phouse.verbs.declaration import verb
-from p2phouse.verbs.facts import KeyTag, Room, RoomIdText, Uid
+from p2phouse.verbs.facts import ACCESSES, AccessName, KeyTag, Room, RoomIdText, Uid
 from p2phouse.vocabulary import DeviceKey
 
 if TYPE_CHECKING:
@@ -28,7 +31,7 @@ class Seen(TypedDict):
     title: str
     host: Annotated[KeyTag, "of who opened it"]
     host_uid: Annotated[Uid, "of who opened it"]
-    access: Literal["open", "social", "closed", "lan"]
+    access: AccessName
     people: Annotated[int, "how many are in it, as its card says"]
     age_s: int
 
@@ -63,33 +66,60 @@ def _seen(card: RoomCard, now_unix: float) -> Facts:
     }
 
 
+class Knocking(TypedDict):
+    event: Literal["knocking"]
+    text: Annotated[str, "what we wait for"]
+
+
 @verb("open", page=True, result=Room)
 async def open_room(
     node: "Node",
     call: Call,
     title: Annotated[str, "at most 80 bytes"],
-    lan: Annotated[bool, "only this network can see and enter it"] = False,
     stage: Annotated[
         Literal["everyone", "invited"], "who may speak: who comes, or who is asked to the stage"
     ] = "everyone",
+    access: Annotated[AccessName, "who may come in"] = "open",
+    lan: Annotated[bool, "the same as `access` lan"] = False,
 ) -> Facts:
     """Opens a room and is in it, muted."""
-    return await node.act(messages.Open(title, lan, stage))
+    return await node.act(messages.Open(title, ACCESSES["lan" if lan else access], stage))
 
 
-@verb(page=True, result=Room, tells=(Calling,))
+@verb(page=True, result=Room, tells=(Calling, Knocking))
 async def join(
     node: "Node",
     call: Call,
     room: Annotated[str, "id or the beginning of it, title, `p2ph:` link, or HOST:PORT of a node"],
 ) -> Facts:
-    """Enters a room, muted."""
+    """Enters a room, muted. Waits for as long as it takes to be let in, ten minutes at most."""
     typed = TYPED_ADDRESS.fullmatch(room)
     if typed and not any(
         card.genesis.record.title == room for card in node.rooms.directory.live(clock())
     ):
         return await _join_at(node, call, typed[1], int(typed[2]))
-    return await node.act(messages.Join(room))
+    return await _enter(node, call, messages.Join(room))
+
+
+async def _enter(node: "Node", call: Call, way: messages.Join | messages.JoinAt) -> Facts:
+    """Comes in; who must knock is told so, and may stop waiting."""
+    async with node.events(EVENTS_QUEUED_MAX) as events:
+
+        async def tell_of_waiting() -> None:
+            async for event in events:
+                if event.kind is messages.EventKind.LOBBY_WAITING:
+                    await call.tell({"event": "knocking", "text": event.text})
+
+        async def beside_it() -> None:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(tell_of_waiting)
+                await call.stopped.wait()
+                membership = node.rooms.membership
+                if membership is not None and membership.waits is not None:
+                    with suppress(P2PHouseError):
+                        await node.act(messages.Leave())
+
+        return await beside(beside_it, partial(node.act, way))
 
 
 async def _join_at(node: "Node", call: Call, host: str, port: int) -> Facts:
@@ -101,7 +131,7 @@ async def _join_at(node: "Node", call: Call, host: str, port: int) -> Facts:
         with trio.move_on_after(CARDS_WAIT_S):
             while not node.rooms.directory.of(dev, clock()):
                 await events.receive()
-    return await node.act(messages.JoinAt(dev))
+    return await _enter(node, call, messages.JoinAt(dev))
 
 
 @verb(page=True)

@@ -21,6 +21,7 @@ from p2phouse.record.types import (
     Hello,
     Identity,
     IdentityDevice,
+    Invite,
     Join,
     Offer,
     Record,
@@ -163,6 +164,15 @@ AUDIT = Audit(
     parity=bytes(8) + bytes(range(255, 127, -1)),
 )
 HELLO = Hello(nonce=seed("a") + seed("b"), versions=(1, 1), dev=DEV, addrs=(LAN_ADDRESS,))
+INVITE = Invite(
+    room=ROOM,
+    uid=IDENTITY.uid,
+    dev=DEV,
+    idrec=IDENTITY_ID,
+    nonce=seed("invite")[:16],
+    exp=UNIX + 3_600,
+    once=True,
+)
 
 RECORDS: tuple[Record, ...] = (
     IDENTITY,
@@ -179,6 +189,7 @@ RECORDS: tuple[Record, ...] = (
     AUDIT,
     HELLO,
     REPORT,
+    INVITE,
 )
 
 

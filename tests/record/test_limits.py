@@ -149,6 +149,11 @@ ELSEWHERE = {
     "SLOW_MODE_S_MAX": "tests/room/test_rules.py::test_r10_the_strictest_chat_holds",
     "REPORT_BYTES_MAX": "tests/room/test_report.py::test_a_bundle_has_15_000_bytes_at_most",
     "REPORTS_KEPT_MAX": "tests/room/test_report.py::test_50_reports_are_kept_and_no_more",
+    "LOBBY_WAITING_MAX": "tests/room/test_lobby.py::test_sixteen_wait_at_a_door_and_no_more",
+    "LOBBY_REFUSED_MAX": "tests/room/test_lobby.py::test_256_who_were_refused_are_remembered",
+    "LOBBY_S_MAX": "tests/room/test_lobby.py::test_after_ten_minutes_the_wait_is_over",
+    "ADMITTED_BY_SEAT_MAX": "tests/room/test_lobby.py::test_policy_leaves_half_of_a_seat",
+    "INVITES_KEPT_MAX": "tests/room/test_invites.py::test_256_single_use_invites_are_kept",
     "HELLO_BYTES": "tests/record/test_limits.py::test_a_hello_request_has_512_bytes_and_none_else",
     "ROOM_FRAME_BYTES_MAX": "tests/record/test_limits.py::test_a_room_frame_has_16_kib_at_most",
 }
@@ -213,6 +218,8 @@ def test_a_limit_holds_at_its_value_and_breaks_one_past_it(name, take, limit):
         replace(EPOCH, commit=bytes(33)),
         replace(EPOCH, ratchet=1),  # type: ignore[arg-type]  # as a stranger may
         replace(EPOCH, boxes=(replace(EPOCH.boxes[0], sealed=bytes(79)),)),
+        replace(samples.INVITE, nonce=bytes(15)),
+        replace(samples.INVITE, once=1),  # type: ignore[arg-type]  # as a stranger may
     ],
 )
 def test_a_field_past_what_its_type_says_is_refused(record):

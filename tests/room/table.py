@@ -10,7 +10,7 @@ from p2phouse.identity.keys import Me, make_identity
 from p2phouse.record import envelope
 from p2phouse.record.cbor import Value
 from p2phouse.record.envelope import Signed
-from p2phouse.record.types import Genesis, Join, Offer, Soft, SoftKind, Speak
+from p2phouse.record.types import Access, Genesis, Join, Offer, Soft, SoftKind, Speak
 from p2phouse.room import frames, messages
 from p2phouse.room.messages import Answer, Event, EventKind, Input, Output, SendRoomFrame
 from p2phouse.room.room import Rooms
@@ -179,8 +179,8 @@ class Table:
 
     # ── a room ───────────────────────────────────────────────────────────────────────────────
 
-    def open(self, *, lan: bool = False) -> RoomId:
-        self.ask(messages.Open("Tea", lan))
+    def open(self, *, lan: bool = False, access: Access = Access.OPEN) -> RoomId:
+        self.ask(messages.Open("Tea", Access.LAN if lan else access))
         self.key_voice()
         return self.here.room
 

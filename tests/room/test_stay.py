@@ -1,6 +1,7 @@
 """Coming in, going, coming back; and that each verb is answered exactly once."""
 
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -8,7 +9,7 @@ from p2phouse.errors import UserError
 from p2phouse.hall import invitation
 from p2phouse.hall.card import make_card, make_genesis
 from p2phouse.hall.directory import NoSuchRoom
-from p2phouse.record import limits
+from p2phouse.record import envelope, limits
 from p2phouse.record.types import Access
 from p2phouse.room import frames, messages
 from p2phouse.room.frames import ByeReason
@@ -19,9 +20,10 @@ from p2phouse.vocabulary import RoomId
 from tests.room.table import ADDR, Person, Table, kinds, of
 
 
-def list_room(table: Table, host: Person, *, access: Access = Access.OPEN, seq: int = 1) -> RoomId:
+def list_room(table: Table, host: Person, *, seq: int = 1, **change: object) -> RoomId:
     """The host's card comes in."""
-    genesis = make_genesis(host.me, title="Tea", access=access, now=table.now, entropy=bytes)
+    genesis = make_genesis(host.me, title="Tea", access=Access.OPEN, now=table.now, entropy=bytes)
+    genesis = envelope.sign(replace(genesis.record, **change), host.me.device_key)  # type: ignore[arg-type]
     card = make_card(
         host.me, genesis, seq=seq, speakers=1, listeners=0, addrs=(ADDR,), ttl_s=600, now=table.now
     )
@@ -155,7 +157,7 @@ def test_what_cannot_be_found_or_read_is_said_at_once(table: Table):
 def test_a_listed_room_of_an_unknown_kind_is_not_entered():
     table = Table()
     bob = table.person("bob")
-    list_room(table, bob, access=Access.CLOSED)
+    list_room(table, bob, exposure="relay")
     assert isinstance(table.answer(table.ask(messages.Join("tea"))).error, UnknownKind)
 
 

@@ -5,6 +5,7 @@ for libp2p, media.py for the media process. Time is an argument, so a seed repla
 `check` runs after everything that a core does.
 """
 
+import copy
 import heapq
 import itertools
 import os
@@ -15,7 +16,9 @@ from dataclasses import dataclass, replace
 
 from p2phouse.errors import PeerError
 from p2phouse.identity.keys import make_identity
+from p2phouse.record.cbor import Value
 from p2phouse.room import messages
+from p2phouse.room.admission import KNOCK_S_MAX
 from p2phouse.room.messages import Event, EventKind, Output
 from p2phouse.room.room import Rooms
 from p2phouse.room.state import Membership
@@ -67,6 +70,7 @@ class Node:
         self.island = 0  # nodes of one island reach one another
         self.cut_off: set[DeviceKey] = set()  # those it cannot reach all the same
         self.remembered: list[object] | None = None
+        self.invites: list[Value] = []
         self.sids: list[bytes] = []  # of all its media processes
         self.last_link = 0
         self.start()
@@ -179,6 +183,8 @@ class Node:
                 self.world.gossip(self, data)
             case messages.ToMedia(message):
                 self.media.perform(message)
+            case messages.KeepInvites(state):
+                self.invites = state
             case messages.Remember(state):
                 self.remembered = state  # type: ignore[assignment]  # opaque here
             case messages.Answer(ticket):
@@ -204,6 +210,11 @@ def _snapshot(membership: Membership | None) -> Membership | None:
         sought={dev: replace(sought) for dev, sought in membership.sought.items()},
         full_for=set(membership.full_for),
         successors=dict(membership.successors),
+        lobby=replace(
+            membership.lobby,
+            people={dev: copy.copy(who) for dev, who in membership.lobby.people.items()},
+            refused_until=dict(membership.lobby.refused_until),
+        ),
     )
 
 
@@ -312,6 +323,7 @@ class World:
         remembered = node.remembered
         node.start()
         self._meet_all(node)
+        node.receive(node.dev, messages.Invites(node.invites))
         if remembered is not None:
             node.receive(node.dev, messages.Resume(remembered))  # type: ignore[arg-type]  # as kept
 
@@ -432,7 +444,9 @@ class World:
         for asked_s, action in node.asked.values():
             assert isinstance(action, _ANSWERED_LATER)
             if not isinstance(action, messages.Say):
-                assert self.time - asked_s <= JOIN_S_MAX, "a join without an answer"
+                waits = membership is not None and membership.waits is not None
+                most = JOIN_S_MAX + KNOCK_S_MAX if waits else JOIN_S_MAX
+                assert self.time - asked_s <= most, "a join without an answer"
         if membership is None:
             assert not media.is_known or media.voice is None, "a voice outside of a room"
             assert (media.input, media.output) in (("none", "none"), ("none", "null"))

@@ -1,0 +1,61 @@
+"""Who may come in: access, the lobby, and invites."""
+
+from typing import Annotated, Any
+
+import typer
+
+from p2phouse.cli.asking import Home, Json, Who, answer, done
+
+commands = typer.Typer()
+
+
+@commands.command()
+def access(
+    value: Annotated[str, typer.Argument(metavar="WHO", help="open, social or closed.")],
+    home: Home = None,
+    json: Json = False,
+) -> None:
+    """Say who may come into the room from now on."""
+    answer(home, json, done(f"The room is {value} now."), "access", value=value)
+
+
+@commands.command()
+def lobby(home: Home = None, json: Json = False) -> None:
+    """List who waits to be let in."""
+
+    def show(facts: dict[str, Any]) -> None:
+        if not facts["people"]:
+            print("Nobody waits.")
+        for each in facts["people"]:
+            print(f"{each['name']:<28} {each['key_tag']}  waits {each['waits_s']} s")
+
+    answer(home, json, show, "lobby")
+
+
+@commands.command()
+def admit(who: Who, home: Home = None, json: Json = False) -> None:
+    """Let in somebody who waits."""
+    answer(home, json, done(f"{who} may come in."), "admit", who=who)
+
+
+@commands.command()
+def refuse(who: Who, home: Home = None, json: Json = False) -> None:
+    """Turn away somebody who waits."""
+    answer(home, json, done(f"{who} was turned away."), "refuse", who=who)
+
+
+@commands.command()
+def invite_link(
+    hours: Annotated[int, typer.Option("--hours", min=1, max=24, help="For how long.")] = 24,
+    once: Annotated[bool, typer.Option("--once", help="For one person.")] = False,
+    home: Home = None,
+    json: Json = False,
+) -> None:
+    """Make a link that lets people in without waiting."""
+
+    def show(facts: dict[str, Any]) -> None:
+        print(f"p2phouse join '{facts['link']}'")
+        if facts["once"]:
+            print("lets one person in, for as long as your node is in the room.")
+
+    answer(home, json, show, "invite_link", hours=hours, once=once)
