@@ -27,6 +27,7 @@ GRANTS_PER_ROOM_MAX: Final = 64
 OVER_MAX: Final = 8  # entries that one entry replaces: as many as concurred
 
 EPOCH_NUMBER_MAX: Final = 65_535  # one a second for longer than a room lives
+EPOCH_RATCHETS_MAX: Final = 1_024  # after one epoch of chance: one a minute, and to spare
 EPOCH_REMOVALS_MAX: Final = 256  # of more an epoch names the digest
 EPOCH_BOXES_MAX: Final = 64  # in one record; more devices, more records
 EPOCHS_OF_ONE_MAX: Final = 8  # known of one signer: nobody fills another's memory

@@ -291,9 +291,10 @@ class Epoch(Record):
 
     room: Hash
     dev: Key
+    by: Key  # the device that made the secret; whoever holds it may sign for whom he seals it to
     n: Annotated[int, Range(0, limits.EPOCH_NUMBER_MAX)]
-    ratchet: bool  # made of its parent's secret; else of chance
-    parent: Hash | None  # of a ratchet the id of the epoch before it
+    ratchet: bool  # made of the secret before it; else of chance
+    parent: Hash | None  # of a ratchet the id of the epoch of chance that its line began with
     rm: Annotated[tuple[Hash, ...], Count(0, limits.EPOCH_REMOVALS_MAX)]
     commit: Hash  # SHA-256 of the secret
     boxes: Annotated[tuple[EpochBox, ...], Count(0, limits.EPOCH_BOXES_MAX)]

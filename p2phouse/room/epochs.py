@@ -49,8 +49,8 @@ class Outline:
     """What all records of one epoch have in common."""
 
     id: RecordId
+    by: DeviceKey
     n: int
-    ratchet: bool
     parent: RecordId | None
     rm: tuple[RecordId, ...]
     commit: bytes
@@ -59,6 +59,15 @@ class Outline:
     def rank(self) -> tuple[int, bool, RecordId]:
         """The lower, the greater the epoch: by number, then chance before ratchet, then id."""
         return -self.n, self.ratchet, self.id
+
+    @property
+    def ratchet(self) -> bool:
+        return self.parent is not None
+
+    @property
+    def line(self) -> RecordId:
+        """Id of the epoch of chance whose secret this one's is made from, or is."""
+        return self.id if self.parent is None else self.parent
 
 
 @dataclass(slots=True, eq=False)
@@ -70,7 +79,7 @@ class Known:
     boxed: set[DeviceKey] = field(default_factory=set)  # who was given the secret, as we know
     secret: bytes | None = field(default=None, repr=False)
     since: float = math.inf  # when we came to hold it
-    is_spent: bool = False  # its time was over: what we forgot we do not take again
+    tried: set[RecordId] = field(default_factory=set)  # from which it could not be made
 
     @property
     def live(self) -> Live:
@@ -148,15 +157,15 @@ def may_be_given(
 def outline(
     room: RoomId,
     *,
+    by: DeviceKey,
     n: int,
-    ratchet: bool,
     parent: RecordId | None,
     rm: tuple[RecordId, ...],
     commit: bytes,
 ) -> Outline:
-    body = cbor.encode([room, n, ratchet, parent, list(rm), commit])
+    body = cbor.encode([room, by, n, parent is not None, parent, list(rm), commit])
     id_ = RecordId(sha256(b"p2phouse/1/epoch-id\0" + body).digest())
-    return Outline(id_, n, ratchet, parent, rm, commit)
+    return Outline(id_, by, n, parent, rm, commit)
 
 
 def read_outline(record: Epoch) -> Outline:
@@ -167,8 +176,8 @@ def read_outline(record: Epoch) -> Outline:
         raise EpochRefused(reason="removals that do not ascend")
     return outline(
         RoomId(record.room),
+        by=DeviceKey(record.by),
         n=record.n,
-        ratchet=record.ratchet,
         parent=None if record.parent is None else RecordId(record.parent),
         rm=tuple(RecordId(name) for name in record.rm),
         commit=record.commit,
@@ -180,13 +189,14 @@ def records_of(
 ) -> list[Epoch]:
     """As many records, to be signed by `dev`, as the boxes need; one if there are none."""
     given = list(boxes)
-    # A box takes 117 bytes, a removal 34, and all else less than 250.
-    most = (Epoch.SIZE_MAX - 250 - 34 * len(epoch.rm)) // 117
+    # A box takes 117 bytes, a removal 34, and all else less than 300.
+    most = (Epoch.SIZE_MAX - 300 - 34 * len(epoch.rm)) // 117
     most = min(limits.EPOCH_BOXES_MAX, most)
     return [
         Epoch(
             room=room,
             dev=dev,
+            by=epoch.by,
             n=epoch.n,
             ratchet=epoch.ratchet,
             parent=epoch.parent,
@@ -230,9 +240,8 @@ class Epochs:
             if not self._has_room(signer, made):
                 return None
             known = self._known[made.id] = Known(made)
-            self._inherit(known)
-        elif known.is_spent:
-            return None
+            for other in self._known.values():
+                known.boxed |= other.boxed if self._follows(known, other) else set()
         is_news = signer not in known.records
         known.records.setdefault(signer, signed)
         for box in signed.record.boxes:
@@ -240,7 +249,6 @@ class Epochs:
             known.boxed.add(DeviceKey(box.dev))
             if box.dev == self._dev and known.secret is None:
                 self._hold(now, known, open_box(box.sealed))
-        self._derive(now)
         return known if is_news else None
 
     def _has_room(self, signer: DeviceKey, made: Outline) -> bool:
@@ -248,39 +256,55 @@ class Epochs:
         own = [known for known in self._known.values() if signer in known.records]
         if len(own) < limits.EPOCHS_OF_ONE_MAX:
             return True
-        least = max(own, key=lambda known: known.outline.rank)
-        if made.rank >= least.outline.rank or least in (self.sending, self.best):
+        used = [each for each in (self.sending, self.best) if each is not None]
+        spare = [
+            known
+            for known in own
+            if known not in used and known.outline.id not in {made.parent, *map(_line, used)}
+        ]
+        least = max(spare, key=lambda known: known.outline.rank, default=None)
+        if least is None or made.rank >= least.outline.rank:
             return False
         del least.records[signer]
         if not least.records:
-            self._drop(least)
+            del self._known[least.outline.id]
+            self._kept.pop(least.outline.id, None)
         return True
 
-    def _drop(self, known: Known) -> None:
-        del self._known[known.outline.id]
-        self._kept.pop(known.outline.id, None)
-
-    def _inherit(self, known: Known) -> None:
-        """Whoever holds the parent of a ratchet can make the ratchet."""
-        parent = self._known.get(known.outline.parent) if known.outline.parent else None
-        if parent is not None:
-            known.boxed |= parent.boxed
+    def _follows(self, known: Known, other: Known) -> bool:
+        """Whether its secret can be made from the other's."""
+        ahead = known.outline.n - other.outline.n
+        is_of_line = known.outline.line == other.outline.line
+        return is_of_line and 0 < ahead <= limits.EPOCH_RATCHETS_MAX
 
     def _hold(self, now: Now, known: Known, secret: bytes | None) -> None:
         # Security: a keeper who gave each another secret would split the room unnoticed.
         if secret is not None and keys.commit(secret) == known.outline.commit:
             known.secret, known.since = secret, now.mono
 
-    def _derive(self, now: Now) -> None:
-        """The secrets of ratchets whose parents we hold."""
+    def _derive(self, now: Now, counts: Counts) -> None:
+        """The secrets of ratchets of which we hold an earlier one."""
         for known in sorted(self._known.values(), key=lambda each: each.outline.n):
-            parent = self._parent(known)
-            if known.secret is None and not known.is_spent and parent and parent.secret:
-                made = keys.next_secret(parent.secret, room=self.room, epoch=known.outline.n)
-                self._hold(now, known, made)
+            # Security: a few bytes can ask for a thousand steps. So only for those who run the
+            # room, and once from each epoch that we hold.
+            if known.secret is not None or not self._stands(known, counts):
+                continue
+            for other in list(self._known.values()):
+                is_new = other.outline.id not in known.tried and self._follows(known, other)
+                if is_new and other.secret is not None and known.secret is None:
+                    known.tried.add(other.outline.id)
+                    self._hold(now, known, self._advance(other, known.outline.n))
 
-    def _parent(self, known: Known) -> Known | None:
-        return None if known.outline.parent is None else self._known.get(known.outline.parent)
+    def _advance(self, known: Known, n: int) -> bytes | None:
+        secret = known.secret
+        for number in range(known.outline.n + 1, n + 1):
+            assert secret is not None
+            secret = keys.next_secret(secret, room=self.room, epoch=number)
+        return secret
+
+    def root(self, known: Known) -> Known | None:
+        """The epoch of chance that its line began with: it tells who made the secret."""
+        return self._known.get(known.outline.line)
 
     def forget_device(self, dev: DeviceKey) -> None:
         """It was started anew, and holds no secret any more."""
@@ -295,17 +319,29 @@ class Epochs:
         return min(fit, key=lambda known: known.outline.rank, default=None)
 
     def _is_fit(self, known: Known, removed: frozenset[RecordId], counts: Counts) -> bool:
-        made, parent = known.outline, self._parent(known)
-        if known.is_spent or not any(counts(signer) for signer in known.records):
+        return self._stands(known, counts) and covers(known.outline.rm, removed)
+
+    def _stands(self, known: Known, counts: Counts) -> bool:
+        """Whether it counts, whatever it accounts for."""
+        made, root = known.outline, self.root(known)
+        # Security: whoever made the secret knows it, however many honest people pass it on.
+        if root is None or made.by not in root.records or not counts(made.by):
             return False
-        if parent is not None and (made.n, made.rm) != (parent.outline.n + 1, parent.outline.rm):
-            return False  # a ratchet accounts for what its parent does, and nothing else
-        return covers(made.rm, removed)
+        if made.ratchet:
+            first = root.outline
+            # It accounts for what the first of its line does, and for nothing else.
+            if (made.by, made.rm) != (first.by, first.rm):
+                return False
+            if not first.n < made.n <= first.n + limits.EPOCH_RATCHETS_MAX:
+                return False
+            return any(counts(signer) for signer in known.records)
+        return True
 
     def step(self, now: Now, removed: frozenset[RecordId], counts: Counts) -> bool:
         """Chooses anew; whether what we send or hear under has changed. Call it at `deadline`,
         and when something was taken or the log has changed."""
         before = self.sending, self.receiving
+        self._derive(now, counts)
         held = [
             known
             for known in self._known.values()
@@ -334,7 +370,7 @@ class Epochs:
             if known.since + KEPT_S > now.mono:
                 times.append(known.since + KEPT_S)
             else:
-                known.secret, known.is_spent = None, True
+                known.secret = None
         self.deadline = min(times, default=math.inf)
 
     def _is_in_use(self, known: Known) -> bool:
@@ -356,13 +392,11 @@ class Epochs:
     ) -> tuple[Outline, bytes]:
         """A new epoch of pure chance, and its secret; it begins with the first record of it."""
         secret = entropy(keys.SECRET_BYTES)
-        numbers = [
-            known.outline.n for known in self._known.values() if any(map(counts, known.records))
-        ]
+        numbers = [known.outline.n for known in self._known.values() if counts(known.outline.by)]
         made = outline(
             self.room,
+            by=self._dev,
             n=min(max(numbers, default=-1) + 1, limits.EPOCH_NUMBER_MAX),
-            ratchet=False,
             parent=None,
             rm=account_of(removed),
             commit=keys.commit(secret),
@@ -372,15 +406,18 @@ class Epochs:
     def ratchet(self) -> tuple[Outline, bytes] | None:
         """The epoch after the best: whoever holds that makes it himself; None if there is none."""
         best = self.best
-        if best is None or best.secret is None or best.outline.n >= limits.EPOCH_NUMBER_MAX:
+        root = self.root(best) if best is not None else None
+        if best is None or best.secret is None or root is None:
             return None
         n = best.outline.n + 1
+        if n > min(root.outline.n + limits.EPOCH_RATCHETS_MAX, limits.EPOCH_NUMBER_MAX):
+            return None
         secret = keys.next_secret(best.secret, room=self.room, epoch=n)
         made = outline(
             self.room,
+            by=best.outline.by,
             n=n,
-            ratchet=True,
-            parent=best.outline.id,
+            parent=best.outline.line,
             rm=best.outline.rm,
             commit=keys.commit(secret),
         )
@@ -394,3 +431,7 @@ class Epochs:
         if known.secret is None:
             self._hold(now, known, secret)
         return known
+
+
+def _line(known: Known) -> RecordId:
+    return known.outline.line

@@ -256,12 +256,9 @@ class Keeper:
     def _hand(
         self, now: Now, membership: Membership, known: Known, members: list[Member]
     ) -> Iterator[Output]:
-        """Seals the secret to these. Who does not run the room sends along whose epoch it is."""
+        """Seals the secret to these, with what shows that the epoch is one that counts."""
         assert known.secret is not None
-        proof = None
-        if not self._counts(membership, self._me.dev):
-            counting = [dev for dev in known.records if self._counts(membership, dev)]
-            proof = known.records[counting[0]] if counting else None
+        proofs = self._proofs(membership, known)
         # Who gets no box, because its key is none, is not tried again and again.
         known.boxed.update(member.dev for member in members)
         boxes = self._boxes(membership, members, known.secret)
@@ -269,9 +266,20 @@ class Keeper:
             signed = envelope.sign(record, self._me.device_key)
             self._epochs(membership).begin(now, signed, known.secret)
             for box in record.boxes:
-                if proof is not None:
+                for proof in proofs:
                     yield from self._send(membership, DeviceKey(box.dev), [proof])
                 yield from self._send(membership, DeviceKey(box.dev), [signed])
+
+    def _proofs(self, membership: Membership, known: Known) -> list[Signed[Epoch]]:
+        """What shows that the epoch counts, unless our own record of it does."""
+        made, root = known.outline, self._epochs(membership).root(known)
+        proofs = []
+        if root is not None and (made.ratchet or made.by != self._me.dev):
+            proofs += [signed for dev, signed in root.records.items() if dev == made.by]
+        if made.ratchet and not self._counts(membership, self._me.dev):
+            counting = (dev for dev in known.records if self._counts(membership, dev))
+            proofs += [known.records[dev] for dev in counting][:1]
+        return proofs
 
     def _boxes(
         self, membership: Membership, members: Iterable[Member], secret: bytes

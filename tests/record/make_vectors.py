@@ -11,6 +11,7 @@ import sys
 from dataclasses import fields, is_dataclass
 from typing import Any
 
+from nacl.public import PrivateKey
 from nacl.signing import SigningKey
 
 from p2phouse.hall import invitation
@@ -21,10 +22,10 @@ from p2phouse.record import cbor, envelope
 from p2phouse.record.cbor import Value
 from p2phouse.record.schema import pack
 from p2phouse.record.types import Record
-from p2phouse.room import frames, keys
+from p2phouse.room import epochs, frames, keys
 from p2phouse.room.frames import ByeReason, FrameKind
 from p2phouse.room.state import ssrc_of
-from p2phouse.vocabulary import DeviceKey, RoomId, VoiceId
+from p2phouse.vocabulary import DeviceKey, RecordId, RoomId, VoiceId
 from p2phouse.voice import packet, seal
 from p2phouse.voice.packet import Packet
 from tests.record import forgery, samples
@@ -66,6 +67,7 @@ def vectors() -> Json:
             ),
         },
         "voice": _voice(),
+        "sealed room": _sealed(),
     }
 
 
@@ -231,6 +233,40 @@ def _voice() -> Json:
         "talking": True,
         "marker": True,
         "packet": data.hex(),
+    }
+
+
+def _sealed() -> Json:
+    """From an epoch's secret to a sealed frame, to the next secret and into a box."""
+    secret, room, opus = bytes(range(32)), RoomId(seed("room")), bytes(range(16))
+    dev = DeviceKey(bytes(SigningKey(secret).verify_key))
+    sid = VoiceId(bytes(range(16)))
+    base = keys.sender_base(secret, room=room, epoch=7, dev=dev, sid=sid)
+    kid = keys.key_id(epoch=7, slot=3)
+    xpk = PrivateKey(seed("x25519 secret"))
+    box = keys.seal(secret, bytes(xpk.public_key), lambda size: seed("box")[:size])
+    assert box is not None
+    removed = frozenset(RecordId(seed(f"removal {number}")) for number in range(257))
+    return {
+        "secret": secret.hex(),
+        "commit": keys.commit(secret).hex(),
+        "room": room.hex(),
+        "epoch": 7,
+        "dev": dev.hex(),
+        "sid": sid.hex(),
+        "slot": 3,
+        "sender_base": base.hex(),
+        "kid": kid,
+        "counter": 300,
+        "opus": opus.hex(),
+        "payload": seal.seal(seal.SealKey(kid, base), 300, opus).hex(),
+        "secret of epoch 8": keys.next_secret(secret, room=room, epoch=8).hex(),
+        "id of the sample record's epoch": epochs.read_outline(samples.EPOCH).id.hex(),
+        "x25519 secret": bytes(xpk).hex(),
+        "x25519 public": bytes(xpk.public_key).hex(),
+        "box": box.hex(),
+        "257 removals": sorted(each.hex() for each in removed),
+        "rm of 257 removals": [each.hex() for each in epochs.account_of(removed)],
     }
 
 

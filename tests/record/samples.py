@@ -127,6 +127,7 @@ BEAT = Beat(room=ROOM, dev=DEV, count=1, digest=seed("entries"), en=0, ts=UNIX)
 EPOCH = Epoch(
     room=ROOM,
     dev=DEV,
+    by=OTHER,
     n=3,
     ratchet=True,
     parent=seed("epoch before"),

@@ -8,6 +8,7 @@ from pathlib import Path
 import cbor2
 import pytest
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from nacl.public import PrivateKey, SealedBox
 from nacl.signing import SigningKey, VerifyKey
 
 from p2phouse.errors import PeerError
@@ -137,3 +138,39 @@ def test_a_packet_is_sealed_and_headed_as_written_by_bare_aes():
     assert data[12:20].hex() == "bede0001109e0000"
     speak = next(each for each in VECTORS["records"] if each["name"] == "speak")
     assert int(speak["id"][:8], 16) == VOICE["ssrc"]
+
+
+SEALED = VECTORS["sealed room"]
+
+
+def test_a_sealed_room_s_keys_are_the_published_ones_of_the_design():
+    """These values stood in the design before there was any code."""
+    assert SEALED["dev"].startswith("03a107bf")
+    assert SEALED["dev"].endswith("5531b8")
+    assert SEALED["sender_base"] == "10b77af0507a9226f5205a795f0a7b28"
+    assert SEALED["kid"] == 0x73
+    assert SEALED["payload"] == (
+        "8973012ca2a9ff5773b1086a4cbab9324a33d21ed11ca2af2c9b1dca1997cf3027b4bc99"
+    )
+    assert SEALED["secret of epoch 8"] == (
+        "fd03f7d4f15606622dccf6acc97facca235ecaa2d114176957326658081d7145"
+    )
+
+
+def test_a_sealed_room_s_keys_box_and_ids_follow_by_other_means():
+    secret, room = unhex(SEALED["secret"]), unhex(SEALED["room"])
+    place = room + (7).to_bytes(4) + unhex(SEALED["dev"]) + unhex(SEALED["sid"])
+    base = expand(secret, b"p2phouse/1/sframe-base\0" + place, 16)
+    assert base == SEALED["sender_base"]
+    after = expand(secret, b"p2phouse/1/epoch-next\0" + room + (8).to_bytes(4), 32)
+    assert after == SEALED["secret of epoch 8"]
+    assert sha256(secret).hexdigest() == SEALED["commit"]
+    opener = SealedBox(PrivateKey(unhex(SEALED["x25519 secret"])))
+    assert opener.decrypt(unhex(SEALED["box"])) == secret
+    ids = b"".join(map(unhex, SEALED["257 removals"]))
+    assert SEALED["rm of 257 removals"] == [sha256(ids).hexdigest()]
+    (record,) = [each for each in VECTORS["records"] if each["name"] == "epoch"]
+    _, room, _, by, n, ratchet, parent, rm, commit, _ = cbor2.loads(unhex(record["body"]))
+    body = cbor2.dumps([room, by, n, ratchet, parent, rm, commit])
+    id_ = sha256(b"p2phouse/1/epoch-id\0" + body).hexdigest()
+    assert id_ == SEALED["id of the sample record's epoch"]

@@ -88,9 +88,10 @@ class Maker:
         record = Epoch(
             room=self.room,
             dev=self.me.dev,
+            by=self.me.dev if parent is None else parent.record.by,
             n=n,
             ratchet=parent is not None,
-            parent=None if parent is None else epochs.read_outline(parent.record).id,
+            parent=None if parent is None else epochs.read_outline(parent.record).line,
             rm=tuple(sorted(rm)),
             commit=keys.commit(secret),
             boxes=tuple(boxes),
@@ -194,30 +195,82 @@ def test_an_epoch_counts_only_as_long_as_somebody_who_runs_the_room_has_signed_i
     device.void = {BEN.dev}
     device.step(4)
     assert device.n == 1
-    device.take(5, MAKER.epoch(2, secret=_secret(BEN, 2)))  # handed on by another
+
+
+def test_who_passes_an_epoch_on_does_not_make_it_count():
+    """Somebody put out made it, and one who has not heard of that hands it on in good faith."""
+    theirs = Maker(BEN).epoch(2)
+    passed_on = envelope.sign(replace(theirs.record, dev=CLEO.dev), CLEO.device_key)
+    device = Device()
+    device.void = {BEN.dev}
+    device.take(0, passed_on)
+    assert device.n is None
+    device.take(0, theirs)
+    assert device.n is None
+    further = MAKER.ratchet(theirs, hashlib.sha256(repr((2, (), BEN.dev)).encode()).digest())
+    device.take(0, further)
+    assert device.n is None
+    device.void = set()
+    device.step(0)
+    assert device.n == 3
+
+
+def test_an_epoch_passed_on_counts_once_its_maker_s_own_record_is_there():
+    theirs = Maker(BEN).epoch(2, to=[])
+    secret = hashlib.sha256(repr((2, (), BEN.dev)).encode()).digest()
+    passed_on = replace(MAKER.epoch(2, secret=secret).record, by=BEN.dev)
+    device = Device()
+    device.void = {CLEO.dev}  # who only listens, but may pass it on
+    device.take(0, envelope.sign(passed_on, CLEO.device_key))
+    assert device.n is None
+    device.take(0, theirs)
     assert device.n == 2
 
 
-def _secret(maker, n: int) -> bytes:
-    return hashlib.sha256(repr((n, (), maker.dev)).encode()).digest()
-
-
-def test_a_ratchet_accounts_for_what_its_parent_does_and_has_the_next_number():
-    parent = MAKER.epoch(1, secret=b"p" * 32)
-    for wrong in (
-        MAKER.epoch(3, parent=parent, to=[ANA]),
-        MAKER.epoch(2, parent=parent, rm=[A], to=[ANA]),
-    ):
-        device = Device()
-        device.take(0, parent, wrong)
-        device.step(3)
-        assert device.n == 1
-    device.take(4, MAKER.ratchet(parent, b"p" * 32))
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"n": 1},
+        {"n": 1 + limits.EPOCH_RATCHETS_MAX + 1},
+        {"n": 2, "rm": [A]},
+        {"n": 2, "rm": []},
+    ],
+)
+def test_a_ratchet_accounts_for_what_the_first_of_its_line_does_and_has_a_later_number(wrong):
+    first = MAKER.epoch(1, rm=[B], secret=b"p" * 32)
+    device = Device()
+    device.take(0, first, MAKER.epoch(**{"rm": [B], "parent": first, "to": [ANA], **wrong}))
+    device.step(3)
+    assert device.n == 1
+    device.take(4, MAKER.ratchet(first, b"p" * 32))
     device.step(7)
     assert device.n == 2
 
 
-def test_who_holds_the_parent_of_a_ratchet_needs_no_box_whichever_comes_first():
+def test_1024_ratchets_of_a_line_and_no_more():
+    most = limits.EPOCH_RATCHETS_MAX
+    first, secret = MAKER.epoch(1, secret=b"p" * 32), b"p" * 32
+    for n in range(2, 2 + most):
+        secret = keys.next_secret(secret, room=ROOM, epoch=n)
+    device = Device()
+    device.take(0, first, MAKER.epoch(1 + most, parent=first, secret=secret, to=[]))
+    assert device.n == 1 + most  # worked out from the first, without a box
+    assert device.epochs.ratchet() is None
+    again = Device()
+    again.take(0, first)
+    assert again.epochs.ratchet() is not None
+
+
+def test_a_ratchet_by_somebody_who_runs_no_room_moves_nobody():
+    first = MAKER.epoch(1, secret=b"p" * 32)
+    device = Device()
+    device.void = {BEN.dev}
+    device.take(0, first, Maker(BEN).ratchet(first, b"p" * 32))
+    device.step(3)
+    assert device.n == 1
+
+
+def test_who_holds_one_before_it_needs_no_box_for_a_ratchet_whichever_comes_first():
     parent = MAKER.epoch(1, secret=b"p" * 32)
     second = MAKER.ratchet(parent, b"p" * 32)
     third = MAKER.ratchet(second, keys.next_secret(b"p" * 32, room=ROOM, epoch=2))
@@ -228,13 +281,24 @@ def test_who_holds_the_parent_of_a_ratchet_needs_no_box_whichever_comes_first():
     assert device.n == 3
 
 
-def test_a_ratchet_whose_parent_is_unknown_needs_a_box():
-    parent = MAKER.epoch(1, secret=b"p" * 32)
+def test_who_holds_none_before_it_needs_a_box_for_a_ratchet_and_to_know_who_made_the_first():
+    first = MAKER.epoch(1, secret=b"p" * 32, to=[])
     device = Device()
-    device.take(0, MAKER.ratchet(parent, b"p" * 32))
+    device.take(0, first, MAKER.ratchet(first, b"p" * 32))
     assert device.n is None
-    device.take(0, MAKER.ratchet(parent, b"p" * 32, to=[ANA]))
+    device.take(0, MAKER.ratchet(first, b"p" * 32, to=[ANA]))
     assert device.n == 2
+    other = Device()
+    other.take(0, MAKER.ratchet(first, b"p" * 32, to=[ANA]))
+    assert other.n is None
+    other.take(0, first)
+    assert other.n == 2
+
+
+def test_two_keepers_who_ratchet_at_once_make_one_epoch():
+    first = MAKER.epoch(1, secret=b"p" * 32)
+    made = [Maker(who).ratchet(first, b"p" * 32).record for who in (BEN, CLEO)]
+    assert len({epochs.read_outline(each).id for each in made}) == 1
 
 
 def test_a_box_with_another_secret_than_all_others_got_is_no_secret():
@@ -353,8 +417,6 @@ def test_what_was_sent_under_before_is_heard_for_five_seconds_and_then_forgotten
     device.step(17)
     assert device.hears == {2}
     assert {live.n for live in device.epochs.held} == {2}
-    device.take(18, MAKER.epoch(1, to=[ANA]))
-    assert {live.n for live in device.epochs.held} == {2}
     assert math.isinf(device.epochs.deadline)
 
 
@@ -398,7 +460,7 @@ def test_a_ratchet_is_made_from_the_best_and_copies_its_removals():
 def test_500_devices_are_sealed_to_in_records_that_a_frame_holds():
     boxes = [EpochBox(bytes([n % 256] * 32), bytes(80)) for n in range(500)]
     made = epochs.outline(
-        ROOM, n=65_535, ratchet=True, parent=A, rm=tuple(map(RecordId, [bytes(32)] * 256)), commit=C
+        ROOM, by=CLEO.dev, n=65_535, parent=A, rm=tuple(map(RecordId, [bytes(32)] * 256)), commit=C
     )
     records = epochs.records_of(ROOM, CLEO.dev, made, boxes)
     assert sum(len(record.boxes) for record in records) == 500
@@ -411,7 +473,7 @@ def test_500_devices_are_sealed_to_in_records_that_a_frame_holds():
 
 def test_the_id_of_an_epoch_is_of_what_all_its_records_say_alike():
     record = MAKER.epoch(3, rm=[B, A]).record
-    body = cbor.encode([ROOM, 3, False, None, [A, B], record.commit])
+    body = cbor.encode([ROOM, CLEO.dev, 3, False, None, [A, B], record.commit])
     expected = hashlib.sha256(b"p2phouse/1/epoch-id\0" + body).digest()
     assert epochs.read_outline(record).id == expected
     other = replace(record, dev=BEN.dev, boxes=())
