@@ -468,7 +468,7 @@ class Engine:
 
     def _tell_stats(self, now: float) -> None:
         bad = self.bad_packets + sum(link.forged for link in self._links.values())
-        if bad >= 10 * self._bad_logged or (bad and not self._bad_logged):
+        if bad >= max(1, 10 * self._bad_logged):
             self._bad_logged = bad  # once, and again at ten times as many
             log.warning("bad_packets count=%d", bad)
         if self._voice is not None:

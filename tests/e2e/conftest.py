@@ -1,5 +1,6 @@
 """A bridge with a network namespace for each node: a LAN that nobody else is on."""
 
+import contextlib
 import os
 import shutil
 import subprocess
@@ -117,10 +118,11 @@ def make_node(tmp_path):
         return node
 
     yield make
-    for node in made:
-        if hasattr(node, "process"):
-            node.stop()
-    shutil.rmtree(folder)
+    with contextlib.ExitStack() as ending:  # one that hangs must not leave the others running
+        ending.callback(shutil.rmtree, folder)
+        for node in made:
+            if hasattr(node, "process"):
+                ending.callback(node.stop)
 
 
 @pytest.fixture(scope="session")

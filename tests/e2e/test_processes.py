@@ -84,6 +84,7 @@ def test_a_node_that_is_asked_to_stop_leaves_the_room_first(make_node):
     assert ben.stop() == 0
     until(lambda: not ana.others(), "ben gone", within_s=2)
     assert "member_left" in ana.log
+    assert " W " not in ana.log, "nothing was wrong, so nothing is warned of"
     assert not api_socket(ben.home, ben.runtime).exists()
 
 
