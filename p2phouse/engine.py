@@ -156,6 +156,8 @@ class Engine:
                 self._set_keys(rows)
             case SetGain(ssrc, permille):
                 self._gains[ssrc] = permille / 1_000
+                if permille == 1_000:  # as usual: nothing to remember of a voice that may be gone
+                    del self._gains[ssrc]
             case SetInput(spec):
                 # Security: closed in this very moment; a tick before the task must take nothing
                 # more of a microphone that was muted, under a voice that is unmuted for a file.

@@ -35,6 +35,7 @@ from p2phouse.media import MediaProcess
 from p2phouse.memory import Memory
 from p2phouse.net import events as net
 from p2phouse.net.network import Network
+from p2phouse.people.blocks import Blocks
 from p2phouse.room import messages
 from p2phouse.room.messages import Answer, Event, Input, Output, VerbAction
 from p2phouse.room.room import Rooms
@@ -74,6 +75,7 @@ class Node:
         self.sound_port: int | None = None  # where the page finds mouth and ear
         self.me: Me
         self.rooms: Rooms
+        self.blocks: Blocks
         self.network: Network
         self._memory: Memory
         self._to_core, self._inbox = trio.open_memory_channel[tuple[DeviceKey, Input]](
@@ -98,12 +100,14 @@ class Node:
                 self.config.home, now=now, entropy=os.urandom, name=self.config.name
             )
             self._memory = Memory(self.config.home)
+            self.blocks = Blocks(self.config.home)
             self.rooms = Rooms(
                 self.me,
                 rng=random.Random(),
                 entropy=os.urandom,
                 ear=self.config.ear,
                 mouth=self.config.mouth,
+                blocked=self.blocks.people,
             )
             if self.config.page:
                 self.opening = Opening(

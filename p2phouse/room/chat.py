@@ -375,3 +375,9 @@ class View:
         taken = self._chats.taken_back_by(signed.id)
         deleted = any(is_allowed(each.record, signed, self._state) for each in taken)
         return Message(signed, self._chats.identity_of(signed.record).record.name, deleted)
+
+
+def mode_of(state: RoomState) -> str | int:
+    """Whether there is chat, as the API tells it: on, off, or slow mode in seconds."""
+    mode = state.chat
+    return ("on" if mode else "off") if isinstance(mode, bool) else mode

@@ -314,7 +314,7 @@ class ChatExchange:
             recent = [each for each in words if each.signed.record.ts >= since or name == "pins"]
             visible = [each for each in recent if each.uid not in blocked and not hidden]
             told[name] = [self._fact(each) for each in _last(visible)]
-        return {**told, "mode": mode_of(membership.log.state)}
+        return {**told, "mode": chat.mode_of(membership.log.state)}
 
     def _fact(self, message: Message) -> dict[str, object]:
         record = message.signed.record
@@ -392,12 +392,6 @@ def _last(messages: list[Message]) -> list[Message]:
         first -= 1
         left -= 450 + 6 * len(messages[first].text)  # JSON may write a character as six
     return messages[first:]
-
-
-def mode_of(state: RoomState) -> str | int:
-    """Whether there is chat, as the API tells it: on, off, or slow mode in seconds."""
-    mode = state.chat
-    return ("on" if mode else "off") if isinstance(mode, bool) else mode
 
 
 def _text(action: Write) -> str:

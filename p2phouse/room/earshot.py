@@ -8,13 +8,20 @@ from collections.abc import Iterable, Iterator
 from typing import Final
 
 from p2phouse.channel import SetGain
-from p2phouse.room.messages import Event, Output, ToMedia
-from p2phouse.room.state import Membership
+from p2phouse.room.messages import Event, EventKind, Output, ToMedia
+from p2phouse.room.state import Member, Membership
 from p2phouse.vocabulary import Ssrc, UserKey
 
 PERCENT_MAX: Final = 200
 PERMILLE_USUAL: Final = 1_000
-HIDDEN: Final = {"VOICE_HEARD", "CHAT", "HAND_RAISED", "HAND_LOWERED", "REACTION", "TYPING"}
+HIDDEN: Final = {
+    EventKind.VOICE_HEARD,
+    EventKind.CHAT,
+    EventKind.HAND_RAISED,
+    EventKind.HAND_LOWERED,
+    EventKind.REACTION,
+    EventKind.TYPING,
+}
 
 
 class Earshot:
@@ -61,9 +68,16 @@ class Earshot:
     def _permille(self, uid: UserKey) -> int:
         return 0 if uid in self.blocked else 10 * self.percent_of(uid)
 
+    def facts(self, member: Member | None) -> dict[str, object]:
+        """What of a member is told otherwise than it is; None: ourselves."""
+        if member is None:
+            return {}
+        facts = {"blocked": member.uid in self.blocked, "gain_pct": self.percent_of(member.uid)}
+        return facts | ({"hand": None, "typing": False} if facts["blocked"] else {})
+
     def shows(self, membership: Membership | None, output: Output) -> bool:
         """False for an event that tells what a blocked person does."""
-        if membership is None or not isinstance(output, Event) or output.kind.name not in HIDDEN:
+        if membership is None or not isinstance(output, Event) or output.kind not in HIDDEN:
             return True
         member = membership.members.get(output.dev) if output.dev is not None else None
         return member is None or member.uid not in self.blocked

@@ -17,6 +17,7 @@ ON_ROOM: Final = {
     "mute_all": Act.ROLE,
     "unmute_all": Act.ROLE,
     "end": Act.END,
+    "chat_mode": Act.CHAT,
 }
 
 
@@ -31,6 +32,11 @@ def on_room(membership: Membership, uid: UserKey) -> list[str]:
         may.add("continue_room")
     if membership.successors:
         may.add("move")
+    may.add("report")
+    if state.may_chat(uid):
+        may.add("chat")
+    if state.runs(uid):
+        may |= {"pin", "unpin", "mods", "reports"}
     if own.hand is not None or state.may(uid, Act.ROLE):
         may.add("lower_hand")
     if own.on_stage:

@@ -161,7 +161,7 @@ class Rooms:
         here = self.membership
         if here is None or here.genesis is None:
             return {}  # nobody has let us in yet
-        return stage.member_facts(here, self.me, member)
+        return stage.member_facts(here, self.me, member) | self.earshot.facts(member)
 
     @property
     def wants_levels(self) -> bool:
@@ -180,6 +180,13 @@ class Rooms:
     def person(self, text: str) -> UserKey:
         """Somebody of our room, by name, key tag or PeerId. Raises UserError."""
         return self._authority.find(self._stay.here, text)
+
+    def name_of(self, uid: UserKey) -> str:
+        """As that person calls itself in our room; empty if nobody there knows."""
+        here = self._stay.here
+        names = {member.uid: member.name for member in here.members.values()}
+        names = {each.uid: each.name for each in here.view.messages} | names
+        return names.get(uid, "")
 
     def chat(self, since: int = 0) -> dict[str, object]:
         """What is shown of the room's chat, as the API tells it."""
@@ -353,6 +360,8 @@ class Rooms:
                 yield Answer(ticket, self._stay.link_facts(invite))
             case messages.Write():
                 yield from self._chat.write(now, stay.here, ticket, action)
+                if stay.here.own.typing:
+                    yield from self._place.act(now, stay.here, messages.Typing(on=False))
             case messages.SendReport():
                 yield from self._reporting.send(stay.here, ticket, action)
             case messages.SetBlocked(uid, blocked):

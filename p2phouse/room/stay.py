@@ -20,6 +20,7 @@ from p2phouse.record.types import Access, Act, Genesis, Invite, Join
 from p2phouse.room import keeper
 from p2phouse.room.attendance import Attendance
 from p2phouse.room.authority import COMPARE_S
+from p2phouse.room.chat import mode_of
 from p2phouse.room.company import RETELL_S, Company, is_understood
 from p2phouse.room.confirmation import Confirmation
 from p2phouse.room.frames import BYE_TEXTS, ByeReason
@@ -368,6 +369,7 @@ class Stay:
             "people": membership.count,
             **standing(membership, self._me.uid),
             "locked": membership.log.state.locked,
+            "chat": mode_of(membership.log.state),
             "confirmed": membership.confirmed,
             "attended": not membership.unattended,
             "closes_in_s": self._attendance.closes_in_s(self._hallway.now, membership),

@@ -24,6 +24,9 @@ LevelName = Annotated[
 ]
 AccessName = Literal["open", "social", "closed", "lan"]
 ACCESSES: Final = {access.name.lower(): access for access in Access}
+ChatMode = Annotated[
+    Literal["on", "off"] | int, "a number: slow mode, of one message a person in so many seconds"
+]
 Mouth = Annotated[str, "what the node speaks with: `page`, what --audio said, or `none`"]
 
 
@@ -75,6 +78,7 @@ class Room(TypedDict):
             "whose voices may be opened: anybody's who comes, only of those let in, or none yet",
         ]
     ]
+    chat: NotRequired[ChatMode]
     successor: NotRequired[Annotated[Successor | None, "the room in which this one goes on"]]
     access: NotRequired[Annotated[AccessName, "who may come in"]]
     exposure: NotRequired[Annotated[str, "who gets to know our network address, in a sentence"]]

@@ -28,6 +28,10 @@ class Person(TypedDict):
     invited: NotRequired[Annotated[bool, "asked to the stage, and not answered yet"]]
     hand: NotRequired[Annotated[Hand | None, "null if it is down"]]
     typing: NotRequired[Annotated[bool, "whether it says that it is writing"]]
+    blocked: NotRequired[
+        Annotated[bool, "whether we neither hear nor read it; missing of ourselves"]
+    ]
+    gain_pct: NotRequired[Annotated[int, "how loud it is to us, of what it sends"]]
     may: NotRequired[Annotated[list[str], "what we may do to it now"]]
     link: Literal["here", "connecting", "connected", "silent"]
     forged: Annotated[
@@ -77,6 +81,10 @@ def _level(node: "Node", ssrc: int | None) -> int:
     return -node.levels.get(ssrc, 127) if ssrc is not None else -127
 
 
+def _heard_level(node: "Node", member: Member) -> int:
+    return -127 if member.uid in node.rooms.earshot.blocked else _level(node, member.ssrc)
+
+
 def _member(node: "Node", membership: Membership, member: Member) -> Facts:
     up = "silent" if member.silent else "connected"
     facts: Facts = {
@@ -90,7 +98,7 @@ def _member(node: "Node", membership: Membership, member: Member) -> Facts:
         **node.rooms.member_facts(member),
         "link": up if member.link_up else "connecting",
         "forged": member.is_forged,
-        "level_dbov": _level(node, member.ssrc),
+        "level_dbov": _heard_level(node, member),
     }
     stats = node.rooms.talk.stats
     if stats is not None:
@@ -107,7 +115,7 @@ def pulse(node: "Node") -> Facts:
     if membership is not None:
         levels = {peer_id(node.me.dev): _level(node, membership.voice.ssrc)}
         for member in membership.members.values():
-            levels[peer_id(member.dev)] = _level(node, member.ssrc)
+            levels[peer_id(member.dev)] = _heard_level(node, member)
         facts["levels"] = levels
     return facts
 
