@@ -125,18 +125,25 @@ def test_the_clock_in_an_offer_may_be_wrong(table: Table):
     assert down(OpenLink, hear_offer(table, ann, ts=table.unix - 3_600))
 
 
-def test_offers_between_others_or_for_another_room_are_refused(table: Table):
+def test_offers_between_others_are_refused(table: Table):
     ann, bob = table.person(), table.person("bob")
     table.let_in(ann)
     room = table.here.room
-    for data in (
-        bob.offer(table.me.dev, room),
-        ann.offer(bob.dev, room),
-        ann.offer(table.me.dev, RoomId(bytes(32))),
-    ):
+    for data in (bob.offer(table.me.dev, room), ann.offer(bob.dev, room)):
         for message in (messages.OfferHeard(data), messages.OfferAnswered(data)):
             with pytest.raises(FrameRefused):
                 table.tell(ann.dev, message)
+
+
+def test_an_offer_or_an_answer_for_another_room_connects_nothing_and_nobody_is_blamed(table: Table):
+    """It was on its way when both went from one room to the next."""
+    ann, room = table.person(), RoomId(bytes(32))
+    table.let_in(ann)
+    said = table.tell(ann.dev, messages.OfferHeard(ann.offer(table.me.dev, room)))
+    assert not down(OpenLink, said)
+    bob = table.person("bob")
+    answer = bob.offer(table.me.dev, room, answer=offered(table, bob).offer, n=b"a" * 16)
+    assert not down(ConnectLink, table.tell(bob.dev, messages.OfferAnswered(answer)))
 
 
 def test_an_answer_sent_as_an_offer_is_refused(table: Table):
