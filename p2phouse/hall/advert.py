@@ -22,6 +22,8 @@ class Advertised(Protocol):
     def genesis(self) -> Signed[Genesis] | None: ...
     @property
     def count(self) -> int: ...
+    @property
+    def on_stage_count(self) -> int: ...
 
 
 class Advert:
@@ -97,8 +99,8 @@ class Advert:
             self._me,
             genesis,
             seq=self._last_seq,
-            speakers=room.count,
-            listeners=0,
+            speakers=room.on_stage_count,
+            listeners=room.count - room.on_stage_count,
             addrs=addrs,
             ttl_s=ttl_s,
             now=now,

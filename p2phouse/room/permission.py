@@ -7,7 +7,6 @@ from typing import Final
 from p2phouse.record.types import Act
 from p2phouse.room.rules import SEATS
 from p2phouse.room.state import Membership
-from p2phouse.room.voices import may_stand
 from p2phouse.vocabulary import UserKey
 
 ON_ROOM: Final = {
@@ -43,7 +42,7 @@ def on_room(membership: Membership, uid: UserKey) -> list[str]:
         may.add("step_down")
         if membership.may_speak(uid):
             may.add("unmute")
-    elif may_stand(membership, uid):
+    elif membership.may_stand(uid):
         may.add("accept")
         if own.on_stage is None:
             may.add("decline")
@@ -72,7 +71,7 @@ def on_person(
     may |= {"remove", "ban"}
     if not on_stage:
         may.add("invite")
-    if may_stand(membership, subject):
+    if membership.may_stand(subject):
         may |= {"audience", "mute" if state.may_speak(subject) else "unmute"}
     if hand:
         may.add("lower_hand")

@@ -18,7 +18,7 @@ from p2phouse.record.cbor import Value
 from p2phouse.record.envelope import Signed
 from p2phouse.record.types import Act, Entry, Soft, SoftKind
 from p2phouse.room import frames, permission, soft, voices
-from p2phouse.room.log import MayNot, NoSeat
+from p2phouse.room.log import MayNot, NoSeat, SeatFull
 from p2phouse.room.messages import (
     Accept,
     Decline,
@@ -73,7 +73,7 @@ class Place:
 
     def arrive(self, now: Now, membership: Membership) -> Iterator[Output]:
         """We were let in. Who has the role comes, or comes back, to the stage, muted."""
-        if voices.may_stand(membership, self._me.uid) and voices.free_slots(membership):
+        if membership.may_stand(self._me.uid) and voices.free_slots(membership):
             yield from self._step_up(now, membership)
 
     def obey(self, now: Now, membership: Membership, before: RoomState) -> Iterator[Output]:
@@ -93,7 +93,7 @@ class Place:
         for member in membership.members.values():
             was, is_ = (
                 before.role_of(member.uid) in ON_STAGE,
-                voices.may_stand(membership, member.uid),
+                membership.may_stand(member.uid),
             )
             if was != is_ and member.speak is not None:
                 yield Event(EventKind.STAGE_CHANGED, membership.room, member.dev, member.name)
@@ -159,7 +159,7 @@ class Place:
             case Accept():
                 if own.on_stage:
                     return
-                if not voices.may_stand(membership, self._me.uid):
+                if not membership.may_stand(self._me.uid):
                     raise NotInvited
                 if not voices.free_slots(membership):
                     raise StageFull(limit=membership.log.state.speakers_max)
@@ -263,7 +263,10 @@ class Place:
         for uid in sorted(people - {me.uid}):
             state = log.state
             if state.role_of(uid) is old and state.may(me.uid, Act.ROLE, uid):
-                written += log.write(me, Act.ROLE, uid, new.value)
+                try:
+                    written += log.write(me, Act.ROLE, uid, new.value)
+                except SeatFull:
+                    break  # what is written counts already, and must be told
         return written
 
     # ── what others say ──────────────────────────────────────────────────────────────────────
@@ -366,7 +369,7 @@ def member_facts(membership: Membership, own: Me, member: Member | None) -> dict
     on_stage = is_on_stage(membership, own.uid, member)
     return {
         "on_stage": on_stage,
-        "invited": said.on_stage is None and voices.may_stand(membership, uid),
+        "invited": said.on_stage is None and membership.may_stand(uid),
         "hand": None
         if said.hand is None
         else {"topic": said.hand.topic, "place": queue(membership, own.dev).get(dev)},

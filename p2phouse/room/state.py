@@ -17,6 +17,7 @@ from p2phouse.room.lobby import Lobby, LobbyState
 from p2phouse.room.log import EntryLog
 from p2phouse.room.pace import Pace
 from p2phouse.room.report import Bundle
+from p2phouse.room.rules import ON_STAGE
 from p2phouse.room.soft import OwnSoft, SoftState
 from p2phouse.vocabulary import (
     DeviceKey,
@@ -294,6 +295,16 @@ class Membership:
     def count(self) -> int:
         """People in the room, ourselves included."""
         return 1 + len(self.members)
+
+    @property
+    def on_stage_count(self) -> int:
+        """Of these, who stands on its stage (room/voices.py says whose voice has a place)."""
+        stands = [m for m in self.members.values() if m.speak and self.may_stand(m.uid)]
+        return len(stands) + (self.own.on_stage is True)
+
+    def may_stand(self, uid: UserKey) -> bool:
+        """Whether the log lets that person have a place on the stage; the muted keep theirs."""
+        return self.genesis is not None and self.log.state.role_of(uid) in ON_STAGE
 
     @property
     def title(self) -> str:

@@ -158,7 +158,7 @@ class Talk:
         if own is not None and speak.id < own.id and _clash(own, speak):
             yield from self.renew(membership)
         yield from self._wiring.rewire(membership)
-        if was is None and voices.may_stand(membership, member.uid):
+        if was is None and membership.may_stand(member.uid):
             yield Event(EventKind.STAGE_CHANGED, membership.room, member.dev, member.name)
 
     def renew(self, membership: Membership) -> Iterator[Output]:

@@ -9,14 +9,8 @@ from collections.abc import Iterable
 
 from p2phouse.record.envelope import Signed
 from p2phouse.record.types import Speak
-from p2phouse.room.rules import ON_STAGE
 from p2phouse.room.state import Membership
 from p2phouse.vocabulary import RecordId, UserKey
-
-
-def may_stand(membership: Membership, uid: UserKey) -> bool:
-    """Whether the room's log lets that person have a place on the stage; the muted keep theirs."""
-    return membership.genesis is not None and membership.log.state.role_of(uid) in ON_STAGE
 
 
 def holders(speaks: Iterable[Signed[Speak]], slots: int) -> dict[int, RecordId]:
@@ -33,7 +27,7 @@ def holders(speaks: Iterable[Signed[Speak]], slots: int) -> dict[int, RecordId]:
 def standing(membership: Membership, own: UserKey) -> frozenset[RecordId]:
     """The voices that have a place on the stage, ours among them. own: who we are."""
     speaks = _others(membership)
-    if membership.voice.speak is not None and may_stand(membership, own):
+    if membership.voice.speak is not None and membership.may_stand(own):
         speaks.append(membership.voice.speak)
     return frozenset(holders(speaks, _slots(membership)).values())
 
@@ -49,7 +43,7 @@ def _others(membership: Membership) -> list[Signed[Speak]]:
     return [
         member.speak
         for member in membership.members.values()
-        if member.speak is not None and may_stand(membership, member.uid)
+        if member.speak is not None and membership.may_stand(member.uid)
     ]
 
 

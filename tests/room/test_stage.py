@@ -5,7 +5,8 @@ import pytest
 from p2phouse.channel import EndVoice, LinkStatus, NewVoice, OpenLink, SetInput, SetKeys, SetTable
 from p2phouse.hall.card import make_card, make_genesis
 from p2phouse.record import limits
-from p2phouse.record.types import Access, Act, SoftKind
+from p2phouse.record.envelope import Signed
+from p2phouse.record.types import Access, Act, Entry, SoftKind
 from p2phouse.room import messages, stage
 from p2phouse.room.frames import FrameKind
 from p2phouse.room.log import EntryLog, MayNot, NoSeat
@@ -68,7 +69,11 @@ class Hosted:
         self, act: Act, who: UserKey | None, value: str | None, by: Person | None = None
     ) -> list[Output]:
         by = by or self.host
-        written = self.log.write(by.me, act, who, value)
+        return self.tell_log(self.log.write(by.me, act, who, value))
+
+    def tell_log(self, written: tuple[Signed[Entry], ...] = ()) -> list[Output]:
+        """These entries, or all, in one frame of the host's."""
+        written = written or tuple(self.log)
         proofs = [identity.data for identity in self.log.identities_of(written)]
         frame = [FrameKind.ENTRY, [entry.data for entry in written], proofs]
         return self.table.frame(self.host, frame)  # type: ignore[arg-type]
@@ -268,6 +273,23 @@ def test_media_that_dies_in_the_audience_signs_no_voice_and_on_stage_a_muted_one
     hosted.do(messages.Accept())
     hosted.table.tell(hosted.table.me.dev, messages.MediaGone())
     assert frame_kinds(hosted.table.key_voice()) == [FrameKind.SPEAK]
+    assert hosted.table.here.muted
+
+
+def test_who_comes_back_with_the_role_is_on_stage_at_once_muted():
+    hosted = Hosted()
+    hosted.invite()
+    hosted.do(messages.Accept())
+    hosted.do(messages.Leave())
+    hosted.table.ask(messages.Join("Tea"))
+    hosted.table.up(hosted.host, outbound=True)
+    hosted.table.frame(
+        hosted.host, hosted.host.greeting(hosted.table.here.room, hosted.log.genesis)
+    )
+    hosted.table.key_voice()
+    hosted.tell_log()
+    assert hosted.me["on_stage"]
+    assert hosted.signed
     assert hosted.table.here.muted
 
 
