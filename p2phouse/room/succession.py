@@ -24,7 +24,8 @@ from p2phouse.room.state import Member, Membership, Successor
 from p2phouse.vocabulary import Entropy, Now, UserKey
 
 OFFERS_MAX: Final = 8  # as many as a room has people
-BANS_MAX: Final = 128  # a quarter of what one seat may write
+PUT_OUT_MAX: Final = 128  # a quarter of what one seat may write
+_OUT: Final = (Role.BAN.value, Role.REMOVE.value)
 
 
 class NoSuccessor(UserError):
@@ -115,7 +116,7 @@ class Successors:
 
     def furnish(self, old: Membership, new: Membership) -> None:
         """What people were in the old room they are in the new one, which is ours: those who sit,
-        those who are muted, those whom it let in, and those whom it banned."""
+        those who are muted, those whom it let in, and those whom it put out."""
         before, log = old.log.state, new.log
         if before.default_role is Role.LISTENER:
             log.write(self._me, Act.ROLE, None, Role.LISTENER.value)
@@ -127,14 +128,14 @@ class Successors:
                 log.write(self._me, Act.GRANT, uid, value)
             if role is not None and role is not log.state.role_of(uid):
                 log.write(self._me, Act.ROLE, uid, role.value)
-        # Security: or whoever was banned would come in by the next door.
-        banned = sorted(
-            UserKey(uid)
+        # Security: or whoever was put out would come in by the next door.
+        put_out = sorted(
+            (str(winner.record.val), UserKey(uid))
             for (act, uid), winner in before.winners.items()
-            if act is Act.ROLE and uid is not None and winner.record.val == Role.BAN.value
+            if act is Act.ROLE and uid is not None and winner.record.val in _OUT
         )
-        for uid in banned[:BANS_MAX]:
-            log.write(self._me, Act.ROLE, uid, Role.BAN.value)
+        for out, uid in put_out[:PUT_OUT_MAX]:  # the banned first
+            log.write(self._me, Act.ROLE, uid, out)
 
     def offer(self, membership: Membership, genesis: Signed[Genesis]) -> Iterator[Output]:
         """Tells everybody here. The links are closed after it, not before it is out."""

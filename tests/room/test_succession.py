@@ -347,7 +347,7 @@ def test_who_went_to_one_is_offered_the_other_of_a_lower_id_alone(
 def test_people_are_in_the_new_room_what_they_were_in_the_old_one():
     own = Table(seed=4)
     own.open()
-    people = [own.person(name) for name in ("mod", "loud", "bad", "plain")]
+    people = [own.person(name) for name in ("mod", "loud", "bad", "gone", "plain")]
     for person in people:
         own.let_in(person)
     for act, who, value in (
@@ -355,6 +355,7 @@ def test_people_are_in_the_new_room_what_they_were_in_the_old_one():
         (Act.GRANT, "mod", "moderator"),
         (Act.ROLE, "loud", "muted"),
         (Act.ROLE, "bad", "ban"),
+        (Act.ROLE, "gone", "remove"),
     ):
         assert own.answer(own.ask(Decide(act, who, value))).error is None
     own.unix += limits.ROOM_LIFE_S_MAX - 300
@@ -368,6 +369,7 @@ def test_people_are_in_the_new_room_what_they_were_in_the_old_one():
         "mod": Role.SPEAKER,
         "loud": Role.MUTED,
         "bad": Role.BAN,
+        "gone": Role.REMOVE,
         "plain": Role.LISTENER,
     }
     assert state.role_of(own.person("stranger").me.uid) is Role.LISTENER

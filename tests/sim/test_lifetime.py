@@ -4,7 +4,8 @@ from hashlib import sha256
 
 import pytest
 
-from p2phouse.record.types import Act
+from p2phouse.identity.keys import key_tag
+from p2phouse.record.types import Access, Act
 from p2phouse.room import messages
 from p2phouse.room.frames import FrameKind
 from p2phouse.room.messages import Event, EventKind, SendRoomFrame
@@ -374,6 +375,44 @@ def test_a_stranger_s_room_is_no_successor(seed):
     ben.act(messages.Continue())
     world.run_for(2)
     assert [each.dev for each in here(cleo).successors.values()] == [ben.dev]
+
+
+@pytest.mark.parametrize("seed", FEW)
+@pytest.mark.parametrize("access", [Access.SOCIAL, Access.CLOSED], ids=["social", "closed"])
+def test_a_closed_room_goes_on_with_those_who_were_in_it_and_no_others(seed, access):
+    world = World(seed)
+    host, *guests = nodes = world.join("host", "ben", "cleo", "dan")
+    host.act(messages.Open("Tea", access=access))
+    world.run_for(1)
+    for node in guests:
+        node.act(messages.Join(str(facts(host)["link"])))
+        world.run_until(lambda: waiting(host) != [])
+        assert host.answers[host.act(messages.Admit(key_tag(node.me.uid)))].error is None
+    world.run_until(lambda: heard_by_all(nodes))
+    ben, cleo, dan = guests
+    for node in (dan, host):
+        node.act(messages.Leave())
+    world.run_until(lambda: not facts(ben)["attended"], within_s=40)
+    ben.act(messages.Continue())
+    world.run_until(lambda: facts(cleo)["successor"] is not None)
+    cleo.events.clear()
+    cleo.act(messages.Move())
+    world.run_until(lambda: cleo.is_inside and heard_by_all([ben, cleo]))
+    assert EventKind.LOBBY_WAITING not in kinds(cleo)
+    assert facts(cleo)["access"] == access.name.lower()
+    (eve,) = world.join("eve")
+    world.run_for(1)
+    for node in (dan, eve):
+        node.act(messages.Join(str(facts(ben)["link"])))
+    world.run_until(lambda: dan.is_inside and heard_by_all([ben, cleo, dan]))
+    world.run_for(10)
+    assert not eve.is_inside
+    assert waiting(ben) == [eve.name]
+
+
+def waiting(node: Node) -> list[str]:
+    """Who is at the door of a room, as a node knows."""
+    return [each.name for each in here(node).lobby.people.values()]
 
 
 @pytest.mark.parametrize("seed", FEW)
