@@ -16,6 +16,7 @@ ON_ROOM: Final = {
     "mute_all": Act.ROLE,
     "unmute_all": Act.ROLE,
     "end": Act.END,
+    "access": Act.ACCESS,
     "chat_mode": Act.CHAT,
 }
 
@@ -35,7 +36,7 @@ def on_room(membership: Membership, uid: UserKey) -> list[str]:
     if state.may_chat(uid):
         may.add("chat")
     if state.runs(uid):
-        may |= {"pin", "unpin", "mods", "reports"}
+        may |= {"pin", "unpin", "mods", "reports", "invite_link", "lobby", "admit", "refuse"}
     if own.hand is not None or state.may(uid, Act.ROLE):
         may.add("lower_hand")
     if own.on_stage:
