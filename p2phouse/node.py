@@ -10,7 +10,7 @@ import itertools
 import logging
 import os
 import random
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -36,12 +36,13 @@ from p2phouse.memory import Memory
 from p2phouse.net import events as net
 from p2phouse.net.network import Network
 from p2phouse.people.blocks import Blocks
+from p2phouse.people.following import following
 from p2phouse.room import messages
 from p2phouse.room.messages import Answer, Event, Input, Output, VerbAction
 from p2phouse.room.room import Rooms
 from p2phouse.verbs.members import pulse
 from p2phouse.verbs.table import table
-from p2phouse.vocabulary import DeviceKey, key_short
+from p2phouse.vocabulary import DeviceKey, UserKey, key_short
 from p2phouse.web.opening import Opening, PageOff
 
 log = logging.getLogger(__name__)
@@ -71,6 +72,7 @@ class Node:
         self.listening = False  # a `listen` has the ear
         self.reports = 0  # Stats heard: who wants fresh figures waits for the next
         self.levels: dict[int, int] = {}
+        self.following = following(config.home)
         self.opening: Opening | None = None  # of the page; None without one
         self.sound_port: int | None = None  # where the page finds mouth and ear
         self.me: Me
@@ -144,6 +146,7 @@ class Node:
         await self.media.started.wait()
         self.network.meet_again(self._memory.peers)
         await self._tell_core(self.me.dev, messages.Invites(self._memory.invites))
+        await self._begin_to_follow()
         if self._memory.room is not None:
             await self._tell_core(self.me.dev, messages.Resume(self._memory.room))
         async with listening(api_socket(self.config.home, self.config.runtime)) as listener:
@@ -218,6 +221,16 @@ class Node:
             yield receive
         finally:
             self._listeners.discard(send)
+
+    async def follow(self, people: Iterable[UserKey]) -> None:
+        """From now on, these and nobody else."""
+        await self._tell_core(self.me.dev, messages.Following(frozenset(people)))
+
+    async def _begin_to_follow(self) -> None:
+        try:
+            await self.follow(await trio.to_thread.run_sync(self.following.read))
+        except UserError as error:
+            log.warning("following_unreadable error=%s", error)  # each verb about it says so
 
     # ── inwards ──────────────────────────────────────────────────────────────────────────────
 

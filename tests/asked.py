@@ -1,5 +1,6 @@
 """A node whose core stands on a table: what a verb asks is answered at once."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import trio
@@ -8,8 +9,10 @@ from p2phouse.api import Call
 from p2phouse.config import Config
 from p2phouse.node import Node
 from p2phouse.people.blocks import Blocks
+from p2phouse.room import messages
 from p2phouse.room.messages import VerbAction
 from p2phouse.verbs.table import VERBS
+from p2phouse.vocabulary import UserKey
 from tests import promised
 from tests.room.table import Table
 
@@ -27,6 +30,9 @@ class TableNode(Node):
         if answer.error is not None:
             raise answer.error
         return answer.facts
+
+    async def follow(self, people: Iterable[UserKey]) -> None:
+        self.table.tell(self.me.dev, messages.Following(frozenset(people)))
 
     async def asked(self, verb: str, **arguments):
         """What it answers, which is what docs/asyncapi.json promises."""

@@ -196,8 +196,9 @@ def test_every_event_stands_in_the_api_and_no_other():
 # ── the command line ─────────────────────────────────────────────────────────────────────────
 
 
-# What only a page can know: that somebody types into its field, and what its browser blocks.
-OF_A_PAGE_ALONE = {"typing", "output"}
+# What only a page can know (that somebody types into its field, what its browser blocks), or needs:
+# a terminal draws its codes by itself.
+OF_A_PAGE_ALONE = {"typing", "output", "qr"}
 
 
 def commands() -> dict[str, set[str]]:

@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 import typer
 
-from p2phouse.cli.asking import Home, Json, Who, answer, done
+from p2phouse.cli.asking import YOUR_MISTAKE, Home, Json, Who, answer, done, fail
 
 commands = typer.Typer()
 
@@ -44,17 +44,41 @@ def refuse(who: Who, home: Home = None, json: Json = False) -> None:
     answer(home, json, done(f"{who} was turned away."), "refuse", who=who)
 
 
+Qr = Annotated[bool, typer.Option("--qr", help="Show it as a QR code as well.")]
+
+
+@commands.command()
+def link(qr: Qr = False, home: Home = None, json: Json = False) -> None:
+    """Print the link that leads to the room."""
+
+    def show(facts: dict[str, Any]) -> None:
+        if facts["room"] is None or "link" not in facts:
+            fail("You are not in a room.", YOUR_MISTAKE)
+        _show_link(facts["link"], qr=qr)
+
+    answer(home, json, show, "status")
+
+
+def _show_link(link: str, *, qr: bool) -> None:
+    print(f"p2phouse join '{link}'")
+    if qr:
+        from p2phouse.qr import terminal
+
+        print(terminal(link), end="")
+
+
 @commands.command()
 def invite_link(
     hours: Annotated[int, typer.Option("--hours", min=1, max=24, help="For how long.")] = 24,
     once: Annotated[bool, typer.Option("--once", help="For one person.")] = False,
+    qr: Qr = False,
     home: Home = None,
     json: Json = False,
 ) -> None:
     """Make a link that lets people in without waiting."""
 
     def show(facts: dict[str, Any]) -> None:
-        print(f"p2phouse join '{facts['link']}'")
+        _show_link(facts["link"], qr=qr)
         if facts["once"]:
             print("lets one person in, for as long as your node is in the room.")
 

@@ -70,4 +70,5 @@ LOBBY_WAITING_MAX: Final = 16  # twice the people a mesh holds
 LOBBY_REFUSED_MAX: Final = 256  # people whose knock is not passed on for a minute
 LOBBY_S_MAX: Final = 600  # whoever runs the room is busy talking; later one knocks again
 ADMITTED_BY_SEAT_MAX: Final = 256  # by policy: half of a seat's entries stay for its holder
+FOLLOWING_MAX: Final = 1_024  # more than anybody knows; the file is read at every start
 INVITES_KEPT_MAX: Final = 256  # single-use invites of one device that nobody has used yet

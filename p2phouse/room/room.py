@@ -8,6 +8,7 @@ A node is in one room at a time.
 import math
 import random
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 
 from p2phouse import channel
 from p2phouse.channel import LinkState, LocalDescription, Stats, VoiceKey, VoiceState
@@ -20,9 +21,9 @@ from p2phouse.identity.keys import Me
 from p2phouse.record.envelope import Signed
 from p2phouse.record.types import Act, Entry
 from p2phouse.room import messages, stage
-from p2phouse.room.admission import Admission
+from p2phouse.room.admission import Admission, NobodyWaits, SeveralWait
 from p2phouse.room.attendance import Attendance
-from p2phouse.room.authority import Authority
+from p2phouse.room.authority import Authority, NobodyCalled
 from p2phouse.room.chat_exchange import ChatExchange
 from p2phouse.room.company import Company
 from p2phouse.room.confirmation import Confirmation
@@ -171,6 +172,26 @@ class Rooms:
     def live_cards(self, now: Now) -> list[bytes]:
         """For a hall exchange: own card first, then the others, newest first."""
         return self._hallway.live_cards(now)
+
+    @property
+    def following(self) -> frozenset[UserKey]:
+        """Whom the owner of this node follows."""
+        return self.admission.following
+
+    def people_near(self, text: str) -> tuple[UserKey, str] | None:
+        """Somebody in our room or its lobby, and the name; None if nobody. Raises SeveralCalled."""
+        membership = self.membership
+        if membership is None or not membership.joined:
+            return None
+        with suppress(NobodyWaits, SeveralWait):
+            waiting = self.admission.find(membership, text)
+            return waiting.uid, waiting.name
+        try:
+            uid = self._authority.find(membership, text)
+        except NobodyCalled:
+            return None
+        names = (each.name for each in membership.members.values() if each.uid == uid)
+        return uid, next(names, "")
 
     @property
     def waiting(self) -> list[Waiting]:

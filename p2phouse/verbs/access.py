@@ -2,9 +2,12 @@
 
 from typing import TYPE_CHECKING, Annotated, Literal, TypedDict
 
+import trio
+
 from p2phouse.api import Call, Facts
 from p2phouse.drive import clock
 from p2phouse.identity.keys import key_tag, peer_id
+from p2phouse.qr import matrix
 from p2phouse.room import messages
 from p2phouse.room.lobby import Waiting
 from p2phouse.verbs.declaration import Between, Who, verb
@@ -23,6 +26,7 @@ class Knock(TypedDict):
     peer_id: PeerIdText
     waits_s: Annotated[int, "for how long"]
     invited: Annotated[bool, "has an invite that only its maker can take"]
+    followed: Annotated[bool, "whether you follow that person"]
 
 
 class Lobby(TypedDict):
@@ -33,6 +37,18 @@ class InviteLink(TypedDict):
     link: Annotated[str, "lets in whoever joins by it"]
     expires: Annotated[int, "until when, in unix seconds"]
     once: Annotated[bool, "whether only the first"]
+
+
+class Qr(TypedDict):
+    size: Annotated[int, "modules a side, with the white border"]
+    rows: Annotated[list[str], "from the top; 1 is a dark module, 0 a light one"]
+
+
+@verb(page=True, result=Qr)
+async def qr(node: "Node", call: Call, text: Annotated[str, "a link", Between(1, 1_024)]) -> Facts:
+    """Draws a link as a QR code."""
+    rows = await trio.to_thread.run_sync(matrix, text)
+    return {"size": len(rows), "rows": rows}
 
 
 @verb(page=True, result=Entries)
@@ -49,10 +65,11 @@ async def access(
 async def lobby(node: "Node", call: Call) -> Facts:
     """Who waits to be let in."""
     waiting = node.rooms.waiting
-    return {"people": [_knock(each) for each in sorted(waiting, key=lambda each: each.since)]}
+    people = sorted(waiting, key=lambda each: each.since)
+    return {"people": [_knock(node, each) for each in people]}
 
 
-def _knock(waiting: Waiting) -> Facts:
+def _knock(node: "Node", waiting: Waiting) -> Facts:
     return {
         "name": waiting.name,
         "uid": waiting.uid.hex(),
@@ -60,6 +77,7 @@ def _knock(waiting: Waiting) -> Facts:
         "peer_id": peer_id(waiting.dev),
         "waits_s": max(0, int(clock().mono - waiting.since)),
         "invited": waiting.invite is not None,
+        "followed": waiting.uid in node.rooms.following,
     }
 
 

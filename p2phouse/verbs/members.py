@@ -34,6 +34,7 @@ class Person(TypedDict):
     gain_pct: NotRequired[Annotated[int, "how loud it is to us, of what it sends"]]
     may: NotRequired[Annotated[list[str], "what we may do to it now"]]
     link: Literal["here", "connecting", "connected", "silent"]
+    followed: NotRequired[Annotated[bool, "whether you follow that person"]]
     forged: Annotated[
         bool, "whether somebody else spoke as this member, who is then heard by nobody here"
     ]
@@ -93,6 +94,7 @@ def _member(node: "Node", membership: Membership, member: Member) -> Facts:
         "key_tag": key_tag(member.identity.record.uid),
         "peer_id": peer_id(member.dev),
         "you": False,
+        "followed": member.uid in node.rooms.following,
         "muted": member.muted,
         **standing(membership, member.uid),
         **node.rooms.member_facts(member),

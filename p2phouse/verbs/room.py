@@ -31,13 +31,14 @@ class Seen(TypedDict):
     title: str
     host: Annotated[KeyTag, "of who opened it"]
     host_uid: Annotated[Uid, "of who opened it"]
+    followed: Annotated[bool, "whether you follow whoever opened it"]
     access: AccessName
     people: Annotated[int, "how many are in it, as its card says"]
     age_s: int
 
 
 class Hallway(TypedDict):
-    rooms: Annotated[list[Seen], "newest card first"]
+    rooms: Annotated[list[Seen], "those of people you follow first, then the newest card"]
 
 
 class Calling(TypedDict):
@@ -49,17 +50,20 @@ class Calling(TypedDict):
 async def rooms(node: "Node", call: Call) -> Facts:
     """The rooms this node can see now."""
     now = clock()
+    followed = node.rooms.following
     live = node.rooms.directory.live(now)
-    return {"rooms": [_seen(card, now.unix) for card in live[:ROOMS_TOLD_MAX]]}
+    live.sort(key=lambda card: card.genesis.record.uid not in followed)  # those first
+    return {"rooms": [_seen(node, card, now.unix) for card in live[:ROOMS_TOLD_MAX]]}
 
 
-def _seen(card: RoomCard, now_unix: float) -> Facts:
+def _seen(node: "Node", card: RoomCard, now_unix: float) -> Facts:
     genesis = card.genesis.record
     return {
         "room": card.room.hex(),
         "title": genesis.title,
         "host": key_tag(genesis.uid),
         "host_uid": genesis.uid.hex(),
+        "followed": genesis.uid in node.rooms.following,
         "access": genesis.access.name.lower(),
         "people": card.card.record.nspk + card.card.record.nlis,
         "age_s": max(0, int(now_unix - genesis.created)),

@@ -4,13 +4,24 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from p2phouse.api import Verb
-from p2phouse.verbs import access, chat, home, members, people, roles, room, sound, stage
+from p2phouse.verbs import (
+    access,
+    chat,
+    following,
+    home,
+    members,
+    people,
+    roles,
+    room,
+    sound,
+    stage,
+)
 from p2phouse.verbs.declaration import Declared
 
 if TYPE_CHECKING:
     from p2phouse.node import Node
 
-SUBJECTS: Final = (home, room, sound, members, roles, access, stage, chat, people)
+SUBJECTS: Final = (home, room, sound, members, roles, access, following, stage, chat, people)
 
 VERBS: Final = {
     each.name: each

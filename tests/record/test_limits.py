@@ -155,6 +155,7 @@ ELSEWHERE = {
     "ADMITTED_BY_SEAT_MAX": "tests/room/test_lobby.py::test_policy_leaves_half_of_a_seat",
     "INVITES_KEPT_MAX": "tests/room/test_invites.py::test_256_single_use_invites_are_kept",
     "EPOCH_RATCHETS_MAX": "tests/room/test_epochs.py::test_1024_ratchets_of_a_line_and_no_more",
+    "FOLLOWING_MAX": "tests/people/test_following.py::test_1024_people_are_followed_and_no_more",
     "HELLO_BYTES": "tests/record/test_limits.py::test_a_hello_request_has_512_bytes_and_none_else",
     "ROOM_FRAME_BYTES_MAX": "tests/record/test_limits.py::test_a_room_frame_has_16_kib_at_most",
 }
