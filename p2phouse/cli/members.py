@@ -15,7 +15,9 @@ def members(home: Home = None, json: Json = False) -> None:
     """List who is in the room."""
 
     def show(facts: dict[str, Any]) -> None:
-        if not facts["members"]:
+        if facts.get("waiting"):
+            print(facts["waiting_text"])
+        elif not facts["members"]:
             print("You are not in a room.")
         for member in facts["members"]:
             who = member["name"] or member["key_tag"]

@@ -86,6 +86,8 @@ def status(home: Home = None, json: Json = False) -> None:
 
     def show(facts: dict[str, Any]) -> None:
         where = f"in “{facts['title']}”" if facts["room"] else "in no room"
+        if facts.get("waiting"):
+            where = f"waiting to be let into “{facts['title']}”"
         print(f"p2phouse {facts['version']}, {facts['name'] or facts['key_tag']}, {where}")
         print(f"port {facts['port']}, microphone: {facts['mouth']}")
         if facts["media_pid"] is None or facts["media_restarts"]:

@@ -410,5 +410,6 @@ def facts(membership: Membership) -> dict[str, object]:
     """The state of the room's keys, as the API tells it."""
     live = membership.live
     if not membership.is_sealed:
-        return {"epoch": None, "keys": "public"}
-    return {"epoch": live and live.n, "keys": "current" if live else "waiting"}
+        return {"sealed": False, "epoch": None, "keys": "public"}
+    keys = "current" if live else "waiting"
+    return {"sealed": True, "epoch": live and live.n, "keys": keys}

@@ -18,7 +18,6 @@ ON_ROOM: Final = {
     "end": Act.END,
     "access": Act.ACCESS,
     "chat_mode": Act.CHAT,
-    "access": Act.ACCESS,
 }
 
 

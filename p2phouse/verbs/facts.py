@@ -69,6 +69,7 @@ class Room(TypedDict):
     ]
     attended: NotRequired[Annotated[bool, "whether somebody who runs the room was in it lately"]]
     closes_in_s: NotRequired[Annotated[int | None, "null if it is more than ten minutes away"]]
+    sealed: NotRequired[Annotated[bool, "whether only those let in are given the key of voices"]]
     epoch: NotRequired[
         Annotated[int | None, "number of the secret that we send under; null if there is none"]
     ]
