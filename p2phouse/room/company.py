@@ -391,6 +391,7 @@ class Company:
             self._search.refused(membership, sender)
         member = membership.members.get(sender)
         if member is not None:
+            self._successors.moved(membership, member, reason)
             yield from self._remove(membership, member, EventKind.MEMBER_LEFT)
         elif reason is ByeReason.FULL and now.mono - membership.since < NEWCOMER_S:
             membership.full_for.add(sender)

@@ -205,6 +205,7 @@ class Membership:
     unattended: bool = False  # and for so long that it has been said
     end_told: bool = False  # that the room's life is nearly over
     successors: dict[RoomId, Successor] = field(default_factory=dict)
+    moved: dict[DeviceKey, tuple[bytes, ...]] = field(default_factory=dict)  # who went to one
     continued: frozenset[UserKey] = frozenset()  # who was in the room that this one continues
     lobby: Lobby = field(default_factory=Lobby)  # who waits at the door
     waits: LobbyState | None = None  # how our own knock stands, while we wait to be let in

@@ -275,8 +275,11 @@ class Stay:
         yield from self.leave(now, "", ByeReason.MOVED)
         way = Invitation(offer.room, offer.dev, offer.addrs)
         yield from self.approach(now, offer.genesis, way, ticket)
-        assert self.membership is not None
-        self.membership.continued = frozenset(old.met)
+        new = self.membership
+        assert new is not None
+        new.continued = frozenset(old.met)
+        for dev, addrs in old.moved.items():
+            yield from self._search.dial(now, new, dev, addrs)
 
     # ── what follows ─────────────────────────────────────────────────────────────────────────
 

@@ -16,7 +16,7 @@ from p2phouse.record.envelope import Signed
 from p2phouse.record.types import Act, Genesis
 from p2phouse.room import frames
 from p2phouse.room.attendance import Attendance
-from p2phouse.room.frames import FrameKind
+from p2phouse.room.frames import ByeReason, FrameKind
 from p2phouse.room.hallway import Hallway
 from p2phouse.room.messages import Event, EventKind, Output, SendRoomFrame
 from p2phouse.room.rules import Level, Role
@@ -72,6 +72,14 @@ class Successors:
             offer = Successor(card.genesis, card.publisher, card.card.record.at, by)
             if offer.room not in membership.successors:
                 yield from self._keep(membership, offer)
+
+    def moved(self, membership: Membership, member: Member, reason: ByeReason) -> None:
+        """A member parts. One who goes on elsewhere can let us in there, should the opener not."""
+        if reason is ByeReason.MOVED:
+            membership.moved.pop(member.dev, None)
+            membership.moved[member.dev] = member.addrs
+            if len(membership.moved) > OFFERS_MAX:
+                del membership.moved[next(iter(membership.moved))]
 
     def _keep(self, membership: Membership, offer: Successor) -> Iterator[Output]:
         offers = membership.successors

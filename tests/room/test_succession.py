@@ -14,8 +14,8 @@ from p2phouse.room.attendance import GoesOn, NotYours
 from p2phouse.room.frames import ByeReason, FrameKind
 from p2phouse.room.messages import CloseRoomLink, Decide, Event, EventKind, SendRoomFrame
 from p2phouse.room.rules import Level, Role
-from p2phouse.room.succession import OFFERS_MAX, NoSuccessor
-from p2phouse.vocabulary import RoomId
+from p2phouse.room.succession import OFFERS_MAX, PUT_OUT_MAX, NoSuccessor
+from p2phouse.vocabulary import RoomId, UserKey
 from tests.room.table import ADDR, Person, Table, frame_kinds, kinds, of
 
 OFFERED = EventKind.SUCCESSOR_OFFERED
@@ -306,6 +306,41 @@ def test_who_moves_leaves_the_old_room_and_calls_the_opener(table: Table, ann: P
     table.frame(bob, bob.greeting(table.here.room, genesis))
     assert table.answer(ticket).facts["room"] == genesis.id.hex()
     assert table.here.muted
+
+
+def test_who_moved_before_is_called_too_and_eight_of_them_at_most(
+    table: Table, ann: Person, bob: Person
+):
+    go(table, ann)
+    genesis = successor(table, bob)
+    table.frame(bob, offer_frame(genesis))
+    table.frame(bob, frames.bye(ByeReason.MOVED))
+    movers = [table.person(f"p{number}") for number in range(OFFERS_MAX)]
+    for person in movers:
+        table.let_in(person)
+        table.frame(person, frames.bye(ByeReason.MOVED))
+    stays, leaves = table.person("stays"), table.person("leaves")
+    table.let_in(stays)
+    table.let_in(leaves)
+    go(table, leaves)
+    table.said.clear()
+    table.ask(messages.Move())
+    called = [call.dev for call in of(messages.OpenRoomLink, table.said)]
+    assert called == [bob.dev, *(person.dev for person in movers)]
+
+
+def test_128_who_were_put_out_stay_out_and_no_more():
+    own = Table(seed=4)
+    own.open()
+    people = [UserKey(bytes([number]) * 32) for number in range(PUT_OUT_MAX + 1)]
+    for uid in people:
+        own.here.log.write(own.me, Act.ROLE, uid, "ban")
+    own.unix += limits.ROOM_LIFE_S_MAX - 300
+    own.wait(1)
+    own.ask(messages.Continue())
+    state = own.here.log.state
+    assert [uid for uid in people if state.role_of(uid) is Role.BAN] == people[:PUT_OUT_MAX]
+    assert PUT_OUT_MAX == 128
 
 
 def test_of_several_the_lowest_id_is_moved_to(table: Table, ann: Person, bob: Person):

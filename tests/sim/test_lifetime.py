@@ -348,6 +348,20 @@ def test_a_member_whom_the_opener_cannot_reach_learns_of_the_successor_by_its_ca
 
 
 @pytest.mark.parametrize("seed", FEW)
+def test_who_cannot_reach_the_opener_comes_in_by_others_who_have_moved(seed):
+    world = World(seed)
+    ben, cleo, dan = abandoned(world, 3)
+    ben.act(messages.Continue())
+    world.run_until(lambda: all(facts(node)["successor"] for node in (cleo, dan)))
+    world.cut(ben, dan)
+    cleo.act(messages.Move())
+    world.run_until(lambda: cleo.is_inside and cleo.name not in dan.company)
+    dan.act(messages.Move())
+    world.run_until(lambda: dan.hears(cleo) and cleo.company == {ben.name, dan.name})
+    assert dan.rooms.room == ben.rooms.room
+
+
+@pytest.mark.parametrize("seed", FEW)
 def test_nobody_leads_people_out_of_a_room_that_somebody_runs(seed):
     world = World(seed)
     host, ben, cleo = room_of(world, 3)
