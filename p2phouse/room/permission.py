@@ -30,8 +30,6 @@ def on_room(membership: Membership, uid: UserKey) -> list[str]:
     may |= {verb for verb, act in ON_ROOM.items() if state.may(uid, act)}
     if membership.unattended or (membership.end_told and state.seat_of(uid) is not None):
         may.add("continue_room")
-    if membership.is_sealed and state.seat_of(uid) is not None:
-        may |= {"lobby", "admit", "refuse", "invite_link"}
     if membership.successors:
         may.add("move")
     may.add("report")
