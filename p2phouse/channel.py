@@ -304,6 +304,11 @@ class Stats:
     skipped_ticks: int
     voices: Annotated[tuple[VoiceStats, ...], Count(0, 64)]
     links: Annotated[tuple[LinkStats, ...], Count(0, 4096)]
+    # Of our input since the last report, muted or not: its loudest frame in -dBov, -1 if it gave
+    # none, and how many of its frames were as loud as speech.
+    input_dbov: Annotated[int, Range(-1, 127)] = -1
+    input_loud: int = 0
+    output_ready: bool = True  # False: our ear is the page, and none is open
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,6 +46,7 @@ from p2phouse.sound.mouth import Mouth, open_source
 from p2phouse.sound.page import Page
 from p2phouse.vocabulary import FRAME_S, HERE, LinkNumber, Ssrc, VoiceId
 from p2phouse.voice.incoming import KEYS_MAX, IncomingVoice
+from p2phouse.voice.level import Loudness
 from p2phouse.voice.mix import Mixer
 from p2phouse.voice.outgoing import OutgoingVoice
 from p2phouse.voice.seal import SealKey
@@ -126,6 +127,8 @@ class Engine:
         self._mouth = Mouth(
             self._sound_state, lambda spec, is_wanted: open_source(spec, is_wanted, page)
         )
+        self._input = Loudness()
+        self._ear_is_page = False
         self._ear = Ear(self._sound_state, lambda spec: open_sink(spec, page))
         self._tasks: set[asyncio.Task[None]] = set()
         self._failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -164,6 +167,7 @@ class Engine:
                 self._mouth.close()
                 self._start(self._mouth.set(spec))
             case SetOutput(spec):
+                self._ear_is_page = spec == "page"
                 self._start(self._ear.set(spec))
             case SetPage(token, origin):
                 self._start(self._open_page(token, origin))
@@ -387,6 +391,8 @@ class Engine:
             self._skip(skipped)
         scheduled = self._ticks.scheduled
         frame = self._mouth.frame(scheduled)
+        if frame is not None:
+            self._input.hear(frame)
         if self._voice is not None:
             for packet in (self._voice.next_packet(frame), self._voice.next_audit()):
                 if packet is not None:
@@ -485,8 +491,13 @@ class Engine:
                 self._skipped,
                 tuple(_voice_stats(ssrc, voice) for ssrc, voice in self._heard.items()),
                 tuple(self._link_stats(number) for number in self._controls),
+                self._input.loudest_dbov,
+                self._input.loud_frames,
+                not self._ear_is_page or self._page.connection is not None,
             )
         )
+
+        self._input = Loudness()
 
     def _link_stats(self, number: LinkNumber) -> channel.LinkStats:
         counts, control = self._forwarder.counts(number), self._controls[number]

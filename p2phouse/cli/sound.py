@@ -31,6 +31,19 @@ def unmute(home: Home = None, json: Json = False) -> None:
     answer(home, json, show, "unmute")
 
 
+@commands.command("sound-check")
+def sound_check(home: Home = None, json: Json = False) -> None:
+    """Say why somebody in the room is not heard, or you are not, and what helps."""
+
+    def show(facts: dict[str, Any]) -> None:
+        for each in facts["causes"]:
+            print(f"{'You' if each['you'] else each['who']}: {each['text']} {each['remedy']}")
+        if not facts["causes"]:
+            print("Nothing is known to be wrong.")
+
+    answer(home, json, show, "sound_check")
+
+
 @commands.command()
 def say(file: Path, home: Home = None, json: Json = False) -> None:
     """Speak a sound file into the room, then be as muted as before."""

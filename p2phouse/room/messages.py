@@ -269,6 +269,13 @@ class SendReport:
 
 
 @dataclass(frozen=True, slots=True)
+class PageSound:
+    """Whether the browser holds back what the page would play."""
+
+    blocked: bool
+
+
+@dataclass(frozen=True, slots=True)
 class SetBlocked:
     """Neither hear nor read that person any more; nobody learns of it."""
 
@@ -313,6 +320,7 @@ VerbAction = (
     | UnmuteAll
     | Write
     | SendReport
+    | PageSound
     | SetBlocked
     | SetLoudness
     | SetAccess
@@ -454,6 +462,7 @@ class EventKind(IntEnum):
     CHAT_DELETED = 51
     PINS_CHANGED = 52
     REPORT_HEARD = 53
+    SILENCE_EXPLAINED = 61  # why somebody, or we, are not heard; empty once it is over
     FORGED_SPEECH = 60  # somebody else spoke as this member, who is not heard any more
     LOBBY_CHANGED = 30  # somebody knocks, or waits no more
     LOBBY_WAITING = 31  # we wait to be let in

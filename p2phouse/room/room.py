@@ -38,6 +38,7 @@ from p2phouse.room.reporting import Reporting
 from p2phouse.room.rules import Role
 from p2phouse.room.search import Search
 from p2phouse.room.signs import Signs
+from p2phouse.room.silence import Silence
 from p2phouse.room.stage import Place
 from p2phouse.room.state import Member, Membership
 from p2phouse.room.stay import Stay
@@ -81,6 +82,7 @@ class Rooms:
         self._successors = Successors(me, self._hallway, attendance, entropy)
         self._keeper = Keeper(me, self._wiring, entropy=entropy)
         self.earshot = Earshot(blocked)
+        self.silence = Silence(me, self.talk, self.earshot)
         self._chat = ChatExchange(me, self.earshot)
         self._reporting = Reporting(me)
         self.admission = Admission(me, entropy=entropy)
@@ -141,7 +143,7 @@ class Rooms:
     def deadline(self) -> float:
         membership = self.membership
         keys_at = membership.custody.deadline if membership is not None else math.inf
-        return min(self._hallway.deadline, self._stay.deadline, keys_at)
+        return min(self._hallway.deadline, self._stay.deadline, keys_at, self.silence.deadline)
 
     # ── what is known ────────────────────────────────────────────────────────────────────────
 
@@ -223,7 +225,10 @@ class Rooms:
 
     def facts(self) -> dict[str, object]:
         """The room we are in, as the API tells it."""
-        return self._stay.facts()
+        facts = self._stay.facts()
+        if facts["room"] is not None and "waiting" not in facts:
+            facts["silence"] = self.silence.fact(self.me.dev)
+        return facts
 
     # ── dispatch ─────────────────────────────────────────────────────────────────────────────
 
@@ -254,6 +259,7 @@ class Rooms:
                     yield from self._company.link_down(now, membership, sender, reason)
             case messages.MediaGone():
                 self.earshot.media_gone()
+                self.silence.media_gone()
                 yield from self._stay.media_gone(now)
             case _:
                 if membership is not None:
@@ -285,10 +291,12 @@ class Rooms:
                 if member is not None:
                     yield from self._company.media_changed(now, membership, member)
             case VoiceState():
+                self.silence.voice_state(message)
                 yield from self.talk.voice_state(now, membership, message)
                 yield from self._keeper.voice_state(now, membership, message)
             case Stats():
                 self.talk.keep_stats(now, message)
+                self.silence.stats(now, message)
             case channel.Levels():
                 yield from self._place.heard_levels(now, membership, message)
             case channel.AuditFailed(ssrc):
@@ -314,6 +322,7 @@ class Rooms:
         yield from self._stay.settle(now)
         if self.membership is not None:
             yield from self._keeper.settle(now, self.membership)
+        yield from self.silence.settle(now, self.membership)
         yield from self._hallway.publish(now, self.membership)
 
     # ── verbs ────────────────────────────────────────────────────────────────────────────────
@@ -385,6 +394,9 @@ class Rooms:
                     yield from self._place.act(now, stay.here, messages.Typing(on=False))
             case messages.SendReport():
                 yield from self._reporting.send(stay.here, ticket, action)
+            case messages.PageSound(blocked):
+                self.silence.page_sound(blocked=blocked)
+                yield Answer(ticket)
             case messages.SetBlocked(uid, blocked):
                 self.earshot.set_blocked(uid, blocked)
                 yield Answer(ticket)

@@ -83,6 +83,11 @@ class Talk:
         self.stats: Stats | None = None
 
     @property
+    def ear(self) -> str:
+        """Where what is heard goes, as in SetOutput."""
+        return self._ear
+
+    @property
     def is_saying(self) -> bool:
         return self._saying is not None
 

@@ -39,6 +39,32 @@ class Identity(TypedDict):
     port: Annotated[int, "TCP and UDP"]
 
 
+CauseName = Annotated[
+    Literal[
+        "forged",
+        "device_lost",
+        "output_blocked",
+        "link_down",
+        "muted_by",
+        "key_missing",
+        "no_microphone",
+        "level_zero",
+        "no_packets",
+        "talking_while_muted",
+    ],
+    "what kind of reason",
+]
+
+
+class Silence(TypedDict):
+    """Why somebody is not heard, or we."""
+
+    cause: CauseName
+    text: Annotated[str, "one sentence"]
+    remedy: Annotated[str, "the one thing to do"]
+    by: Annotated[str | None, "name of who decided it, if somebody did"]
+
+
 class Successor(TypedDict):
     title: str
     by: Annotated[str, "name of who opened it, or key tag"]
@@ -88,6 +114,7 @@ class Room(TypedDict):
         Annotated[Literal["lobby"], "we wait to be let in; only then, and only with three others"]
     ]
     waiting_text: NotRequired[Annotated[str, "what we wait for; with `waiting` alone"]]
+    silence: NotRequired[Annotated[Silence | None, "why we are not heard, or hear nobody"]]
 
 
 class Hand(TypedDict):

@@ -7,7 +7,7 @@ from p2phouse.identity.keys import key_tag, peer_id
 from p2phouse.room.state import Member, Membership
 from p2phouse.room.stay import standing
 from p2phouse.verbs.declaration import verb
-from p2phouse.verbs.facts import Hand, KeyTag, LevelName, PeerIdText, RoleName, Room, Uid
+from p2phouse.verbs.facts import Hand, KeyTag, LevelName, PeerIdText, RoleName, Room, Silence, Uid
 
 if TYPE_CHECKING:
     from p2phouse.node import Node
@@ -35,6 +35,7 @@ class Person(TypedDict):
     may: NotRequired[Annotated[list[str], "what we may do to it now"]]
     link: Literal["here", "connecting", "connected", "silent"]
     followed: NotRequired[Annotated[bool, "whether you follow that person"]]
+    silence: Annotated[Silence | None, "why it, or we, are not heard; null if nothing is known"]
     forged: Annotated[
         bool, "whether somebody else spoke as this member, who is then heard by nobody here"
     ]
@@ -70,6 +71,7 @@ async def members(node: "Node", call: Call) -> Facts:
         "muted": membership.muted,
         **standing(membership, node.me.uid),
         **node.rooms.member_facts(None),
+        "silence": node.rooms.silence.fact(node.me.dev),
         "link": "here",
         "forged": False,
         "level_dbov": _level(node, membership.voice.ssrc),
@@ -98,6 +100,7 @@ def _member(node: "Node", membership: Membership, member: Member) -> Facts:
         "muted": member.muted,
         **standing(membership, member.uid),
         **node.rooms.member_facts(member),
+        "silence": node.rooms.silence.fact(member.dev),
         "link": up if member.link_up else "connecting",
         "forged": member.is_forged,
         "level_dbov": _heard_level(node, member),

@@ -11,7 +11,7 @@ from p2phouse.room import messages
 from p2phouse.room.messages import Event, EventKind
 from p2phouse.room.talk import StillSpeaking
 from p2phouse.verbs.declaration import FilePath, verb
-from p2phouse.verbs.facts import Mouth
+from p2phouse.verbs.facts import Mouth, PeerIdText, Silence
 
 if TYPE_CHECKING:
     from p2phouse.node import Node
@@ -57,6 +57,33 @@ async def mute(node: "Node", call: Call) -> Facts:
 async def unmute(node: "Node", call: Call) -> Facts:
     """Our voice is sent; the microphone opens if the node was started with one."""
     return await node.act(messages.SetMuted(muted=False))
+
+
+class Explained(Silence):
+    who: Annotated[str, "name, or key tag"]
+    peer_id: PeerIdText
+    you: Annotated[bool, "true for ourselves"]
+
+
+class SoundCheck(TypedDict):
+    causes: Annotated[list[Explained], "ourselves first, of each the worst first"]
+
+
+@verb(page=True, result=SoundCheck)
+async def sound_check(node: "Node", call: Call) -> Facts:
+    """Why somebody in the room is not heard, or we are not, and what helps."""
+    membership = node.rooms.membership
+    return {"causes": node.rooms.silence.check(membership) if membership is not None else []}
+
+
+@verb(page=True)
+async def output(
+    node: "Node",
+    call: Call,
+    blocked: Annotated[bool, "whether the browser plays nothing until it is clicked"],
+) -> Facts:
+    """The page says whether its browser lets it play."""
+    return await node.act(messages.PageSound(blocked))
 
 
 @verb(result=Said)

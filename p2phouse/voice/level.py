@@ -37,3 +37,16 @@ class Talking:
         elif self._hang:
             self._hang -= 1
         return self._hang > 0
+
+
+class Loudness:
+    """How loud an input was over some frames: tells a dead microphone, and somebody who talks."""
+
+    def __init__(self) -> None:
+        self.loudest_dbov = -1  # -dBov; -1: there was no frame
+        self.loud_frames = 0
+
+    def hear(self, frame: Frame) -> None:
+        dbov = level_dbov(frame)
+        self.loudest_dbov = dbov if self.loudest_dbov < 0 else min(dbov, self.loudest_dbov)
+        self.loud_frames += dbov <= TALKING_DBOV

@@ -99,6 +99,7 @@ class Table:
 
     seed: int = 0
     mouth: str = "device"
+    ear: str = "null"
     mono: float = 100.0
     unix: float = UNIX
     said: list[Output] = field(default_factory=list)
@@ -116,6 +117,7 @@ class Table:
             rng=random.Random(self.seed + 1),
             entropy=self.rng.randbytes,
             mouth=self.mouth,
+            ear=self.ear,
         )
         self.tell(self.me.dev, messages.OwnAddresses((ADDR,)))
 

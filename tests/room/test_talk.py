@@ -334,7 +334,7 @@ def test_when_a_say_began_is_what_media_measured(table: Table):
 def test_trouble_with_a_device_is_told(table: Table):
     for condition in (VoiceCondition.INPUT_FAILED, VoiceCondition.OUTPUT_FAILED):
         outputs = sound(table, condition, "The device is gone.")
-        assert kinds(outputs) == [EventKind.SOUND_TROUBLE]
+        assert kinds(outputs) == [EventKind.SOUND_TROUBLE, EventKind.SILENCE_EXPLAINED]
 
 
 @pytest.mark.parametrize(
@@ -388,7 +388,11 @@ def test_a_microphone_that_fails_mutes_us_and_the_next_unmute_opens_it_again(
 ):
     do(table, messages.SetMuted(muted=False))
     outputs = sound(table, VoiceCondition.INPUT_FAILED, "The device is gone.")
-    assert kinds(outputs) == [EventKind.MEMBER_MUTED, EventKind.SOUND_TROUBLE]
+    assert kinds(outputs) == [
+        EventKind.MEMBER_MUTED,
+        EventKind.SOUND_TROUBLE,
+        EventKind.SILENCE_EXPLAINED,
+    ]
     assert mutes(outputs) == [True]
     assert inputs(do(table, messages.SetMuted(muted=False))) == [MIC]
 
