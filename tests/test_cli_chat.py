@@ -114,3 +114,14 @@ def test_a_report_is_kept_and_told_to_who_runs_the_room(nodes):
     assert bundle.report.record.text == "he sings"
     assert bundle.about_name == "ben"
     assert "Nothing was reported" in said(ana, "reports")
+    checked = [sys.executable, "-m", "p2phouse", "check-report", file]
+    done = subprocess.run(checked, capture_output=True, text=True)
+    assert done.stdout.startswith("Every signature holds.\nana reports ")
+    with open(file, "r+b") as kept:
+        kept.seek(-1, 2)
+        last = kept.read(1)
+        kept.seek(-1, 2)
+        kept.write(bytes([last[0] ^ 1]))
+    done = subprocess.run(checked, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "p2phouse: " in done.stderr

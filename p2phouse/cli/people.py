@@ -1,5 +1,7 @@
 """What you do about a person for yourself: block, turn down, report."""
 
+import json as jsonlib
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -66,6 +68,28 @@ def report(
     answer(home, json, show, "report", who=who, text=text)
 
 
+@commands.command("check-report")
+def check_report(
+    file: Annotated[Path, typer.Argument(help="A report that somebody kept.")], json: Json = False
+) -> None:
+    """Say whether a report's signatures hold, and what it says. Needs no node."""
+    from p2phouse.verbs.people import read_report, told
+
+    facts = told(read_report(file))
+    if json:
+        print(jsonlib.dumps(facts))
+    else:
+        print("Every signature holds.")
+        _show(facts)
+
+
+def _show(report: dict[str, Any]) -> None:
+    by = report["by_name"] or report["by"]
+    print(f"{by} reports {report['about']}: {report['text']}")
+    for word in report["evidence"]:
+        print(f"    “{word['text']}”")
+
+
 @commands.command()
 def reports(home: Home = None, json: Json = False) -> None:
     """List what was reported to you as one who runs the room."""
@@ -74,9 +98,6 @@ def reports(home: Home = None, json: Json = False) -> None:
         if not facts["reports"]:
             print("Nothing was reported to you.")
         for each in facts["reports"]:
-            by = each["by_name"] or each["by"]
-            print(f"{by} reports {each['about']}: {each['text']}")
-            for word in each["evidence"]:
-                print(f"    “{word['text']}”")
+            _show(each)
 
     answer(home, json, show, "reports")

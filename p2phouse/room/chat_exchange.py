@@ -155,7 +155,7 @@ class ChatExchange:
         # Security: what is more than anybody writes is passed over, before it costs a signature
         # check; an honest neighbour of a flood is not to be blamed for what it passes on.
         unknown = [data for data in unknown if pace.take(now.mono)]
-        shown = [envelope.read(data, Identity) for data in identities]
+        shown = [envelope.read(data, Identity) for data in identities] if unknown else []
         proofs: dict[bytes, Signed[Identity]] = {each.id: each for each in shown}
         arrived = [chat.read(data, membership.chats.genesis) for data in unknown]
         known = [signed for signed in arrived if signed is not None]
@@ -339,7 +339,9 @@ class ChatExchange:
         yield from self._tell_changes(membership)
         if before.chat != state.chat:
             yield Event(EventKind.ROOM_CHANGED, membership.room, None, state.title)
-        if asking.refused or (before.chat is False and state.chat is not False):
+        is_on_again = before.chat is False and state.chat is not False
+        is_seated_now = state.runs(self._me.uid) and not before.runs(self._me.uid)
+        if asking.refused or is_on_again or is_seated_now:
             asking.refused = False
             yield from self._ask_all(now, membership)
 

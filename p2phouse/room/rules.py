@@ -503,15 +503,10 @@ def _strictness(entry: Entry) -> int:
         case Act.ACCESS:
             return _ACCESS_STRICTNESS[Access(int(entry.val or 0))]
         case Act.CHAT:
-            # Off before slow, the slower before the less slow, on last; and true is 1 to Python.
-            off = entry.val is False
-            return (
-                -1 - limits.SLOW_MODE_S_MAX
-                if off
-                else 0
-                if entry.val is True
-                else -int(entry.val or 0)
-            )
+            # Off before slow, the slower before the less slow, on last.
+            if isinstance(entry.val, bool):
+                return 0 if entry.val else -1 - limits.SLOW_MODE_S_MAX
+            return -int(entry.val or 0)
         case _:
             return 0
 

@@ -12,11 +12,11 @@ from p2phouse.api import Call, Facts
 from p2phouse.config import HomeUnusable, make_private
 from p2phouse.drive import clock
 from p2phouse.errors import UserError
-from p2phouse.identity.keyfile import write_atomically
+from p2phouse.identity.keyfile import FileUnreadable, write_atomically
 from p2phouse.identity.keys import key_tag
 from p2phouse.room.earshot import PERCENT_MAX
 from p2phouse.room.messages import SendReport, SetBlocked, SetLoudness
-from p2phouse.room.report import Bundle
+from p2phouse.room.report import Bundle, read
 from p2phouse.verbs.chat import Words
 from p2phouse.verbs.declaration import Between, Who, verb
 from p2phouse.verbs.facts import KeyTag, Uid
@@ -145,10 +145,19 @@ def _keep(folder: Path, file: Path, bundle: bytes) -> None:
 @verb(page=True, result=Reports)
 async def reports(node: "Node", call: Call) -> Facts:
     """The reports that we have heard as one who runs the room."""
-    return {"reports": [_told(each) for each in node.rooms.reports]}
+    return {"reports": [told(each) for each in node.rooms.reports]}
 
 
-def _told(bundle: Bundle) -> Facts:
+def read_report(file: Path) -> Bundle:
+    """Raises FileUnreadable, or PeerError if a signature does not hold."""
+    try:
+        return read(file.read_bytes())
+    except OSError as error:
+        raise FileUnreadable(path=file, reason=error.strerror) from error
+
+
+def told(bundle: Bundle) -> Facts:
+    """What a report says, as the API tells it."""
     word = bundle.report.record
     return {
         "id": bundle.report.id.hex(),

@@ -124,10 +124,8 @@ MUTANTS: Final[dict[str, tuple[str, str]]] = {
     ),
     "R13 off for nobody": ("self.chat is not False or self.runs(uid)", "True"),
     "R13 off for all": ("self.chat is not False or self.runs(uid)", "self.chat is not False"),
-    "R10 the less slow": (
-        "else 0 if entry.val is True else -int",
-        "else 0 if entry.val is True else int",
-    ),
+    "R10 the less slow": ("return -int(entry.val or 0)", "return int(entry.val or 0) - 9_999"),
+    "R10 on before off": ("return 0 if entry.val else -1", "return 0 if not entry.val else -1"),
     "R12 all are let in": ("if self.access in (Access.SOCIAL, Access.CLOSED):", "if False:"),
 }
 

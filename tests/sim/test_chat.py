@@ -107,6 +107,40 @@ def test_somebody_new_reads_the_last_fifty_messages(seed: int):
 
 
 @pytest.mark.parametrize("seed", SEEDS)
+def test_who_was_killed_and_comes_back_reads_the_last_messages_and_writes_on(seed: int):
+    world = World(seed)
+    nodes = room_of(world, 3)
+    ben = nodes[1]
+    write(ben, "before the crash")
+    world.run_for(1)
+    world.crash(ben)
+    write(nodes[0], "meanwhile")
+    world.run_for(3)
+    world.restart(ben)
+    world.run_until(lambda: all(len(node.company) == 2 for node in nodes))
+    world.run_for(3)
+    write(ben, "back again")
+    world.run_for(1)
+    assert texts(ben) == ["before the crash", "meanwhile", "back again"]
+    assert all_show_the_same(nodes)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_new_moderator_reads_what_the_moderators_said_and_an_old_one_no_more(seed: int):
+    world = World(seed)
+    host, ben, *rest = room_of(world, 4)
+    write(host, "nobody here yet", ChatKind.MODS)
+    world.run_for(1)
+    host.act(Decide(Act.GRANT, key_tag(ben.me.uid), "moderator"))
+    world.run_for(3)
+    assert texts(ben, "mods") == ["nobody here yet"]
+    host.act(Decide(Act.REVOKE, key_tag(ben.me.uid)))
+    world.run_for(1)
+    assert texts(ben, "mods") == []
+    assert all(texts(node, "mods") == [] for node in rest)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
 def test_a_flood_reaches_people_at_the_pace_of_anybody_else_and_blames_nobody(seed: int):
     world = World(seed)
     nodes = room_of(world, 5)
