@@ -49,24 +49,6 @@ def knocking(node, room):
             waiting.kill()
 
 
-def test_who_waits_is_listed_and_may_be_refused(nodes, room):
-    ana, ben = nodes
-    assert said(ana, "lobby") == "Nobody waits.\n"
-    with knocking(ben, room) as waiting:
-        until(lambda: "ben" in said(ana, "lobby"), "ana hearing the knock")
-        code, facts = told(ana, "lobby")
-        assert (code, [each["name"] for each in facts["people"]]) == (0, ["ben"])
-        assert "waiting" in said(ben, "status")
-        assert "wait" in said(ben, "members")
-        assert typed(ben, "unmute").returncode == 2
-        assert said(ana, "refuse", "ben") == "ben was turned away.\n"
-        out, _ = waiting.communicate(timeout=30)
-        assert waiting.returncode == 1
-        assert "did not let you in" in json.loads(out)["error"]
-    assert ben.asked("status")["room"] is None
-    assert ana.others() == {}
-
-
 def test_a_link_lets_in_without_waiting(nodes, room):
     ana, ben = nodes
     assert said(ana, "invite-link", "--hours", "2").startswith("p2phouse join 'p2ph:")
@@ -107,3 +89,24 @@ def test_who_waits_is_let_in(nodes, room):
     until(lambda: len(ana.others()) == 1, "ben being in")
     code, facts = told(ana, "admit", "zoe")
     assert (code, facts["yours"]) == (2, True)
+
+
+def test_who_waits_is_listed_and_may_be_refused(nodes):
+    ana, ben = nodes
+    for node in nodes:
+        said(node, "leave")
+    room = told(ana, "open", "Quiet", "--access", "closed")[1]["link"]
+    assert said(ana, "lobby") == "Nobody waits.\n"
+    with knocking(ben, room) as waiting:
+        until(lambda: "ben" in said(ana, "lobby"), "ana hearing the knock")
+        code, facts = told(ana, "lobby")
+        assert (code, [each["name"] for each in facts["people"]]) == (0, ["ben"])
+        assert "waiting" in said(ben, "status")
+        assert "wait" in said(ben, "members")
+        assert typed(ben, "unmute").returncode == 2
+        assert said(ana, "refuse", "ben") == "ben was turned away.\n"
+        out, _ = waiting.communicate(timeout=30)
+        assert waiting.returncode == 1
+        assert "did not let you in" in json.loads(out)["error"]
+    assert ben.asked("status")["room"] is None
+    assert ana.others() == {}
