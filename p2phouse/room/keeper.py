@@ -84,7 +84,12 @@ class Keeper:
         if self._identity(membership, signer) is None:
             return
         known = self._epochs(membership).take(now, signed, self._open)
-        if known is None or custody.best is None or not self._counts(membership, signer):
+        if known is None or custody.best is None:
+            return
+        if custody.best.outline.rank < known.outline.rank:
+            # Of two parts of a room only one may have a keeper: so the others tell it of theirs.
+            yield from self._answer(now, membership, membership.members[sender])
+        if not self._counts(membership, signer):
             return
         is_first = len(known.records) == 1 and known.records.get(signer) is signed
         given = {box.dev for box in signed.record.boxes}
@@ -97,13 +102,19 @@ class Keeper:
 
     def _asked(self, now: Now, membership: Membership, member: Member) -> Iterator[Output]:
         """A member has no secret, or not the one that it hears of."""
-        best = self._epochs(membership).best
-        state = membership.log.state
-        # Security: a frame of four bytes has us seal and send; not as fast as a peer asks.
-        if best is None or not membership.pace_of(member.dev).keys.take(now.mono):
+        best = membership.custody.best
+        if best is not None:
+            best.boxed.discard(member.dev)
+            yield from self._answer(now, membership, member)
+
+    def _answer(self, now: Now, membership: Membership, member: Member) -> Iterator[Output]:
+        best = membership.custody.best
+        if best is None or member.dev in best.boxed:
             return
-        best.boxed.discard(member.dev)
-        is_on_stage = state.level(self._me.uid) <= Level.SPEAKER
+        # Security: a frame of four bytes has us seal and send; not as fast as a peer asks.
+        if not membership.pace_of(member.dev).keys.take(now.mono):
+            return
+        is_on_stage = membership.log.state.level(self._me.uid) <= Level.SPEAKER
         if is_on_stage and self._may_be_given(membership, member, best):
             yield from self._hand(now, membership, best, [member])
 
@@ -203,8 +214,9 @@ class Keeper:
         custody, best = membership.custody, membership.custody.best
         times = [custody.stuck_at]
         if not custody.is_covered:
-            # In its first seconds a node waits for what the others hold.
-            is_new = membership.is_new(now) and bool(custody.present)
+            # In its first seconds a node that was given none yet waits for what the others hold.
+            has_had_none = math.isinf(custody.random_at)
+            is_new = has_had_none and membership.is_new(now) and bool(custody.present)
             times.append(custody.lacking_at + (GRACE_S if is_new else 0.0))
         elif best is None:
             times.append(custody.lacking_at + GRACE_S)
