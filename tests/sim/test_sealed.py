@@ -19,7 +19,7 @@ from tests.sim.test_authority import here, state
 from tests.sim.test_mesh import room_of
 from tests.sim.world import SEEDS, Node, World, heard_by_all, kinds
 
-FEW = [*SEEDS][::3]  # of what takes minutes of a room's life
+FEW = [*SEEDS][::5]  # of what takes minutes of a room's life
 
 
 def decide(node: Node, act: Act, who: Node | None = None, value: str | int | None = None):
