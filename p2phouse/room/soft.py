@@ -99,6 +99,7 @@ class OwnSoft:
     spoken_s: float = 0.0  # on stage, since the hand went up
     untold: set[SoftKind] = field(default_factory=set)  # changed since they were last told twice
     refresh_at: float = math.inf
+    arrive_at: float = math.inf  # when we have met whoever may stand on the stage
 
 
 def places(hands: Iterable[tuple[DeviceKey, Hand | None]]) -> dict[DeviceKey, int]:

@@ -41,6 +41,7 @@ from p2phouse.vocabulary import DeviceKey, Now, UserKey
 
 SPEECH_DBOV: Final = -50  # louder than this somebody speaks; a quiet room is at about -60
 LEVEL_S: Final = 0.1  # media tells levels at 10 Hz
+MEET_S: Final = 3.0  # everybody whom the first member named has greeted us by then
 LOWER_AFTER_S: Final = 3.0  # who has spoken for so long wants it no more
 
 
@@ -72,8 +73,20 @@ class Place:
     # ── what the log says ────────────────────────────────────────────────────────────────────
 
     def arrive(self, now: Now, membership: Membership) -> Iterator[Output]:
-        """We were let in. Who has the role comes, or comes back, to the stage, muted."""
-        if membership.may_stand(self._me.uid) and voices.free_slots(membership):
+        """We were let in. Who has the role comes, or comes back, to the stage, muted.
+
+        Where there may be fewer places than people we first meet them all: else we might sign in a
+        slot that is taken, and with a lower id drive out who has stood there all the time.
+        """
+        people = membership.count + len(membership.sought)
+        if people > membership.log.state.speakers_max:
+            membership.own.arrive_at = now.mono + MEET_S
+        else:
+            yield from self._come(now, membership)
+
+    def _come(self, now: Now, membership: Membership) -> Iterator[Output]:
+        may = membership.may_stand(self._me.uid) and membership.own.on_stage is False
+        if may and voices.free_slots(membership):
             yield from self._step_up(now, membership)
 
     def obey(self, now: Now, membership: Membership, before: RoomState) -> Iterator[Output]:
@@ -336,6 +349,9 @@ class Place:
     def tick(self, now: Now, membership: Membership) -> Iterator[Output]:
         if membership.own.typing_until <= now.mono:
             yield from self._type(now, membership, on=False)
+        if membership.own.arrive_at <= now.mono:
+            membership.own.arrive_at = math.inf
+            yield from self._come(now, membership)
         yield from self._signs.tick(now, membership)
         for member in membership.members.values():
             if member.soft.deadline <= now.mono:
@@ -343,7 +359,8 @@ class Place:
                 yield from self._tell_changes(membership, member, before)
 
     def deadline(self, membership: Membership) -> float:
-        times = [self._signs.deadline(membership), membership.own.typing_until]
+        own = membership.own
+        times = [self._signs.deadline(membership), own.typing_until, own.arrive_at]
         times += [member.soft.deadline for member in membership.members.values()]
         return min(times)
 

@@ -4,6 +4,8 @@ import math
 from dataclasses import replace
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from p2phouse import channel
 from p2phouse.errors import PeerError
@@ -81,7 +83,7 @@ def test_a_hand_lasts_for_15_s_after_it_was_last_told_and_no_longer(table, ann):
 def test_typing_runs_out_like_a_hand(table, ann):
     say(table, ann, SoftKind.TYPING, True)
     assert facts(table, ann)["typing"]
-    assert kinds(table.wait(limits.SOFT_TTL_S + 0.1)) == [EventKind.TYPING]
+    assert texts(table.wait(limits.SOFT_TTL_S + 0.1), EventKind.TYPING) == ["ann"]
     assert not facts(table, ann)["typing"]
 
 
@@ -275,6 +277,52 @@ def test_a_hand_from_a_clock_far_ahead_stands_where_it_was_first_heard():
 def test_what_a_later_word_repeats_is_no_event(table, ann):
     say(table, ann, SoftKind.HAND, "tea")
     assert not say(table, ann, SoftKind.HAND, "tea")
+
+
+SAYINGS = st.sampled_from(
+    [
+        (SoftKind.HAND, "a"),
+        (SoftKind.HAND, "b"),
+        (SoftKind.HAND, False),
+        (SoftKind.TYPING, True),
+        (SoftKind.TYPING, False),
+        (SoftKind.OWN_MUTE, True),
+        (SoftKind.OWN_MUTE, False),
+        (SoftKind.ON_STAGE, True),
+        (SoftKind.ON_STAGE, False),
+        (SoftKind.ON_STAGE, None),
+        (SoftKind.OWN_MUTE, "later version"),
+        (200, True),
+    ]
+)
+
+
+@given(st.lists(SAYINGS, max_size=12), st.randoms(use_true_random=False))
+def test_in_whatever_order_and_however_often_words_come_the_last_of_each_kind_counts(said, rng):
+    records = [
+        Soft(bytes(32), bytes(32), seq, kind, val, int(UNIX))
+        for seq, (kind, val) in enumerate(said)
+    ]
+    mixed = rng.sample(records * 2, 2 * len(records))
+
+    def heard(records: list[Soft]) -> SoftState:
+        state = SoftState()
+        for record in records:
+            state = state.hear(NOW, record) or state
+        return state
+
+    in_order, in_disorder = heard(records), heard(mixed)
+    last = {record.kind: record.val for record in records}
+    for state in (in_order, in_disorder):
+        if isinstance(last.get(SoftKind.OWN_MUTE), bool):
+            assert state.muted == last[SoftKind.OWN_MUTE]
+        if SoftKind.ON_STAGE in last:
+            assert state.on_stage is last[SoftKind.ON_STAGE]
+        if SoftKind.HAND in last:
+            topic = last[SoftKind.HAND]
+            assert (state.hand and state.hand.topic) == (topic or None)
+        if SoftKind.TYPING in last:
+            assert state.typing is last[SoftKind.TYPING]
 
 
 def test_a_state_that_nobody_told_anything_has_no_deadline():

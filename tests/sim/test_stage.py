@@ -126,6 +126,28 @@ def test_whom_the_host_sends_to_the_audience_nobody_hears_though_its_node_goes_o
         assert not node.rooms.member_facts(here(node).members[loud.dev])["on_stage"]
 
 
+@pytest.mark.parametrize("seed", SEEDS)
+def test_who_comes_to_a_full_stage_drives_nobody_from_it(seed: int):
+    world = World(seed, GOOD_WIFI)
+    first = meet(world, 3, speakers_max=3)
+    world.run_until(lambda: all(on_stage(node) for node in first))
+    world.run_for(1)
+    voices = [node.media.sid for node in first]
+    late = world.join("late1", "late2", "late3", "late4")
+    world.run_until(lambda: all(node.rooms.directory.live(node.now) for node in late))
+    for node in late:
+        node.act(messages.Join("tea"))
+    world.run_for(20)
+    assert agree([*first, *late])
+    assert [node.media.sid for node in first] == voices
+    assert not any(on_stage(node) for node in late)
+    first[1].act(messages.StepDown())
+    world.run_for(1)
+    assert ask(late[0], messages.Accept()).error is None
+    world.run_for(1)
+    assert all(node.hears(late[0]) for node in [*first, *late[1:]])
+
+
 # ── churn ────────────────────────────────────────────────────────────────────────────────────
 
 
