@@ -35,7 +35,7 @@ from p2phouse.media import MediaProcess
 from p2phouse.memory import Memory
 from p2phouse.net import events as net
 from p2phouse.net.network import Network
-from p2phouse.people.blocks import Blocks
+from p2phouse.people.blocks import blocks
 from p2phouse.people.following import following
 from p2phouse.room import messages
 from p2phouse.room.messages import Answer, Event, Input, Output, VerbAction
@@ -73,11 +73,11 @@ class Node:
         self.reports = 0  # Stats heard: who wants fresh figures waits for the next
         self.levels: dict[int, int] = {}
         self.following = following(config.home)
+        self.blocks = blocks(config.home)
         self.opening: Opening | None = None  # of the page; None without one
         self.sound_port: int | None = None  # where the page finds mouth and ear
         self.me: Me
         self.rooms: Rooms
-        self.blocks: Blocks
         self.network: Network
         self._memory: Memory
         self._to_core, self._inbox = trio.open_memory_channel[tuple[DeviceKey, Input]](
@@ -102,14 +102,13 @@ class Node:
                 self.config.home, now=now, entropy=os.urandom, name=self.config.name
             )
             self._memory = Memory(self.config.home)
-            self.blocks = Blocks(self.config.home)
             self.rooms = Rooms(
                 self.me,
                 rng=random.Random(),
                 entropy=os.urandom,
                 ear=self.config.ear,
                 mouth=self.config.mouth,
-                blocked=self.blocks.people,
+                blocked=self.blocks.read(),
             )
             if self.config.page:
                 self.opening = Opening(

@@ -8,7 +8,6 @@ import trio
 from p2phouse.api import Call
 from p2phouse.config import Config
 from p2phouse.node import Node
-from p2phouse.people.blocks import Blocks
 from p2phouse.room import messages
 from p2phouse.room.messages import VerbAction
 from p2phouse.verbs.table import VERBS
@@ -23,7 +22,6 @@ class TableNode(Node):
         self.table = table
         self.me = table.me
         self.rooms = table.rooms
-        self.blocks = Blocks(folder)
 
     async def act(self, action: VerbAction) -> dict[str, object]:
         answer = self.table.answer(self.table.ask(action))

@@ -7,7 +7,7 @@ import pytest
 
 from p2phouse.api import BadRequest
 from p2phouse.identity.keys import key_tag
-from p2phouse.people.blocks import Blocks
+from p2phouse.people.blocks import blocks
 from p2phouse.room import report
 from p2phouse.room.authority import NobodyCalled
 from p2phouse.room.chat_exchange import BadMessage, NoSuchMessage
@@ -144,7 +144,7 @@ async def test_who_is_blocked_is_listed_unread_and_unblocked_by_name(node, ann):
     assert (person["name"], person["uid"]) == ("ann", ann.me.uid.hex())
     facts = (await node.asked("members"))["members"][1]
     assert (facts["blocked"], facts["level_dbov"]) == (True, -127)
-    assert Blocks(node.config.home).people == {ann.me.uid: "ann"}
+    assert blocks(node.config.home).read() == {ann.me.uid: "ann"}
     with pytest.raises(NotBlocked):
         await node.asked("unblock", who="bob")
     await node.asked("unblock", who=key_tag(ann.me.uid))

@@ -98,9 +98,39 @@ def test_who_is_blocked_is_not_read_and_notices_nothing(nodes):
         (m["role"], m["link"]) for m in before
     ]
     assert said(ana, "blocked").split()[1] == "ben"
+    ana.kill()
+    ana.start()
+    until(lambda: ana.others(), "Ana being back")
+    assert all(other["blocked"] for other in ana.others().values())
     assert "again" in said(ana, "unblock", "ben")
     assert "after the block" in texts(ana)
     assert said(ana, "gain", "ben", "150") == "ben is at 150 %.\n"
+
+
+def test_a_node_whose_list_of_blocked_people_is_damaged_says_so_and_does_not_start(tmp_path):
+    file = tmp_path / "blocked.cbor"
+    file.write_bytes(b"half a li")
+    file.chmod(0o600)
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "p2phouse",
+            "up",
+            "--loopback",
+            "--no-page",
+            "--home",
+            str(tmp_path),
+        ],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"P2PHOUSE_RUNTIME_DIR": str(tmp_path / "run")},
+        timeout=60,
+    )
+    # Security: started without the list it would let everybody be heard again.
+    assert done.returncode == 2
+    assert "blocked.cbor is damaged" in done.stderr
+    assert file.read_bytes() == b"half a li"
 
 
 def test_a_report_is_kept_and_told_to_who_runs_the_room(nodes):

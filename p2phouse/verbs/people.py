@@ -80,7 +80,7 @@ async def block(node: "Node", call: Call, who: Whom) -> Facts:
     uid = _person(node, who)
     if uid == node.me.uid:
         raise BlockingYourself
-    await trio.to_thread.run_sync(node.blocks.add, uid, node.rooms.name_of(uid))
+    await trio.to_thread.run_sync(node.blocks.put, uid, node.rooms.name_of(uid))
     return await node.act(SetBlocked(uid, True))
 
 
@@ -92,23 +92,23 @@ async def unblock(
 ) -> Facts:
     """Hears and reads a person again."""
     wanted = who.casefold()
-    known = node.blocks.people
+    known = await trio.to_thread.run_sync(node.blocks.read)
     found = [
         uid for uid, name in known.items() if wanted in (name.casefold(), key_tag(uid), uid.hex())
     ]
     if len(found) != 1:
         raise NotBlocked(text=who)
-    await trio.to_thread.run_sync(node.blocks.remove, found[0])
+    await trio.to_thread.run_sync(node.blocks.take_off, found[0])
     return await node.act(SetBlocked(found[0], False))
 
 
 @verb(page=True, result=BlockedPeople)
 async def blocked(node: "Node", call: Call) -> Facts:
     """Whom we have blocked."""
+    known = await trio.to_thread.run_sync(node.blocks.read)
     return {
         "people": [
-            {"name": name, "uid": uid.hex(), "key_tag": key_tag(uid)}
-            for uid, name in node.blocks.people.items()
+            {"name": name, "uid": uid.hex(), "key_tag": key_tag(uid)} for uid, name in known.items()
         ]
     }
 
