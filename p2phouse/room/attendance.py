@@ -17,6 +17,7 @@ from p2phouse.room.state import Membership
 from p2phouse.vocabulary import Now, UserKey
 
 ABSENT_S: Final = 30.0  # a laptop that changes its network is back within it
+MISSED_S: Final = 10.0  # two notice the same loss up to three pings of 5 s apart
 CLOSES_S: Final = 600.0  # since nobody who runs the room was seen last
 END_NOTICE_S: Final = 600.0  # before the end of a room's life
 CLOSED: Final = "nobody who runs the room came back, so it closed after ten minutes"
@@ -95,10 +96,11 @@ class Attendance:
     def may_offer(self, now: Now, membership: Membership, uid: UserKey) -> bool:
         """Whether that person may open the room in which this one goes on, as far as we see.
 
-        Others see the seats come and go a little later or earlier than we do: no thirty seconds.
+        Whoever opens it has waited for ABSENT_S, but may have missed the seats before we did.
         """
         if not self.is_run(membership):
-            return True
+            # Security: not while a host changes its network, or people could be led away then.
+            return membership.absent_since + MISSED_S <= now.mono
         has_seat = membership.log.state.seat_of(uid) is not None
         return has_seat and self._ends_soon(now, membership)
 
@@ -108,5 +110,5 @@ class Attendance:
             return
         if not self._ends_soon(now, membership):
             raise GoesOn
-        if not self.may_offer(now, membership, self._me.uid):
+        if self.is_run(membership) and not self.may_offer(now, membership, self._me.uid):
             raise NotYours

@@ -32,7 +32,7 @@ from p2phouse.room.rules import Role
 from p2phouse.room.search import Search
 from p2phouse.room.stage import Place, room_facts
 from p2phouse.room.state import Membership
-from p2phouse.room.succession import Successors
+from p2phouse.room.succession import Successors, people_of
 from p2phouse.room.talk import Talk
 from p2phouse.room.wiring import Wiring
 from p2phouse.vocabulary import DeviceKey, Now, RecordId, RoomId, UserKey
@@ -261,7 +261,7 @@ class Stay:
         yield from self._successors.offer(old, genesis)
         yield from self.leave(now, "", ByeReason.MOVED)
         new = self._enter(now, RoomId(genesis.id), genesis, ticket)
-        new.continued = frozenset(old.met)
+        new.continued = people_of(old)
         self._successors.furnish(old, new)
         yield from self._talk.begin(new)
         yield from self._let_in(now, new)
@@ -277,7 +277,7 @@ class Stay:
         yield from self.approach(now, offer.genesis, way, ticket)
         new = self.membership
         assert new is not None
-        new.continued = frozenset(old.met)
+        new.continued = people_of(old)
         for dev, addrs in old.moved.items():
             yield from self._search.dial(now, new, dev, addrs)
 

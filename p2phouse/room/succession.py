@@ -62,7 +62,7 @@ class Successors:
         opener = UserKey(genesis.uid)
         if genesis.continues == membership.room:
             # Security: of those who were here with us; a stranger's word leads nobody away.
-            is_known = opener in membership.met
+            is_known = opener in people_of(membership)
             is_meant = is_known and self._attendance.may_offer(now, membership, opener)
         else:
             is_sister = genesis.continues == room.record.continues and card.room < membership.room
@@ -151,6 +151,14 @@ class Successors:
         for dev in membership.listening():
             frame: list[Value] = [int(FrameKind.SUCCESSOR), genesis.data, addrs]
             yield SendRoomFrame(dev, membership.room, frame)
+
+
+def people_of(membership: Membership) -> frozenset[UserKey]:
+    """Who was in the room with us and was not put out of it."""
+    role_of = membership.log.state.role_of
+    # Security: who was put out leads nobody away, and is let in nowhere for having been here.
+    out = (Role.BAN, Role.REMOVE)
+    return frozenset(uid for uid in membership.met if role_of(uid) not in out)
 
 
 def _name(membership: Membership, uid: UserKey) -> str:

@@ -10,7 +10,7 @@ from p2phouse.record.cbor import Value
 from p2phouse.record.envelope import Signed
 from p2phouse.record.types import Access, Act, Genesis
 from p2phouse.room import frames, messages
-from p2phouse.room.attendance import GoesOn, NotYours
+from p2phouse.room.attendance import MISSED_S, GoesOn, NotYours
 from p2phouse.room.frames import ByeReason, FrameKind
 from p2phouse.room.messages import CloseRoomLink, Decide, Event, EventKind, SendRoomFrame
 from p2phouse.room.rules import Level, Role
@@ -84,6 +84,12 @@ def offer_frame(genesis: Signed[Genesis]) -> list[Value]:
 
 def go(table: Table, person: Person) -> None:
     table.frame(person, frames.bye(ByeReason.LEAVING))
+
+
+def abandon(table: Table, host: Person) -> None:
+    """The host goes, and is missed."""
+    go(table, host)
+    table.wait(MISSED_S + 0.1)
 
 
 def offered(table: Table) -> object:
@@ -188,7 +194,7 @@ def test_near_the_end_a_guest_s_offer_counts_for_nothing_while_somebody_runs_the
 
 
 def test_an_offer_is_told_with_its_opener_s_name(table: Table, ann: Person, bob: Person):
-    go(table, ann)
+    abandon(table, ann)
     genesis = successor(table, bob)
     said = table.frame(bob, offer_frame(genesis))
     assert kinds(said) == [OFFERED]
@@ -201,8 +207,38 @@ def test_in_a_room_that_somebody_runs_no_offer_counts(table: Table, bob: Person)
     assert offered(table) is None
 
 
-def test_one_device_makes_one_offer_and_eight_are_kept(table: Table, ann: Person, bob: Person):
+def test_while_a_host_is_away_for_a_moment_nobody_leads_its_people_off(
+    table: Table, ann: Person, bob: Person
+):
     go(table, ann)
+    table.wait(MISSED_S - 0.1)
+    assert not table.frame(bob, offer_frame(successor(table, bob)))
+    assert offered(table) is None
+    table.wait(0.2)
+    table.frame(bob, offer_frame(successor(table, bob)))
+    assert offered(table) is not None
+
+
+def test_a_card_of_somebody_who_was_put_out_is_no_offer():
+    own = Table(seed=4)
+    own.open()
+    mod, eve = own.person("mod"), own.person("eve")
+    for person in (mod, eve):
+        own.let_in(person)
+    own.ask(Decide(Act.ROLE, "eve", "remove"))
+    own.unix += limits.ROOM_LIFE_S_MAX - 300
+    own.wait(1)
+    for person in (mod, eve):
+        own.here.log.write(own.me, Act.GRANT, person.me.uid, "moderator")
+        own.tell(mod.dev, messages.CardHeard(_card(person, successor(own, person), own)))
+    assert [each.dev for each in own.here.successors.values()] == [mod.dev]
+    own.ask(messages.Continue())
+    assert mod.me.uid in own.here.continued
+    assert eve.me.uid not in own.here.continued
+
+
+def test_one_device_makes_one_offer_and_eight_are_kept(table: Table, ann: Person, bob: Person):
+    abandon(table, ann)
     first = successor(table, bob, nonce=1)
     table.frame(bob, offer_frame(first))
     table.frame(bob, offer_frame(successor(table, bob, nonce=2)))
@@ -216,7 +252,7 @@ def test_one_device_makes_one_offer_and_eight_are_kept(table: Table, ann: Person
 
 
 def test_a_room_of_another_kind_continues_nothing(table: Table, ann: Person, bob: Person):
-    go(table, ann)
+    abandon(table, ann)
     assert not table.frame(bob, offer_frame(successor(table, bob, access=Access.LAN)))
     assert offered(table) is None
 
@@ -224,7 +260,7 @@ def test_a_room_of_another_kind_continues_nothing(table: Table, ann: Person, bob
 def test_an_offer_in_another_s_name_or_of_another_room_ends_the_link(
     table: Table, ann: Person, bob: Person
 ):
-    go(table, ann)
+    abandon(table, ann)
     of_ann = successor(table, ann)
     elsewhere = successor(table, bob, continues=RoomId(bytes(32)))
     plain = make_genesis(bob.me, title="Tea", access=Access.OPEN, now=table.now, entropy=bytes)
@@ -244,7 +280,7 @@ def test_an_offer_in_another_s_name_or_of_another_room_ends_the_link(
 
 def test_a_card_is_an_offer_if_its_opener_was_here(table: Table, ann: Person, bob: Person):
     eve = table.person("Eve")
-    go(table, ann)
+    abandon(table, ann)
     go(table, bob)
     table.tell(bob.dev, messages.CardHeard(_card(eve, successor(table, eve), table)))
     assert offered(table) is None
@@ -264,7 +300,7 @@ def test_a_card_is_an_offer_if_its_opener_was_here(table: Table, ann: Person, bo
 def test_who_continues_tells_all_says_goodbye_and_is_in_the_new_room(
     table: Table, ann: Person, bob: Person
 ):
-    go(table, ann)
+    abandon(table, ann)
     table.wait(31)
     old = table.here.room
     table.said.clear()
@@ -293,7 +329,7 @@ def test_the_title_goes_on_as_far_as_it_fits():
 
 def test_who_moves_leaves_the_old_room_and_calls_the_opener(table: Table, ann: Person, bob: Person):
     assert isinstance(table.answer(table.ask(messages.Move())).error, NoSuccessor)
-    go(table, ann)
+    abandon(table, ann)
     genesis = successor(table, bob)
     table.frame(bob, offer_frame(genesis))
     table.said.clear()
@@ -311,7 +347,7 @@ def test_who_moves_leaves_the_old_room_and_calls_the_opener(table: Table, ann: P
 def test_who_moved_before_is_called_too_and_eight_of_them_at_most(
     table: Table, ann: Person, bob: Person
 ):
-    go(table, ann)
+    abandon(table, ann)
     genesis = successor(table, bob)
     table.frame(bob, offer_frame(genesis))
     table.frame(bob, frames.bye(ByeReason.MOVED))
@@ -344,7 +380,7 @@ def test_128_who_were_put_out_stay_out_and_no_more():
 
 
 def test_of_several_the_lowest_id_is_moved_to(table: Table, ann: Person, bob: Person):
-    go(table, ann)
+    abandon(table, ann)
     rooms = []
     for number in range(4):
         person = table.person(f"p{number}")
@@ -361,7 +397,7 @@ def test_of_several_the_lowest_id_is_moved_to(table: Table, ann: Person, bob: Pe
 def test_who_went_to_one_is_offered_the_other_of_a_lower_id_alone(
     table: Table, ann: Person, bob: Person
 ):
-    go(table, ann)
+    abandon(table, ann)
     old = table.here.room
     made = sorted((successor(table, bob, nonce=number) for number in range(3)), key=lambda g: g.id)
     table.frame(bob, offer_frame(made[1]))
