@@ -232,6 +232,7 @@ def test_a_person_sheet_starts_at_the_name_and_gives_the_focus_back(browser, nod
 
 def test_volume_follow_block_and_report_are_asked_of_the_node(browser, node):
     run_by(node)
+    node.answers["report"] = {"file": "/x.cbor", "told": ["Vera"]}
     with tab(browser, node) as page:
         seat(page, "ben").locator("button").click()
         page.get_by_label("Volume for you").fill("150")
@@ -242,14 +243,14 @@ def test_volume_follow_block_and_report_are_asked_of_the_node(browser, node):
         page.get_by_label("What happened?").fill("shouts")
         page.get_by_role("button", name="Send the report").click()
         assert asked(page, node, "report") == {"who": "12D3ben", "text": "shouts"}
-        page.wait_for_selector("text=Sent to the moderators.")
+        page.wait_for_selector("text=Sent to Vera.")
         page.get_by_role("button", name="Block for me only").click()
-        assert asked(page, node, "block") == {"who": "12D3ben"}
+        assert asked(page, node, "block") == {"who": person("ben")["uid"]}
 
 
 def test_silence_and_forged_speech_are_told_with_their_cause_and_remedy(browser, node):
     run_by(node)
-    silence = {"cause": "no packets", "text": "t", "remedy": "r"}
+    silence = {"cause": "no_packets", "text": "t", "remedy": "r"}
     node.change("ben", silence=silence)
     node.change("vera", forged=True)
     with tab(browser, node) as page:
@@ -456,6 +457,28 @@ def test_the_room_tab_says_what_is_true_of_the_room(browser, node, facts, words)
         page.wait_for_selector(f".said >> text={words}")
 
 
+def test_reports_are_read_by_those_who_run_the_room(browser, node):
+    run_by(node, may=[*RUNS, "reports"])
+    zoe = person("zoe")
+    told = {"id": "r", "by": "aaaa-bbbb", "by_name": "Wen", "text": "<i>shouts</i>", "at_s": 1}
+    about = {"about": zoe["key_tag"], "about_uid": zoe["uid"], "evidence": []}
+    node.answers["reports"] = {"reports": [told | about]}
+    with tab(browser, node) as page:
+        page.get_by_role("tab", name="Room").click()
+        page.wait_for_selector("text=Wen about Zoe")
+        page.wait_for_selector("text=<i>shouts</i>")
+
+
+def test_who_talks_while_muted_is_told_and_unmutes_from_there(browser, node):
+    run_by(node)
+    node.answers["unmute"] = {"muted": False, "mouth": "none"}
+    node.change("ana", silence={"cause": "talking_while_muted", "text": "", "remedy": ""})
+    with tab(browser, node) as page:
+        page.wait_for_selector(".banner >> text=You are talking while muted.")
+        page.get_by_role("button", name="Unmute").click()
+        asked(page, node, "unmute")
+
+
 def test_a_refusal_is_a_sentence_where_it_was_asked(browser, node):
     from tests.browser.stand_in import Refused
 
@@ -517,7 +540,7 @@ def test_every_state_of_a_room_can_be_read_and_reached(browser, node, locale, wi
 
     run_by(node, lobby_count=1, confirmed=False, locked=True)
     node.change("vera", forged=True)
-    node.change("ben", silence={"cause": "link down", "text": "", "remedy": ""})
+    node.change("ben", silence={"cause": "link_down", "text": "", "remedy": ""})
     with tab(browser, node, width, scheme, locale, reduced_motion="reduce") as page:
         page.wait_for_selector("#mic")
         check(page, "stage")

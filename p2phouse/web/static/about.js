@@ -2,9 +2,9 @@
 import {html} from "/vendor/htm-preact.js";
 import {useAsk} from "/asking.js";
 import {Icon} from "/icons.js";
-import {t} from "/i18n.js";
-import {Problem} from "/parts.js";
-import {keeping, may} from "/who.js";
+import {language, t} from "/i18n.js";
+import {Face, Problem} from "/parts.js";
+import {keeping, may, tagged} from "/who.js";
 
 const SLOW_S = 10;
 
@@ -24,7 +24,17 @@ export function About({app}) {
   ];
   return html`<ul class="said">${said.map(([name, its, title, text]) => html`<li key=${name} id=${`said-${name}`} tabindex="-1">
       <${Icon} name=${its}/><div><b>${title}</b><p class="small soft">${text}</p></div></li>`)}</ul>
-    <${Running} app=${app}/>`;
+    <${Running} app=${app}/><${Reports} app=${app}/>`;
+}
+
+// Who told those who run the room of whom, and why.
+function Reports({app}) {
+  if (!app.reports.length) return null;
+  const time = (at_s) => new Intl.DateTimeFormat(language(), {timeStyle: "short"}).format(at_s * 1_000);
+  return html`<section class="running" aria-labelledby="reports-title"><h2 class="h3" id="reports-title">${t("reports")}</h2>
+    <ul class="hands">${app.reports.map((each) => html`<li key=${each.id}><${Face} uid=${each.about_uid} size=${44}/>
+      <div><p class="small soft">${t("reportLine", {by: each.by_name || each.by, about: tagged(app.room, each.about), time: time(each.at_s)})}</p>
+        <p dir="auto">${each.text}</p></div></li>`)}</ul></section>`;
 }
 
 function Running({app}) {

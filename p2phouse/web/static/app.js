@@ -23,6 +23,7 @@ export class App {
   room = null;
   chat = null;  // what the node says of the room's chat; null if it says nothing
   lobby = [];
+  reports = [];
   view = "hallway";
   shownSheet = null;  // {name, about}
   tab = "chat";  // of the panel
@@ -48,7 +49,7 @@ export class App {
       return;
     }
     this.mouth = new Mouth(token, this.devices, () => this.changed(), () => this.want(false),
-      (blocked) => this.node.ask("output", {blocked}).catch(() => {}));
+      (blocked) => this.node.ask("page_sound", {state: blocked ? "blocked" : "running"}).catch(() => {}));
     this.node = new Node(token, (kind, value) => this.hear(kind, value));
     setInterval(() => this.link === "open" && this.refresh(), REFRESH_MS);
     setInterval(() => this.room && this.voices.tick() && this.changed(), TICK_MS);
@@ -108,9 +109,12 @@ export class App {
       this.chat = chat && {...chat, room: room.room};
       if (chat) await Promise.all([...chat.messages, ...(chat.mods ?? [])].map((each) => know(each.by_uid)));
     }
-    const lobby = room.lobby_count && may(room, "lobby") ? await ask("lobby") : null;
+    const lobby = room.lobby_count && (may(room, "lobby") || may(room, "admit")) ? await ask("lobby") : null;
     this.lobby = lobby?.people ?? [];
     await Promise.all(this.lobby.map((each) => know(each.uid)));
+    const told = may(room, "reports") ? await ask("reports") : null;
+    this.reports = told?.reports ?? [];
+    await Promise.all(this.reports.map((each) => know(each.about_uid)));
     for (const {uid, role, key_tag: tag} of room.members) {
       if (role !== "muted" || this.deciders.has(uid + role)) continue;
       const why = await ask("why", {who: tag});
@@ -123,7 +127,7 @@ export class App {
     this.view = "room";
     this.chat = null;
     this.readChat = 0;
-    this.lobby = [];
+    this.lobby = this.reports = [];
     this.deciders.clear();
     this.sheet(null);
     this.say(this.room.waiting ? t("waiting") : `${t("arrived")} ${t("nobodyHears")}`);
@@ -140,7 +144,7 @@ export class App {
 
   get hasPageMouth() { return this.me?.mouth === "page"; }
   get wide() { return WIDE.matches; }
-  get you() { return you(this.room); }
+  get you() { return this.room ? you(this.room) : undefined; }
 
   go = (view) => {
     this.welcomed = true;

@@ -34,7 +34,7 @@ export function Dock({app}) {
 function actsOf(app) {
   const {room, you} = app;
   const hands = handsOf(room).length + (room.lobby_count ?? 0);
-  const runs = may(room, "mute_all") || may(room, "lobby");
+  const runs = may(room, "mute_all") || may(room, "lobby") || may(room, "admit");
   return [
     may(room, "mute_all") && {name: "muteAll", icon: "volume-x", words: "muteAll", act: () => app.sheet("muteAll")},
     onStage(you) && may(room, "step_down") && {name: "stepDown", icon: "arrow-down", words: "stepDown", act: () => app.tryTo("step_down")},

@@ -56,11 +56,14 @@ function sound({mouth}) {
   return null;
 }
 
-function ownSilence({room, you}) {
-  const silence = you?.silence ?? room?.silence;
-  // What the node hears of the page the page says itself, above.
-  if (!silence || room.muted || ["output blocked", "muted by"].includes(silence.cause)) return null;
+// What the node hears of the page the page says itself.
+const SAID_ABOVE = ["output_blocked", "muted_by", "device_lost"];
+
+function ownSilence(app) {
+  const silence = app.you?.silence;
+  if (!silence || SAID_ABOVE.includes(silence.cause)) return null;
   const {title, text} = silenceWords({silence, you: true});
+  if (silence.cause === "talking_while_muted") return {kind: "warn", icon: "mic-off", title, text, label: t("unmute"), action: app.toggle};
   return {kind: "bad", icon: "mic-off", title, text};
 }
 

@@ -8,7 +8,7 @@ import {silenceWords} from "/silence.js";
 import {may, named, onStage, seat, tagged} from "/who.js";
 
 const GAIN_SENT_MS = 150;
-const REPORT_CHARACTERS_MAX = 300;
+const REPORT_CHARACTERS_MAX = 500;
 
 export function PersonSheet({app, about}) {
   const member = app.room.members.find((each) => each.peer_id === about);
@@ -117,13 +117,13 @@ function Private({app, member}) {
     });
   };
   if (member.blocked === undefined) return null;
-  return html`<hr/><ul class="acts"><li>${told ? html`<p class="note good" role="status"><${Icon} name="check"/><span>${t("reported")}</span></p>`
+  return html`<hr/><ul class="acts"><li>${told ? html`<p class="note good" role="status"><${Icon} name="check"/><span>${told.told.length ? t("reported", {name: told.told.join(", ")}) : t("reportKept", {file: told.file})}</span></p>`
       : writing ? html`<form class="confirm" onSubmit=${report}>
           <label class="field"><span>${t("whatHappened")}</span><input value=${text} required maxlength=${REPORT_CHARACTERS_MAX} autofocus autocomplete="off" dir="auto"
             onInput=${(event) => setText(event.target.value)}/></label><p class="small soft">${t("reportSaid")}</p>
           <p class="pair"><button class="button danger">${t("sendReport")}</button>
             <button type="button" class="button line" onClick=${() => setWriting(false)}>${t("cancel")}</button></p></form>`
         : html`<button class="act" onClick=${() => setWriting(true)}><${Icon} name="flag"/>${t("report")}…</button>`}</li>
-    <li><button class="act" onClick=${() => ask(member.blocked ? "unblock" : "block", {who: member.peer_id})}>
+    <li><button class="act" onClick=${() => ask(member.blocked ? "unblock" : "block", {who: member.uid})}>
       <${Icon} name="eye-off"/>${t(member.blocked ? "unblock" : "block")}</button></li></ul><${Problem} text=${its.problem}/>`;
 }

@@ -89,6 +89,7 @@ export const ROOM_WORDS = {
   listening: ["You listen", "Vous écoutez"],
   raiseHand: ["Raise hand", "Lever la main"],
   lowerHand: ["Lower hand {rank}", "Baisser la main {rank}"],
+  unmute: ["Unmute", "Ouvrir le micro"],
   comeUp: ["Come up", "Monter"],
   stepDown: ["Step down", "Descendre"],
   muteAll: ["Mute all", "Tout couper"],
