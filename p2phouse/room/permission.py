@@ -36,7 +36,8 @@ def on_room(membership: Membership, uid: UserKey) -> list[str]:
     if state.may_chat(uid):
         may.add("chat")
     if state.runs(uid):
-        may |= {"pin", "unpin", "mods", "reports", "invite_link", "lobby", "admit", "refuse"}
+        may |= {"pin", "unpin", "unsay", "mods", "reports"}
+        may |= {"invite_link", "lobby", "admit", "refuse"}
     if own.hand is not None or state.may(uid, Act.ROLE):
         may.add("lower_hand")
     if own.on_stage:

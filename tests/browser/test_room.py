@@ -154,3 +154,62 @@ def test_a_page_runs_a_room_from_the_face_of_a_person(make):
         page.wait_for_selector(f'.audience [data-peer="{peer}"][data-state=invited]')
         ben.asked("accept")
         page.wait_for_selector(f'.stage [data-peer="{peer}"]')
+
+
+def test_who_knocks_at_a_closed_room_waits_and_is_let_in_muted(make):
+    lucie, ben = make("lucie", page=True), make("ben")
+    with chromium(GRANTED) as browser, tab(browser, lucie) as page:
+        link = ben.asked("open", title="Tea", access="closed")["link"]
+        page.get_by_role("button", name="Join by link").click()
+        page.get_by_label("Link, room id").fill(link)
+        page.get_by_role("button", name="Join, muted").click()
+        page.wait_for_selector("text=Waiting at the door.")
+        assert page.locator("#mic, .stage").count() == 0
+        until(lambda: ben.asked("lobby")["people"], "the knock")
+        ben.asked("admit", who="lucie")
+        page.wait_for_selector(".chip >> text=Sealed: only people here can hear")
+        until(lambda: lucie.is_connected_to(1), "a link")
+        assert lucie.me()["muted"]
+        assert page.evaluate("asked") == 0
+
+
+def test_a_page_opens_a_closed_room_invites_and_lets_in_who_knocks(make):
+    lucie, ben, zoe = make("lucie", page=True), make("ben"), make("zoe")
+    with chromium(GRANTED) as browser, tab(browser, lucie) as page:
+        page.get_by_role("button", name="Open a room").first.click()
+        page.get_by_label("What is it about?").fill("Tea")
+        page.get_by_text("Only people you invite").click()
+        page.get_by_text("People I invite").click()
+        page.get_by_role("button", name="Open it, muted").click()
+        page.wait_for_selector(".stage")
+        assert lucie.asked("status")["access"] == "closed"
+        assert lucie.asked("status")["stage"] == "invited"
+        page.get_by_role("button", name="Share").click()
+        page.locator("dialog svg.qr").wait_for()
+        page.get_by_role("button", name="Make an invitation").click()
+        page.wait_for_selector("text=Leads in whoever has it, until")
+        ben.asked("join", room=page.inner_text("#invite"))
+        page.keyboard.press("Escape")
+        page.wait_for_selector(".audience >> text=ben")
+        knock = iter(zoe.begin("join", room=lucie.asked("status")["link"]))
+        assert next(knock)["event"] == "knocking"
+        page.get_by_role("tab", name="Hands").click()
+        page.get_by_role("button", name="Let zoe in").click()
+        page.wait_for_selector(".audience >> text=zoe")
+        assert list(knock) == []  # it waits no more
+
+
+def test_two_people_write_to_one_another(make):
+    lucie, ben = make("lucie", page=True), make("ben")
+    with chromium(GRANTED) as browser, tab(browser, lucie) as page:
+        open_room(page)
+        gather(lucie, ben)
+        page.get_by_label("Message the room").fill("Hello <b>ben</b>")
+        page.keyboard.press("Enter")
+        until(lambda: ben.asked("messages")["messages"], "the words")
+        assert ben.asked("messages")["messages"][0]["text"] == "Hello <b>ben</b>"
+        ben.asked("chat", text="<i>Hello</i> lucie")
+        row = page.locator(".message", has_text="<i>Hello</i> lucie")
+        row.get_by_role("button", name="What to do").click()
+        row.get_by_role("button", name="Delete").click()
+        until(lambda: ben.asked("messages")["messages"][1]["deleted"], "it being taken back")

@@ -15,7 +15,7 @@ from tests.browser.stand_in import StandIn, person, said, stand_in
 pytestmark = [pytest.mark.browser]
 GRANTED = "--use-fake-ui-for-media-stream"
 RUNS = ["title", "lock", "unlock", "end", "mute_all", "unmute_all", "hand", "step_down", "react"]
-RUNS += ["chat", "mods", "pin", "unsay", "chat_mode", "invite_link", "lobby"]
+RUNS += ["chat", "mods", "pin", "unsay", "chat_mode", "invite_link", "lobby", "access"]
 ACTS = ["invite", "audience", "mute", "unmute", "remove", "ban", "revoke", "lower_hand"]
 ACTS += ["grant_moderator", "grant_host"]
 LISTENS = {"on_stage": False, "role": "listener"}
@@ -360,6 +360,8 @@ def test_a_room_is_run_from_its_tab(browser, node):
         assert asked(page, node, "title") == {"title": "Day ferry"}
         page.get_by_role("button", name="Let everyone unmute").click()
         asked(page, node, "unmute_all")
+        page.get_by_text("Invited", exact=True).click()
+        assert asked(page, node, "access") == {"value": "closed"}
         page.get_by_text("Slow", exact=True).click()
         assert asked(page, node, "chat_mode") == {"mode": 10}
         page.get_by_role("button", name="Mute all").first.click()

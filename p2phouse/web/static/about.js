@@ -40,7 +40,7 @@ function Reports({app}) {
 function Running({app}) {
   const {room, chat} = app;
   const [its, ask] = useAsk(app);
-  const verbs = ["title", "lock", "unlock", "mute_all", "unmute_all", "chat_mode", "end"];
+  const verbs = ["title", "lock", "unlock", "mute_all", "unmute_all", "chat_mode", "access", "end"];
   if (!verbs.some((verb) => may(room, verb))) return null;
   const act = (verb, icon, words, does, kind = "") => may(room, verb) && html`<li><button class=${"act" + kind} onClick=${does}>
     <${Icon} name=${icon}/>${t(words)}</button></li>`;
@@ -51,6 +51,9 @@ function Running({app}) {
         <input type="checkbox" role="switch" checked=${room.locked} onChange=${(event) => ask(event.target.checked ? "lock" : "unlock")}/></label></li>`}
       ${act("mute_all", "volume-x", "muteAll", () => app.sheet("muteAll"))}
       ${act("unmute_all", "volume-2", "unmuteAll", () => ask("unmute_all"))}</ul>
+    ${may(room, "access") && room.access && html`<fieldset class="segments wide"><legend class="seen">${t("whoCanCome")}</legend><div>
+      ${[["open", "doorOpen"], ["social", "doorSocial"], ["closed", "doorClosed"]].map(([value, words]) => html`<label>
+        <input type="radio" name="access" checked=${room.access === value} onChange=${() => ask("access", {value})}/>${t(words)}</label>`)}</div></fieldset>`}
     ${may(room, "chat_mode") && chat && html`<fieldset class="segments wide"><legend class="seen">${t("chat")}</legend><div>
       ${[["on", "chatOn"], [String(SLOW_S), "chatSlow"], ["off", "chatNot"]].map(([mode, words]) => html`<label>
         <input type="radio" name="chat-mode" checked=${mode === modeOf(chat)} onChange=${() => ask("chat_mode", {mode: mode === String(SLOW_S) ? SLOW_S : mode})}/>${t(words)}</label>`)}</div></fieldset>`}

@@ -55,6 +55,8 @@ function Quiet({app}) {
 
 const WAYS = [
   ["open", "lock-open", "anyone", "anyoneSaid"],
+  ["social", "users", "accessSocial", "socialSaid"],
+  ["closed", "lock", "accessClosed", "closedSaid"],
   ["lan", "house", "networkOnly", "networkSaid"],
 ];
 
@@ -65,7 +67,7 @@ export function OpenSheet({app}) {
   const [its, ask] = useAsk(app);
   const open = (event) => {
     event.preventDefault();
-    ask("open", {title: title.trim(), stage, lan: access === "lan"});
+    ask("open", {title: title.trim(), access, stage});
   };
   const speak = (value, words) => html`<label><input type="radio" name="stage" checked=${stage === value}
     onChange=${() => setStage(value)}/>${t(words)}</label>`;

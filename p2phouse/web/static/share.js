@@ -37,7 +37,7 @@ export function ShareSheet({app}) {
       <${Problem} text=${problem}/>
       <button class="button go big" autofocus onClick=${copy}><${Icon} name=${copied ? "check" : "link"}/>
         <span role="status">${t(copied ? "copied" : "copy")}</span></button>
-      ${may(room, "invite_link") && html`<${Making} app=${app} told=${told}/>`}`
+      ${["closed", "social"].includes(access) && may(room, "invite_link") && html`<${Making} app=${app} told=${told}/>`}`
       : html`<p class="soft">${t("shareNone")}</p>`}
     <button class="button plain" onClick=${close}>${t("close")}</button></${Sheet}>`;
 }
