@@ -63,6 +63,10 @@ class JoinFailed(P2PHouseError):
     """Could not join: {reason}. Does the room still go on? `p2phouse rooms` lists what does."""
 
 
+class NotLetIn(JoinFailed):
+    """Could not join: {reason}. Ask somebody who is in the room."""
+
+
 class LeftMeanwhile(UserError):
     """The room was left before all of it was said."""
 
@@ -236,7 +240,8 @@ class Stay:
         self.membership = None
         if membership.ticket is not None:
             text = why or "you left before anybody answered"
-            yield Answer(membership.ticket, error=JoinFailed(reason=text))
+            kind = NotLetIn if text in STATE_TEXTS.values() else JoinFailed
+            yield Answer(membership.ticket, error=kind(reason=text))
         if membership.joined:
             yield Event(EventKind.LEFT, membership.room, self._me.dev, why)
         yield Remember(None)

@@ -489,7 +489,9 @@ def test_who_waits_hears_of_a_change_once(waiting):
 def test_who_is_refused_is_told_why(waiting, state):
     table, door, ticket = waiting
     table.frame(door, [LOBBY, state])
-    assert lobby.STATE_TEXTS[state] in str(table.answer(ticket).error)
+    error = str(table.answer(ticket).error)
+    assert lobby.STATE_TEXTS[state] in error
+    assert "Ask somebody who is in the room" in error
     assert table.rooms.membership is None
 
 
