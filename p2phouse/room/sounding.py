@@ -14,6 +14,9 @@ from p2phouse.vocabulary import Now, Ssrc
 # Digital silence is 127; a covered or broken microphone 85 to 100; a quiet room through a cheap
 # one, its gain turned down, 60 to 70.
 SILENT_DBOV: Final = 75
+# A microphone that was heard works, and a browser that takes noise away leaves less than that of a
+# person who listens: then only what is no sound at all counts. One bit of 16 is -90 dBov.
+NOTHING_DBOV: Final = 100
 # Of 50 frames a second speech has 20 or more this loud (channel.Stats); typing has 10.
 TALKED_FRAMES: Final = 15
 TALKED_S: Final = 3.0  # two such seconds within it: nobody is told for a cough
@@ -26,6 +29,7 @@ OURS: Final = Ssrc(0)
 class Sounding:
     input_open: bool = False
     input_silent: bool = False  # in the last second
+    input_worked: bool = False  # since it was opened somebody spoke into it
     input_lost: str = ""  # one sentence, until there is an input again
     output_failed: str = ""
     output_ready: bool = True  # somebody is at the other end of our ear
@@ -54,8 +58,10 @@ class Sounding:
 
     def stats(self, now: Now, stats: Stats) -> None:
         self.input_open = stats.captured_age_us >= 0
+        self.input_worked = self.input_open and (self.input_worked or stats.input_loud > 0)
         if stats.input_dbov >= 0:
-            self.input_silent = stats.input_dbov > SILENT_DBOV
+            limit = NOTHING_DBOV if self.input_worked else SILENT_DBOV
+            self.input_silent = stats.input_dbov > limit
         self.output_ready = stats.output_ready
         if not stats.output_ready:
             self.page_blocked = False  # the page that said so is gone

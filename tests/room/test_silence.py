@@ -117,6 +117,19 @@ def test_a_quiet_room_is_no_dead_microphone(table):
     assert [event.text for event in media.pass_s(5)] == ["Your microphone gives no sound."]
 
 
+def test_a_microphone_that_has_worked_must_give_nothing_at_all(table):
+    """A browser that takes noise away leaves -85 dBov of a person who listens."""
+    media = Media(table)
+    do(table, messages.SetMuted(muted=False))
+    media.dbov, media.loud = 20, 30
+    media.pass_s(2)
+    media.dbov, media.loud = 85, 0
+    assert media.pass_s(20) == []
+    media.dbov = 127  # its switch
+    media.pass_s(4)
+    assert causes(table) == ["level_zero"]
+
+
 def test_one_quiet_second_after_the_other_does_not_flap(table):
     media = Media(table)
     do(table, messages.SetMuted(muted=False))
