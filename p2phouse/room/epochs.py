@@ -13,7 +13,7 @@ import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from hashlib import sha256
-from typing import Final, NamedTuple
+from typing import Final
 
 from p2phouse.errors import PeerError
 from p2phouse.record import cbor, limits
@@ -33,11 +33,12 @@ Counts = Callable[[DeviceKey], bool]
 """Whether a device may make epochs now: it is of somebody who runs the room."""
 
 
-class Live(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Live:
     """A secret that voices may be under, and its number."""
 
     n: int
-    secret: bytes
+    secret: bytes = field(repr=False)  # Security: no log holds it
 
 
 class EpochRefused(PeerError):

@@ -86,9 +86,11 @@ class Keeper:
         known = self._epochs(membership).take(now, signed, self._open)
         if known is None or custody.best is None:
             return
-        if custody.best.outline.rank < known.outline.rank:
-            # Of two parts of a room only one may have a keeper: so the others tell it of theirs.
-            yield from self._answer(now, membership, membership.members[sender])
+        best = custody.best
+        # Of two parts of a room only one may have a keeper: so the others tell it of theirs.
+        is_behind = best.outline.rank < known.outline.rank and sender not in best.boxed
+        if is_behind and membership.pace_of(sender).keys.take(now.mono):
+            yield from self._answer(now, membership, best, membership.members[sender])
         if not self._counts(membership, signer):
             return
         is_first = len(known.records) == 1 and known.records.get(signer) is signed
@@ -103,17 +105,14 @@ class Keeper:
     def _asked(self, now: Now, membership: Membership, member: Member) -> Iterator[Output]:
         """A member has no secret, or not the one that it hears of."""
         best = membership.custody.best
-        if best is not None:
-            best.boxed.discard(member.dev)
-            yield from self._answer(now, membership, member)
-
-    def _answer(self, now: Now, membership: Membership, member: Member) -> Iterator[Output]:
-        best = membership.custody.best
-        if best is None or member.dev in best.boxed:
-            return
         # Security: a frame of four bytes has us seal and send; not as fast as a peer asks.
-        if not membership.pace_of(member.dev).keys.take(now.mono):
-            return
+        if best is not None and membership.pace_of(member.dev).keys.take(now.mono):
+            best.boxed.discard(member.dev)
+            yield from self._answer(now, membership, best, member)
+
+    def _answer(
+        self, now: Now, membership: Membership, best: Known, member: Member
+    ) -> Iterator[Output]:
         is_on_stage = membership.log.state.level(self._me.uid) <= Level.SPEAKER
         if is_on_stage and self._may_be_given(membership, member, best):
             yield from self._hand(now, membership, best, [member])
