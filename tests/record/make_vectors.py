@@ -8,7 +8,8 @@ change of this file and of nothing else.
 
 import json
 import sys
-from dataclasses import fields, is_dataclass
+from dataclasses import fields, is_dataclass, replace
+from hashlib import sha256
 from typing import Any
 
 from nacl.public import PrivateKey
@@ -21,7 +22,7 @@ from p2phouse.net import hello
 from p2phouse.record import cbor, envelope
 from p2phouse.record.cbor import Value
 from p2phouse.record.schema import pack
-from p2phouse.record.types import Record
+from p2phouse.record.types import Act, Record
 from p2phouse.room import epochs, frames, keys
 from p2phouse.room.frames import ByeReason, FrameKind
 from p2phouse.room.state import ssrc_of
@@ -58,6 +59,7 @@ def vectors() -> Json:
         "refused records": _refused(),
         "hello": _hello(),
         "room frames": _frames(),
+        "card of a moderator": _granted_card(),
         "join link": {
             "room": ROOM.hex(),
             "dev": DEV.hex(),
@@ -176,12 +178,59 @@ def _frames() -> list[Json]:
         "soft": [int(FrameKind.SOFT), soft],
         "chat": [int(FrameKind.CHAT), [signed(CHAT).data], [signed(samples.IDENTITY).data], None],
         "chat: which records I have": [int(FrameKind.CHAT), [], [], signed(CHAT).id[:8]],
+        "beat": [int(FrameKind.BEAT), signed(samples.BEAT).data, signed(samples.IDENTITY).data],
+        "digest of an empty log": [int(FrameKind.DIGEST), sha256(b"").digest()],
+        "successor": [int(FrameKind.SUCCESSOR), _successor(), [samples.LAN_ADDRESS]],
         "bye: the room is full": frames.bye(ByeReason.FULL),
     }
     return [
         {"name": name, "data": (len(body).to_bytes(4, "big") + body).hex()}
         for name, body in ((name, cbor.encode(value)) for name, value in frame.items())
     ]
+
+
+def _successor() -> bytes:
+    """The genesis of a room that continues the sample's."""
+    genesis = replace(
+        samples.GENESIS, nonce=seed("successor")[:16], created=samples.UNIX, continues=ROOM
+    )
+    return envelope.sign(genesis, samples.DEVICE_KEY).data
+
+
+def _granted_card() -> Json:
+    """By somebody whom the room's creator seated: what its `grant` holds."""
+    root = SigningKey(seed("other root"))
+    (device,) = samples.IDENTITY.devices
+    identity = envelope.sign(
+        replace(
+            samples.IDENTITY,
+            uid=bytes(root.verify_key),
+            name="Ben",
+            devices=(replace(device, dev=samples.OTHER),),
+        ),
+        root,
+    )
+    grant = envelope.sign(
+        replace(
+            samples.ENTRY,
+            prev=None,
+            act=Act.GRANT,
+            sub=bytes(root.verify_key),
+            val="moderator",
+            over=(),
+        ),
+        samples.DEVICE_KEY,
+    )
+    proof = cbor.encode([grant.data, identity.data])
+    card = replace(samples.CARD, grant=proof, dev=samples.OTHER)
+    return {
+        "root seed": bytes(root).hex(),
+        "device seed": bytes(samples.OTHER_KEY).hex(),
+        "identity": identity.data.hex(),
+        "entry": grant.data.hex(),
+        "grant": proof.hex(),
+        "envelope": envelope.sign(card, samples.OTHER_KEY).data.hex(),
+    }
 
 
 def _voice() -> Json:

@@ -13,11 +13,13 @@ from nacl.signing import SigningKey, VerifyKey
 
 from p2phouse.errors import PeerError
 from p2phouse.hall import invitation
+from p2phouse.hall.card import read_card
 from p2phouse.net import hello
 from p2phouse.record import cbor, envelope
 from p2phouse.record.types import RECORDS, Soft
 from p2phouse.room import frames
-from p2phouse.vocabulary import DeviceKey, RoomId
+from p2phouse.room.beats import read_beat
+from p2phouse.vocabulary import DeviceKey, Now, RoomId
 from tests.record import make_vectors
 
 PATH = Path(__file__).parents[1] / "vectors" / "records.json"
@@ -89,6 +91,36 @@ def test_a_greeting_reads_as_written():
             greeting = frames.read_greeting(frame, sender=dev, room=room)
             assert greeting.join.record.dev == dev
             assert (greeting.genesis is None) == ("by link" in vector["name"])
+
+
+def test_beats_and_successors_read_as_written():
+    room, dev = RoomId(unhex(VOICE["room"])), DeviceKey(unhex(VOICE["dev"]))
+    told = {each["name"]: unhex(each["data"])[4:] for each in VECTORS["room frames"]}
+    kind, beat_data, identity_data = cbor2.loads(told["beat"])
+    beat, identity = read_beat(beat_data, identity_data, room=room)
+    assert (kind, beat.record.dev) == (4, dev)
+    assert dev in [device.dev for device in identity.record.devices]
+    frame = cbor.decode(told["successor"], size_max=16_384)
+    assert isinstance(frame, list)
+    genesis, addrs = frames.read_successor(frame, sender=dev, room=room)
+    assert genesis.record.continues == room
+    assert len(addrs) == 1
+
+
+def test_the_card_of_a_moderator_proves_its_author_by_hand_too():
+    vector = VECTORS["card of a moderator"]
+    card = read_card(unhex(vector["envelope"]), Now(0.0, 1_800_000_000.0))
+    other = SigningKey(unhex(vector["device seed"])).verify_key
+    assert card.publisher == bytes(other)
+    body = cbor2.loads(cbor2.loads(unhex(vector["envelope"]))[2])
+    assert body[2].hex() == vector["grant"]
+    entry, identity = map(cbor2.loads, cbor2.loads(body[2]))
+    entry_body, identity_body = cbor2.loads(entry[2]), cbor2.loads(identity[2])
+    root = SigningKey(unhex(vector["root seed"])).verify_key
+    root.verify(b"p2phouse/1/identity\0" + identity[2], identity[3])
+    VerifyKey(unhex(VOICE["dev"])).verify(b"p2phouse/1/entry\0" + entry[2], entry[3])
+    assert entry_body[8] == identity_body[1] == bytes(root)
+    assert identity_body[4][0][0] == bytes(other)
 
 
 def test_the_join_link_reads_as_written():
