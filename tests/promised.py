@@ -53,7 +53,7 @@ def _of_page(name: str) -> Draft7Validator:
 def check_page(message, verb: str = "status") -> None:
     """What a page is told: an event, an answer with its number, the pulse."""
     if "event" in message:
-        check_event("events", message)
+        check_event(verb, message)
     elif "result" in message:
         _of_page(f"{verb}.result").validate(message)
         check_result(verb, message["result"])

@@ -114,7 +114,7 @@ def _told_by(verb: Declared) -> list[str]:
 
 def _operation(channel: str, verb: Declared) -> Schema:
     # From the node's side, as AsyncAPI wants it: a verb is received, its answer is the reply.
-    answers = [f"{verb.name}.result", "error", *(_told_by(verb) if channel == SOCKET else [])]
+    answers = [f"{verb.name}.result", "error", *_told_by(verb)]
     return {
         "action": "receive",
         "channel": {"$ref": f"#/channels/{channel}"},
@@ -144,7 +144,7 @@ def _channel(channel: str, verbs: list[Declared]) -> Schema:
 
 def _carried(channel: str, name: str) -> Schema:
     """A message as the channel has it: the page numbers its questions, for it asks many at once."""
-    if channel == SOCKET or name.startswith("event."):
+    if channel == SOCKET or not name.endswith(("request", "result", "error")):
         return _ref("messages", name)
     payload = {"$ref": f"#/components/messages/{name}/payload"}
     return {

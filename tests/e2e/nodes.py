@@ -175,8 +175,9 @@ class Ear:
     def stop(self):
         """The sound, float32 at 48 kHz, and when its first sample was played."""
         self._asking.stop()
-        for _ in self._events:
-            pass
+        for event in self._events:
+            promised.check_event("listen", event)
+        promised.check_result("listen", self._asking.result)
         return read_sound(self.path), self._asking.result["began_mono_s"]
 
 
