@@ -262,8 +262,8 @@ class Node:
                     self._memory.met(dev, addrs)
                 case net.CardHeard(data, dev):
                     await self._tell_core(dev, messages.CardHeard(data))
-                case net.RoomOpen(dev, room, outbound):
-                    await self._tell_core(dev, messages.RoomLinkUp(room, outbound))
+                case net.RoomOpen(dev, room, outbound, near):
+                    await self._tell_core(dev, messages.RoomLinkUp(room, outbound, near))
                 case net.RoomFrame(dev, room, frame):
                     await self._tell_core(dev, messages.RoomFrame(room, frame))
                 case net.RoomClosed(dev, room, reason):

@@ -60,11 +60,13 @@ class RoomOpen:
 
     outbound: this node asked for it and greets now; else the peer's greeting follows as the next
     RoomFrame. Comes again for a link that stands when the stream under it was replaced.
+    near: whether the peer is on a network that this machine is attached to.
     """
 
     dev: DeviceKey
     room: RoomId
     outbound: bool
+    near: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -112,7 +112,7 @@ class RoomLinks:
         key = (dev, room)
         self._wanted.add(key)
         if key in self._links:
-            await self._emit(RoomOpen(dev, room, outbound=True))
+            await self._emit(self._opened(self._links[key], outbound=True))
             return
         if key in self._opening:  # by an earlier call, whose outcome is this one's too
             return
@@ -130,7 +130,7 @@ class RoomLinks:
             await wire.reset()
         elif key in self._links:
             await wire.reset()
-            await self._emit(RoomOpen(dev, room, outbound=True))
+            await self._emit(self._opened(self._links[key], outbound=True))
         else:
             await self._serve(self._new_link(dev, room, wire, opener=self._own), greeting=None)
 
@@ -222,6 +222,9 @@ class RoomLinks:
             old.scope.cancel()
         return True
 
+    def _opened(self, link: _Link, *, outbound: bool) -> RoomOpen:
+        return RoomOpen(link.dev, link.room, outbound, link.wire.near)
+
     def _new_link(self, dev: DeviceKey, room: RoomId, wire: Wire, *, opener: DeviceKey) -> _Link:
         outbox, waiting = trio.open_memory_channel[bytes](QUEUE_FRAMES)
         link = self._links[dev, room] = _Link(dev, room, wire, opener, outbox, waiting)
@@ -236,7 +239,7 @@ class RoomLinks:
         log.info("room_link_up %s outbound=%s", link, link.opener == self._own)
         try:
             with link.scope:
-                await self._emit(RoomOpen(link.dev, link.room, outbound=key in self._wanted))
+                await self._emit(self._opened(link, outbound=key in self._wanted))
                 if greeting is not None:
                     self._wanted.discard(key)
                     await self._emit(RoomFrame(link.dev, link.room, greeting))

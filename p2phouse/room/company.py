@@ -16,7 +16,7 @@ from p2phouse.identity.keys import Me
 from p2phouse.record import limits
 from p2phouse.record.cbor import Value
 from p2phouse.record.envelope import Signed
-from p2phouse.record.types import Entry, Genesis, Speak
+from p2phouse.record.types import Access, Entry, Genesis, Speak
 from p2phouse.room import frames, lobby
 from p2phouse.room.admission import Admission
 from p2phouse.room.authority import Authority
@@ -26,7 +26,14 @@ from p2phouse.room.frames import ByeReason, FrameKind, FrameRefused, Greeting
 from p2phouse.room.hallway import Hallway
 from p2phouse.room.keeper import Keeper
 from p2phouse.room.lobby import Waiting
-from p2phouse.room.messages import CloseRoomLink, Event, EventKind, Output, SendRoomFrame
+from p2phouse.room.messages import (
+    CloseRoomLink,
+    Event,
+    EventKind,
+    Output,
+    RoomLinkUp,
+    SendRoomFrame,
+)
 from p2phouse.room.negotiation import Negotiation
 from p2phouse.room.reporting import Reporting
 from p2phouse.room.rules import RoomState
@@ -90,11 +97,10 @@ class Company:
         now: Now,
         membership: Membership | None,
         sender: DeviceKey,
-        room: RoomId,
-        *,
-        outbound: bool,
+        opened: RoomLinkUp,
     ) -> Iterator[Output]:
         """A room link is ready. Who opened it greets; who did not waits for the greeting."""
+        room, outbound, near = opened.room, opened.outbound, opened.near
         if membership is None or membership.room != room:
             if outbound:
                 yield CloseRoomLink(sender, room)
@@ -105,12 +111,17 @@ class Company:
             return
         until = now.mono + OPEN_S_MAX
         if not outbound:
-            membership.links[sender] = RoomLink(Stage.AWAITED, until, is_new=True)
+            membership.links[sender] = RoomLink(Stage.AWAITED, until, is_new=True, is_near=near)
             return
         if link is not None and link.stage is Stage.UP:
-            link.is_new = True  # the stream under it changed: who is there now greets by itself
+            # The stream under it changed: who is there now greets by itself.
+            link.is_new, link.is_near = True, near
         else:
-            membership.links[sender] = RoomLink(Stage.GREETED, until, is_new=True)
+            link = RoomLink(Stage.GREETED, until, is_new=True, is_near=near)
+            membership.links[sender] = link
+        if membership.genesis is not None and _is_too_far(link, membership.genesis.record):
+            yield from self._turn_away(membership, sender, ByeReason.LOCAL_ONLY)
+            return
         # Security: in a sealed room whoever we call proves to be let in before we tell of it.
         is_bare = membership.joined and membership.is_sealed and sender not in membership.members
         yield self._greet(membership, sender, is_bare=is_bare)
@@ -220,6 +231,10 @@ class Company:
         genesis = membership.genesis or greeting.genesis
         if genesis is None or not is_understood(genesis.record):
             yield from self._turn_away(membership, sender, ByeReason.NOT_HERE)
+            return
+        if _is_too_far(link, genesis.record):
+            membership.refusal = frames.BYE_TEXTS[ByeReason.LOCAL_ONLY]
+            yield from self._turn_away(membership, sender, ByeReason.LOCAL_ONLY)
             return
         membership.genesis = genesis
         uid = UserKey(greeting.identity.record.uid)
@@ -509,6 +524,12 @@ def _check_voices(
         # Security: a voice that takes our slot has us make another; not as fast as a peer signs.
         if speak.id != known and not voices.take(now.mono):
             raise FrameRefused(reason="new voices without end")
+
+
+def _is_too_far(link: RoomLink, genesis: Genesis) -> bool:
+    # Security: net asks the cards that it saw; somebody with a link may come to a room whose card
+    # this machine never saw, or has forgotten.
+    return genesis.access is Access.LAN and not link.is_near
 
 
 def is_understood(genesis: Genesis) -> bool:

@@ -31,10 +31,12 @@ class OwnAddresses:
 
 @dataclass(frozen=True, slots=True)
 class RoomLinkUp:
-    """A room stream to the sender is open. outbound: we opened it."""
+    """A room stream to the sender is open. outbound: we opened it. near: the sender is on a network
+    that this machine is attached to."""
 
     room: RoomId
     outbound: bool
+    near: bool = True
 
 
 @dataclass(frozen=True, slots=True)

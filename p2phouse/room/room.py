@@ -250,8 +250,8 @@ class Rooms:
                 self.admission.invites.remembered(state)
             case messages.Resume(state):
                 yield from self._stay.resume(now, state)
-            case messages.RoomLinkUp(room, outbound):
-                yield from self._company.link_up(now, membership, sender, room, outbound=outbound)
+            case messages.RoomLinkUp():
+                yield from self._company.link_up(now, membership, sender, message)
             case messages.RoomFrame(room, frame):
                 yield from self._company.frame(now, membership, sender, room, frame)
             case messages.RoomLinkDown(room, reason):

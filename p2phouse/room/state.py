@@ -71,6 +71,7 @@ class RoomLink:
     until: float  # it must have come further by then; once up, something must have been heard
     is_new: bool = False  # no greeting was heard on it yet: it may bring another join
     told: frozenset[DeviceKey] = frozenset()  # the members that our greeting on it named
+    is_near: bool = True  # both ends are on one network
     is_bare: bool = False  # our greeting on it told who we are, and nothing of the room
 
 

@@ -358,6 +358,12 @@ async def test_nobody_from_far_away_gets_a_lan_rooms_link(links):
     assert links.told(RoomOpen) == [RoomOpen(HIGH.dev, LAN_ROOM, outbound=False)]
 
 
+async def test_a_link_says_whether_the_peer_is_near(links):
+    await links.join(LOW, near=False)
+    await links.join(HIGH, near=True)
+    assert [opened.near for opened in links.told(RoomOpen)] == [False, True]
+
+
 async def test_a_lan_rooms_link_is_not_opened_to_somebody_far_away(links):
     theirs = await links.open(LOW, LAN_ROOM, near=False)
     assert await frames(theirs) == []

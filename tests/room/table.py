@@ -195,8 +195,8 @@ class Table:
         """Media made the voice that it was last asked for."""
         return self.media(channel.VoiceKey(self.here.voice.sid, bytes(32)))
 
-    def up(self, person: Person, *, outbound: bool = False) -> list[Output]:
-        return self.tell(person.dev, messages.RoomLinkUp(self.here.room, outbound))
+    def up(self, person: Person, *, outbound: bool = False, near: bool = True) -> list[Output]:
+        return self.tell(person.dev, messages.RoomLinkUp(self.here.room, outbound, near))
 
     def ask_for(self, person: Person) -> None:
         """Somebody tells us of the person and goes; we ask for a room link to the person."""

@@ -651,3 +651,46 @@ def test_the_pace_of_one_device_binds_it_in_the_lobby_as_well(table: Table, ann:
         table.frame(ann, [FrameKind.DIGEST, bytes(32)])
     with pytest.raises(FrameRefused):
         table.frame(ann, [FrameKind.DIGEST, bytes(32)])
+
+
+# ── rooms for one network ────────────────────────────────────────────────────────────────────
+
+
+def test_into_a_room_for_its_own_network_nobody_comes_from_another(ann: Person):
+    table = Table(seed=1)
+    table.open(access=Access.LAN)
+    bob = table.person("bob")
+    table.up(ann, near=False)
+    outputs = table.frame(ann, ann.greeting(table.here.room, None))
+    assert to(ann, outputs) == [[BYE, ByeReason.LOCAL_ONLY]]
+    assert ann.dev not in table.here.members
+    table.up(bob)
+    table.frame(bob, bob.greeting(table.here.room, None))
+    assert bob.dev in table.here.members
+
+
+def test_nobody_far_is_told_of_a_room_for_its_own_network(ann: Person):
+    """Not even by whom a member sends us to."""
+    table = Table(seed=1)
+    table.open(access=Access.LAN)
+    table.ask_for(ann)
+    assert to(ann, table.up(ann, outbound=True, near=False)) == [[BYE, ByeReason.LOCAL_ONLY]]
+
+
+def test_who_comes_by_a_link_from_another_network_is_told_why_not(ann: Person):
+    host = Table(seed=5)
+    host.open(access=Access.LAN)
+    table = Table(seed=1)
+    ticket = table.ask(messages.Join(str(host.rooms.facts()["link"])))
+    there = Person(host.me, genesis=host.here.genesis)
+    table.up(there, outbound=True, near=False)
+    table.frame(there, there.greeting(table.here.room, there.genesis))
+    assert "its own network" in str(table.answer(ticket).error)
+
+
+def test_into_any_other_room_one_comes_from_anywhere(ann: Person):
+    table = Table(seed=1)
+    table.open()
+    table.up(ann, near=False)
+    table.frame(ann, ann.greeting(table.here.room, None))
+    assert ann.dev in table.here.members
