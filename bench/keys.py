@@ -1,8 +1,8 @@
 """What keys of a sealed room cost: one new epoch for so many members, and the seal of a frame.
 
 Nothing is sent: at the keeper a secret is made, sealed to each and signed; at a member its records
-are read, checked and its box opened. Beside it stand libsodium's own sealed boxes and a bare AES-GCM
-of the same run. CPU time, best of several rounds.
+are read, checked and its box opened. Beside it stand libsodium's own sealed boxes and AES-GCM by
+itself, of the same run. CPU time, best of several rounds.
 """
 
 import os
