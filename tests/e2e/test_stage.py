@@ -54,7 +54,11 @@ def test_a_hand_goes_up_its_owner_comes_to_the_stage_is_heard_and_goes_back(
     until(lambda: ben.me()["on_stage"], "the stage")
     assert ben.me()["muted"]
     until(lambda: bens(ana)["on_stage"] and bens(ana)["hand"] is None, "ana seeing it")
+    ben.asked("hand", topic="and another")
     assert heard(ben, ana, clips[0], tmp_path / "stage.wav").delay_ms_p50 is not None
+    assert ben.me()["hand"] is not None, "less than three seconds of speech"
+    ben.asked("say", path=str(clips[0]))
+    until(lambda: ben.me()["hand"] is None, "the hand of who has spoken going down")
 
     # Sent down in the middle of a word.
     ear = Ear(ana, tmp_path / "audience.wav")
