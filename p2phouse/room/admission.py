@@ -85,13 +85,19 @@ class Admission:
         if place.is_refused(now.mono, UserKey(greeting.identity.record.uid)):
             yield from self._turn_away(membership, dev, LobbyState.REFUSED)
             return
-        if not place.has_space(None) or not place.knocks.take(now.mono):
+        # Security: a crowd at the door must not keep out who has an invite, or is followed.
+        is_brief = not place.has_space(None)
+        if (is_brief and not place.has_brief_space) or not place.knocks.take(now.mono):
             yield from self._turn_away(membership, dev, LobbyState.FULL)
             return
-        link.stage, link.is_new, link.until = Stage.LOBBY, False, now.mono + limits.LOBBY_S_MAX
-        waiting = Waiting(dev, greeting.join, greeting.identity, now.mono, greeting=greeting)
+        wait_s = lobby.SHOWING_S if is_brief else limits.LOBBY_S_MAX
+        link.stage, link.is_new, link.until = Stage.LOBBY, False, now.mono + wait_s
+        waiting = Waiting(
+            dev, greeting.join, greeting.identity, now.mono, greeting=greeting, is_brief=is_brief
+        )
         place.people[dev] = waiting
-        yield _changed(membership, waiting)
+        if not is_brief:
+            yield _changed(membership, waiting)
 
     def _turn_away(
         self, membership: Membership, dev: DeviceKey, state: LobbyState
@@ -155,6 +161,10 @@ class Admission:
             return
         waiting.invite = invite
         waiting.told.clear()  # with it he may be let in
+        if waiting.is_brief:
+            waiting.is_brief = False
+            membership.links[sender].until = now.mono + limits.LOBBY_S_MAX
+            yield _changed(membership, waiting)
 
     def _relayed(
         self, now: Now, membership: Membership, sender: DeviceKey, said: Relayed
@@ -240,7 +250,7 @@ class Admission:
         wanted = text.casefold()
         found = [
             waiting
-            for waiting in membership.lobby.people.values()
+            for waiting in membership.lobby.known
             if wanted
             in (waiting.name.casefold(), key_tag(waiting.uid), peer_id(waiting.dev).casefold())
         ]
@@ -300,7 +310,8 @@ class Admission:
         for waiting in membership.lobby.at(None):
             link = membership.links.get(waiting.dev)
             if link is not None and link.until <= now.mono:
-                yield from self._turn_away(membership, waiting.dev, LobbyState.OVER)
+                state = LobbyState.FULL if waiting.is_brief else LobbyState.OVER
+                yield from self._turn_away(membership, waiting.dev, state)
 
     def tidy(self, membership: Membership) -> Iterator[Output]:
         """Forgets who waits no more, and says so to those who knew."""
@@ -322,7 +333,8 @@ class Admission:
             if member.join.id in waiting.told:
                 over = lobby.relayed(waiting, LobbyState.OVER)
                 yield SendRoomFrame(member.dev, membership.room, over)
-        yield _changed(membership, waiting)
+        if not waiting.is_brief:
+            yield _changed(membership, waiting)
 
     def let_in(self, membership: Membership) -> list[Waiting]:
         """Those at our door who are let in by now."""
@@ -338,6 +350,8 @@ class Admission:
             and membership.links.get(member.dev, _NO_LINK).stage is Stage.UP
         ]
         for waiting in membership.lobby.at(None):
+            if waiting.is_brief:
+                continue
             for member in hosts:
                 if member.join.id not in waiting.told:
                     waiting.told.add(member.join.id)

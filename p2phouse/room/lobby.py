@@ -18,6 +18,7 @@ from p2phouse.room.pace import Allowance
 from p2phouse.vocabulary import DeviceKey, RecordId, RoomId, UserKey
 
 REFUSED_S: Final = 60.0  # who was refused knocks in vain for so long
+SHOWING_S: Final = 3.0  # an invite follows the greeting on the same stream
 
 
 class LobbyState(IntEnum):
@@ -63,6 +64,7 @@ class Waiting:
     since: float  # monotonic
     via: DeviceKey | None = None
     greeting: Greeting | None = None  # at our own door: what comes true once he is let in
+    is_brief: bool = False  # one too many: nobody is told, and only what he shows lets him in
     invite: Signed[Invite] | None = None
     state: LobbyState | None = None  # what he was told last
     told: set[RecordId] = field(default_factory=set)  # joins of those who run the room and know
@@ -91,6 +93,16 @@ class Lobby:
     def has_space(self, via: DeviceKey | None) -> bool:
         # Security: each door by itself, or one lying member could fill everybody's.
         return len(self.at(via)) < limits.LOBBY_WAITING_MAX
+
+    @property
+    def has_brief_space(self) -> bool:
+        most = limits.LOBBY_WAITING_MAX + limits.LOBBY_SHOWING_MAX
+        return len(self.at(None)) < most
+
+    @property
+    def known(self) -> list[Waiting]:
+        """Those of whom a person is told."""
+        return [waiting for waiting in self.people.values() if not waiting.is_brief]
 
     def at_our_door(self, dev: DeviceKey) -> Waiting | None:
         waiting = self.people.get(dev)

@@ -198,7 +198,7 @@ class Rooms:
     @property
     def waiting(self) -> list[Waiting]:
         """Who waits to be let into our room. Raises NotInARoom."""
-        return list(self._stay.here.lobby.people.values())
+        return self._stay.here.lobby.known
 
     def person(self, text: str) -> UserKey:
         """Somebody of our room, by name, key tag or PeerId. Raises UserError."""

@@ -372,7 +372,7 @@ class Stay:
             "link": invitation.write(self._way(membership)),
             "access": access.name.lower(),
             "exposure": EXPOSURES[access],
-            "lobby_count": len(membership.lobby.people),
+            "lobby_count": len(membership.lobby.known),
             "muted": membership.muted,
             "people": membership.count,
             **standing(membership, self._me.uid),

@@ -150,6 +150,7 @@ ELSEWHERE = {
     "REPORT_BYTES_MAX": "tests/room/test_report.py::test_a_bundle_has_15_000_bytes_at_most",
     "REPORTS_KEPT_MAX": "tests/room/test_report.py::test_50_reports_are_kept_and_no_more",
     "LOBBY_WAITING_MAX": "tests/room/test_lobby.py::test_sixteen_wait_at_a_door_and_no_more",
+    "LOBBY_SHOWING_MAX": "tests/room/test_lobby.py::test_eight_more_may_show_an_invite",
     "LOBBY_REFUSED_MAX": "tests/room/test_lobby.py::test_256_who_were_refused_are_remembered",
     "LOBBY_S_MAX": "tests/room/test_lobby.py::test_after_ten_minutes_the_wait_is_over",
     "ADMITTED_BY_SEAT_MAX": "tests/room/test_lobby.py::test_policy_leaves_half_of_a_seat",

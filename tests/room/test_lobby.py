@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from p2phouse.channel import OpenLink
+from p2phouse.hall import invitation
 from p2phouse.identity.keys import key_tag
 from p2phouse.record import envelope, limits
 from p2phouse.record.cbor import Value
@@ -14,7 +15,14 @@ from p2phouse.room.admission import NobodyWaits, NoPlaceLeft, PutOutFromAbove, S
 from p2phouse.room.frames import ByeReason, FrameKind, FrameRefused
 from p2phouse.room.invites import MayNotLetIn
 from p2phouse.room.lobby import LobbyState
-from p2phouse.room.messages import CloseRoomLink, EventKind, OpenRoomLink, Output, SendRoomFrame
+from p2phouse.room.messages import (
+    CloseRoomLink,
+    Event,
+    EventKind,
+    OpenRoomLink,
+    Output,
+    SendRoomFrame,
+)
 from p2phouse.room.pace import Pace
 from tests.room.table import ADDR, Person, Table, down, frame_kinds, kinds, of
 
@@ -263,8 +271,48 @@ def test_after_ten_minutes_the_wait_is_over(table: Table, ann: Person):
 def test_sixteen_wait_at_a_door_and_no_more(table: Table):
     people = [table.person(f"p{number}") for number in range(limits.LOBBY_WAITING_MAX + 1)]
     said = [states(person, knock(table, person)) for person in people]
-    assert said == [[LobbyState.WAITING]] * 16 + [[LobbyState.FULL]]
+    assert said == [[LobbyState.WAITING]] * 16 + [[]]
     assert len(table.rooms.waiting) == limits.LOBBY_WAITING_MAX
+    assert states(people[16], table.wait(3.1)) == [LobbyState.FULL]
+    assert states(people[0], table.wait(3.1)) == []
+
+
+def test_eight_more_may_show_an_invite(table: Table):
+    link = table.answer(table.ask(messages.MakeInvite(1, once=False))).facts["link"]
+    invite = invitation.read(str(link)).invite
+    crowd = [table.person(f"p{number}") for number in range(16 + limits.LOBBY_SHOWING_MAX)]
+    for person in crowd:
+        knock(table, person)
+    ann = table.person("ann")
+    assert states(ann, knock(table, ann)) == [LobbyState.FULL]
+    table.wait(3.1)
+    assert not states(ann, knock(table, ann))
+    assert table.rooms.facts()["lobby_count"] == 16
+    table.frame(ann, lobby.shown(invite))
+    assert ann.dev in table.here.members
+
+
+def test_in_a_social_room_a_crowd_at_the_door_keeps_out_nobody_whom_its_host_follows(ann: Person):
+    table = Table(seed=1)
+    table.tell(table.me.dev, messages.Following(frozenset({ann.me.uid})))
+    table.open(access=Access.SOCIAL)
+    for number in range(16):
+        knock(table, table.person(f"p{number}"))
+    knock(table, ann)
+    assert ann.dev in table.here.members
+
+
+def test_an_invite_at_a_listener_s_crowded_door_is_told_to_who_may_take_it(inside):
+    table, host = inside
+    link = host.answer(host.ask(messages.MakeInvite(1, once=False))).facts["link"]
+    for number in range(16):
+        knock(table, table.person(f"p{number}"))
+    ann = table.person("ann")
+    assert not to(ann, knock(table, ann))
+    outputs = table.frame(ann, lobby.shown(invitation.read(str(link)).invite))
+    assert states(ann, outputs) == [LobbyState.WAITING]
+    assert [frame[0] for frame in to(Person(host.me), outputs)] == [LOBBY]
+    assert not states(ann, table.wait(10))
 
 
 def test_who_knocks_faster_than_a_crowd_is_turned_away(table: Table):
@@ -694,3 +742,17 @@ def test_into_any_other_room_one_comes_from_anywhere(ann: Person):
     table.up(ann, near=False)
     table.frame(ann, ann.greeting(table.here.room, None))
     assert ann.dev in table.here.members
+
+
+def test_who_is_in_a_room_that_is_closed_without_a_word_of_him_leaves():
+    """Whoever closed it did not see this node, which hears of it when a partition heals."""
+    host = Table(seed=5)
+    host.open()
+    table = Table(seed=1)
+    join(table, Person(host.me), host)
+    table.wait(50)
+    host.ask(messages.Decide(Act.ACCESS, value=2))
+    give_log(table, host)
+    assert table.rooms.membership is None
+    (left,) = [event for event in of(Event, table.said) if event.kind is EventKind.LEFT]
+    assert left.text == "the room was closed to those who were not let in"

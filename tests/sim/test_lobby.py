@@ -143,7 +143,7 @@ def test_a_closed_room_comes_back_after_crashes_of_anybody_in_it(seed: int):
         world.crash(node)
         world.run_for(world.rng.uniform(0, 3))
         world.restart(node)
-        world.run_until(lambda: agree(nodes), within_s=120)
+        world.run_until(lambda: heard_by_all(nodes) and agree(nodes), within_s=120)
     world.run_for(100)
     assert agree(nodes)
 
