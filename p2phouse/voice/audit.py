@@ -253,5 +253,5 @@ class AuditReader:
         self.unproved += 1
         self._debt += 1.0
         # Security: who forges a little and lets true audits pass in between gets no further.
-        # Test: test_audit.py::test_forging_now_and_then_is_flagged_too
+        # Test: test_audit.py::test_a_true_audit_now_and_then_is_not_enough
         self.forged |= self._debt > UNPROVED_FRAMES_MAX

@@ -237,6 +237,22 @@ def test_forging_now_and_then_is_flagged_too():
     assert flagged_s < 10.0
 
 
+def test_a_true_audit_now_and_then_is_not_enough():
+    """A forwarder speaks seven blocks of eight itself, and lets the eighth and its audit through,
+    whose parities say nothing of so many unknown blocks."""
+    rng = random.Random(17)
+    packets = []
+    for packet in talk(rng, 60.0, pauses=False):
+        if packet.counter is not None:
+            is_true = packet.counter // limits.AUDIT_FRAMES % 8 == 0
+            packets.append(packet if is_true else packet._replace(data=rng.randbytes(80)))
+        elif envelope.read(packet.data, Audit).record.block % 8 == 0:
+            packets.append(packet)
+    _, flagged_s = hear(packets)
+    assert flagged_s is not None
+    assert flagged_s < 6.0
+
+
 def test_a_voice_once_forged_stays_so():
     reader, flagged_s = hear(forge(random.Random(14), 0, 200))
     assert flagged_s is not None

@@ -1,3 +1,5 @@
+from itertools import cycle, islice
+
 import numpy as np
 import pytest
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -17,6 +19,7 @@ from p2phouse.voice.seal import (
     encode_header,
 )
 from tests.voice.speech import frames_of, librivox, tone
+from tests.voice.wire import Conditions, Ear, Network
 
 SID, SSRC, BASE = VoiceId(bytes(16)), Ssrc(0xCAFEF00D), bytes(range(16))
 
@@ -230,6 +233,25 @@ def test_audits_that_get_lost_disturb_no_sound():
         heard.append(np.concatenate(frames))
     with_audits, without = heard
     assert np.array_equal(with_audits, without)
+
+
+def test_read_speech_over_a_bad_network_is_not_taken_for_forged():
+    """All of it together for a minute: Opus with DTX, 20 % loss in runs, jitter, audits in seq."""
+    outgoing, incoming = an_audited_pair(sealed=False)
+    network = Network(Conditions(0.030, 0.010, loss=0.20, lost_in_a_row=2.0), seed=4)
+    frames = list(islice(cycle(frames_of(librivox())), 3_000))
+    sent = [
+        (n * FRAME_S, data)
+        for n, frame in enumerate(frames)
+        for data in (outgoing.next_packet(frame), outgoing.next_audit())
+        if data is not None
+    ]
+    carried = [(network.carry(at_s), data) for at_s, data in sent]
+    arrivals = [(at_s, data) for at_s, data in carried if at_s is not None]
+    ear = Ear(incoming, incoming.receive)
+    ear.listen(arrivals, until_s=62.0)
+    assert not incoming.forged
+    assert incoming.stats.played > 1_000
 
 
 def test_what_was_said_before_a_mute_is_audited_after_it():
