@@ -176,7 +176,7 @@ async def test_a_report_is_kept_for_oneself_and_told_to_those_who_run_the_room(n
     say(node.table, ann, word(ann, node.table, "go away"))
     facts = await node.asked("report", who="ann", text="rude to everybody")
     assert facts["told"] == ["bob"]
-    kept = private(Path(facts["file"]))
+    kept = private(node.config.home / "reports" / facts["file"])
     bundle = report.read(kept)
     assert bundle.report.record.about == ann.me.uid
     assert [each.record.text for each in bundle.chats] == ["go away"]
@@ -196,7 +196,8 @@ async def test_what_is_reported_to_us_is_listed_with_its_proof(node, ann):
     )
     node.table.frame(bob, [int(FrameKind.REPORT), data])
     (told,) = (await node.asked("reports"))["reports"]
-    assert (told["by_name"], told["about_uid"], told["text"]) == ("bob", ann.me.uid.hex(), "rude")
+    assert (told["by_name"], told["about_name"], told["text"]) == ("bob", "ann", "rude")
+    assert told["about_uid"] == ann.me.uid.hex()
     assert [each["text"] for each in told["evidence"]] == ["go away"]
 
 

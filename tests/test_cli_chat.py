@@ -146,7 +146,7 @@ def test_a_report_is_kept_and_told_to_who_runs_the_room(nodes):
     assert "Nothing was reported" in said(ana, "reports")
     checked = [sys.executable, "-m", "p2phouse", "check-report", file]
     done = subprocess.run(checked, capture_output=True, text=True)
-    assert done.stdout.startswith("Every signature holds.\nana reports ")
+    assert done.stdout.startswith("Every signature holds.\nana reports ben: he sings\n")
     with open(file, "r+b") as kept:
         kept.seek(-1, 2)
         last = kept.read(1)

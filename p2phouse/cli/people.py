@@ -60,10 +60,14 @@ def report(
 ) -> None:
     """Report a person to those who run the room, with what that person wrote."""
 
+    from p2phouse.config import home_of
+    from p2phouse.verbs.people import REPORTS_FOLDER
+
     def show(facts: dict[str, Any]) -> None:
         told = ", ".join(facts["told"])
         print(f"Told: {told}." if told else "Nobody who runs the room is here; nobody was told.")
-        print(f"The report, which anybody can check, is in {facts['file']}")
+        file = home_of(home) / REPORTS_FOLDER / facts["file"]
+        print(f"The report, which anybody can check, is in {file}")
 
     answer(home, json, show, "report", who=who, text=text)
 
@@ -85,7 +89,8 @@ def check_report(
 
 def _show(report: dict[str, Any]) -> None:
     by = report["by_name"] or report["by"]
-    print(f"{by} reports {report['about']}: {report['text']}")
+    about = report["about_name"] or report["about"]
+    print(f"{by} reports {about}: {report['text']}")
     for word in report["evidence"]:
         print(f"    “{word['text']}”")
 

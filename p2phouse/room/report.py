@@ -20,6 +20,7 @@ from p2phouse.room.log import EntryLog
 from p2phouse.vocabulary import Now, RecordId, UserKey
 
 VERSION: Final = 1
+IDENTITIES_MAX: Final = limits.EVIDENCE_MAX + 2  # of the authors, who reports and whom
 ENTRIES_MAX: Final = 4  # of the evidence; what somebody wrote says more than what became of it
 
 
@@ -44,17 +45,21 @@ class Bundle:
     chats: tuple[Signed[Chat], ...]
     entries: tuple[Signed[Entry], ...]
     by: Signed[Identity]
-    names: dict[RecordId, str]  # by the identity records that stand in it
-
-    @property
-    def about_name(self) -> str:
-        """As the person called itself in what is shown; empty if nothing is."""
-        return self.names.get(RecordId(self.chats[0].record.idrec), "") if self.chats else ""
+    about_name: str  # as that person calls itself; empty if no identity of it stands there
 
 
-def make(me: Me, now: Now, *, log: EntryLog, chats: Chats, about: UserKey, text: str) -> bytes:
-    """Signs a bundle with the latest that the person wrote, and what the log says of it. Raises
-    UserError."""
+def make(
+    me: Me,
+    now: Now,
+    *,
+    log: EntryLog,
+    chats: Chats,
+    about: UserKey,
+    text: str,
+    identity: Signed[Identity] | None = None,
+) -> bytes:
+    """Signs a bundle with the latest that the person wrote, and what the log says of it. identity:
+    that person's, if it is known. Raises UserError."""
     words = one_line(text)
     if not words or len(words) > limits.REPORT_CODE_POINTS_MAX or not is_plain_text(words):
         raise BadWords(limit=limits.REPORT_CODE_POINTS_MAX)
@@ -63,25 +68,28 @@ def make(me: Me, now: Now, *, log: EntryLog, chats: Chats, about: UserKey, text:
     entries = log.state.why(about)[-ENTRIES_MAX:]
     written = sorted(chats.shelves[ChatKind.TEXT].records.values(), key=rank, reverse=True)
     said = [each for each in written if each.record.uid == about]
+    proofs = [me.record, *([identity] if identity is not None else []), *log.identities_of(entries)]
     for count in range(limits.EVIDENCE_MAX - len(entries), -1, -1):
-        data = _bundle(me, now, log, chats, about, words, said[:count], entries)
+        some = said[:count]
+        report = _sign(me, now, log.genesis, about, words, some, entries)
+        shown = [*proofs, *(chats.identity_of(each.record) for each in some)]
+        data = _pack(log.genesis, report, some, entries, shown)
         if len(data) <= limits.REPORT_BYTES_MAX:
             break
     return data
 
 
-def _bundle(
+def _sign(
     me: Me,
     now: Now,
-    log: EntryLog,
-    chats: Chats,
+    genesis: Signed[Genesis],
     about: UserKey,
     text: str,
     said: Sequence[Signed[Chat]],
     entries: Sequence[Signed[Entry]],
-) -> bytes:
+) -> Signed[Report]:
     report = Report(
-        room=log.genesis.id,
+        room=genesis.id,
         uid=me.uid,
         dev=me.dev,
         idrec=me.record.id,
@@ -90,21 +98,19 @@ def _bundle(
         evidence=(*(each.id for each in said), *(each.id for each in entries)),
         ts=int(now.unix),
     )
-    identities = {me.record.id: me.record.data}
-    identities |= {
-        RecordId(each.record.idrec): chats.identity_of(each.record).data for each in said
-    }
-    identities |= {each.id: each.data for each in log.identities_of(entries)}
-    return cbor.encode(
-        [
-            VERSION,
-            log.genesis.data,
-            envelope.sign(report, me.device_key).data,
-            [each.data for each in said],
-            [each.data for each in entries],
-            [*identities.values()],
-        ]
-    )
+    return envelope.sign(report, me.device_key)
+
+
+def _pack(
+    genesis: Signed[Genesis],
+    report: Signed[Report],
+    said: Sequence[Signed[Chat]],
+    entries: Sequence[Signed[Entry]],
+    proofs: Sequence[Signed[Identity]],
+) -> bytes:
+    identities: list[Value] = [*{each.id: each.data for each in proofs}.values()]
+    parts: list[Value] = [[each.data for each in said], [each.data for each in entries]]
+    return cbor.encode([VERSION, genesis.data, report.data, *parts, identities])
 
 
 def read(data: bytes) -> Bundle:
@@ -116,25 +122,14 @@ def read(data: bytes) -> Bundle:
             pass
         case _:
             raise BadReport(reason="it is no bundle, or one of another version")
-    genesis, report = envelope.read(creation, Genesis), envelope.read(word, Report)
-    if len(said) + len(done) > limits.EVIDENCE_MAX or len(proofs) > limits.EVIDENCE_MAX + 1:
+    if len(said) + len(done) > limits.EVIDENCE_MAX or len(proofs) > IDENTITIES_MAX:
         raise BadReport(reason="more proof than a report may have")
+    genesis, report = envelope.read(creation, Genesis), envelope.read(word, Report)
     chats = tuple(envelope.read(each, Chat) for each in _all_bytes(said))
     entries = tuple(envelope.read(each, Entry) for each in _all_bytes(done))
     shown = [envelope.read(each, Identity) for each in _all_bytes(proofs)]
     identities = {each.id: each for each in shown}
-    named = (*(each.id for each in chats), *(each.id for each in entries))
-    if report.record.evidence != named:
-        raise BadReport(reason="its proof is not what it names")
-    if not report.record.text:
-        raise BadReport(reason="it says nothing")
-    about = report.record.about
-    on_people = [each.record for each in entries if each.record.act is not Act.REVOKE]
-    if {each.record.uid for each in chats} - {about} or {each.sub for each in on_people} - {
-        about,
-        None,
-    }:
-        raise BadReport(reason="its proof is about somebody else")
+    _check_subject(report.record, chats, entries)
     words: list[Report | Chat | Entry] = [report.record]
     words += [each.record for each in chats]
     words += [each.record for each in entries]
@@ -142,8 +137,23 @@ def read(data: bytes) -> Bundle:
         # Security: whose word it is must stand in the bundle too, or anybody could be accused.
         if each.room != genesis.id or not _is_by(each, identities):
             raise BadReport(reason="its proof is of another room, or by whom cannot be told")
-    names = {id_: each.record.name for id_, each in identities.items()}
-    return Bundle(report, genesis, chats, entries, identities[RecordId(report.record.idrec)], names)
+    about = [each.record.name for each in shown if each.record.uid == report.record.about]
+    by = identities[RecordId(report.record.idrec)]
+    return Bundle(report, genesis, chats, entries, by, about[0] if about else "")
+
+
+def _check_subject(
+    report: Report, chats: Sequence[Signed[Chat]], entries: Sequence[Signed[Entry]]
+) -> None:
+    """Raises BadReport unless its proof is what it names, and about whom it names."""
+    if report.evidence != (*(each.id for each in chats), *(each.id for each in entries)):
+        raise BadReport(reason="its proof is not what it names")
+    if not report.text:
+        raise BadReport(reason="it says nothing")
+    roles = [each.record for each in entries if each.record.act is not Act.REVOKE]
+    authors, subjects = {each.record.uid for each in chats}, {each.sub for each in roles}
+    if authors - {report.about} or subjects - {report.about, None}:
+        raise BadReport(reason="its proof is about somebody else")
 
 
 def _is_by(record: Report | Chat | Entry, identities: dict[RecordId, Signed[Identity]]) -> bool:

@@ -21,8 +21,15 @@ class Reporting:
 
     def prepare(self, now: Now, membership: Membership, about: UserKey, text: str) -> bytes:
         """A signed bundle, which nobody has yet. Raises UserError."""
+        members = membership.members.values()
         return report.make(
-            self._me, now, log=membership.log, chats=membership.chats, about=about, text=text
+            self._me,
+            now,
+            log=membership.log,
+            chats=membership.chats,
+            about=about,
+            text=text,
+            identity=next((each.identity for each in members if each.uid == about), None),
         )
 
     def send(self, membership: Membership, ticket: int, action: SendReport) -> Iterator[Output]:

@@ -25,6 +25,7 @@ from p2phouse.vocabulary import UserKey, key_short
 if TYPE_CHECKING:
     from p2phouse.node import Node
 
+REPORTS_FOLDER: Final = "reports"
 UID: Final = re.compile(r"[0-9a-f]{64}")
 
 
@@ -47,7 +48,7 @@ class BlockedPeople(TypedDict):
 
 
 class Reported(TypedDict):
-    file: Annotated[str, "where the signed report is kept"]
+    file: Annotated[str, "name of the signed report in the folder `reports` of the home"]
     told: Annotated[list[str], "names of those who run the room and were sent it"]
 
 
@@ -61,6 +62,7 @@ class Told(TypedDict):
     by: Annotated[KeyTag, "of who reports"]
     by_name: Annotated[str, "its name, or empty"]
     about: Annotated[KeyTag, "of whom it is about"]
+    about_name: Annotated[str, "its name, or empty"]
     about_uid: Annotated[Uid, "of whom it is about"]
     text: Annotated[str, "what the report says"]
     at_s: Annotated[int, "seconds since 1970"]
@@ -130,11 +132,12 @@ async def report(node: "Node", call: Call, who: Whom, text: Words) -> Facts:
     about = _person(node, who)
     now = clock()
     bundle = node.rooms.prepare_report(now, about, text)
-    folder = node.config.home / "reports"
+    folder = node.config.home / REPORTS_FOLDER
     mark = sha256(bundle).hexdigest()[:8]  # two in one second are two
     file = folder / f"{int(now.unix)}-{key_short(about)}-{mark}.cbor"
     await trio.to_thread.run_sync(partial(_keep, folder, file, bundle))
-    return {"file": str(file), **await node.act(SendReport(bundle, about))}
+    # Security: no path is handed out, for the page may ask this too.
+    return {"file": file.name, **await node.act(SendReport(bundle, about))}
 
 
 def _keep(folder: Path, file: Path, bundle: bytes) -> None:
@@ -164,6 +167,7 @@ def told(bundle: Bundle) -> Facts:
         "by": key_tag(word.uid),
         "by_name": bundle.by.record.name,
         "about": key_tag(word.about),
+        "about_name": bundle.about_name,
         "about_uid": word.about.hex(),
         "text": word.text,
         "at_s": word.ts,
