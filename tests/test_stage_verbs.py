@@ -84,6 +84,18 @@ async def test_a_room_of_the_invited_is_opened_with_an_audience():
     assert (await person(node, "ann"))["role"] == "listener"
 
 
+@pytest.mark.parametrize("speakers", [1, 16])
+async def test_a_stage_has_as_many_places_as_its_opener_says(speakers):
+    facts = await TableNode(Table()).asked("open", title="Tea", speakers=speakers)
+    assert facts["speakers_max"] == speakers
+
+
+@pytest.mark.parametrize("speakers", [0, 17])
+async def test_a_stage_has_1_to_16_places(speakers):
+    with pytest.raises(BadRequest):
+        await TableNode(Table()).asked("open", title="Tea", speakers=speakers)
+
+
 async def test_stepping_down_and_coming_back(node):
     assert (await node.asked("members"))["on_stage"] == 1
     await node.asked("step_down")

@@ -35,6 +35,9 @@ def open_(
         str, typer.Option("--access", metavar="WHO", help="open, social, closed or lan.")
     ] = "open",
     lan: Annotated[bool, typer.Option("--lan", help="The same as --access lan.")] = False,
+    speakers: Annotated[
+        int, typer.Option("--speakers", min=1, max=16, help="Places on the stage.")
+    ] = 16,
     home: Home = None,
     json: Json = False,
 ) -> None:
@@ -50,7 +53,8 @@ def open_(
         print(facts["exposure"])
 
     stage = "invited" if invited else "everyone"
-    answer(home, json, show, "open", title=title, access=access, lan=lan, stage=stage)
+    how = {"access": access, "lan": lan, "stage": stage, "speakers": speakers}
+    answer(home, json, show, "open", title=title, **how)
 
 
 @commands.command()

@@ -12,8 +12,9 @@ from p2phouse.drive import clock
 from p2phouse.errors import P2PHouseError
 from p2phouse.hall.card import RoomCard
 from p2phouse.identity.keys import key_tag
+from p2phouse.record import limits
 from p2phouse.room import messages
-from p2phouse.verbs.declaration import verb
+from p2phouse.verbs.declaration import Between, verb
 from p2phouse.verbs.facts import ACCESSES, AccessName, KeyTag, Room, RoomIdText, Uid
 from p2phouse.vocabulary import DeviceKey
 
@@ -85,9 +86,13 @@ async def open_room(
     ] = "everyone",
     access: Annotated[AccessName, "who may come in"] = "open",
     lan: Annotated[bool, "the same as `access` lan"] = False,
+    speakers: Annotated[
+        int, "places on the stage", Between(1, limits.SPEAKERS_MAX)
+    ] = limits.SPEAKERS_MAX,
 ) -> Facts:
     """Opens a room and is in it, muted."""
-    return await node.act(messages.Open(title, ACCESSES["lan" if lan else access], stage))
+    who = ACCESSES["lan" if lan else access]
+    return await node.act(messages.Open(title, who, stage, speakers))
 
 
 @verb(page=True, result=Room, tells=(Calling, Knocking))
