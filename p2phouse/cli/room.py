@@ -53,7 +53,7 @@ def open_(
         print(facts["exposure"])
 
     stage = "invited" if invited else "everyone"
-    how = {"access": access, "lan": lan, "stage": stage, "speakers": speakers}
+    how: dict[str, Any] = {"access": access, "lan": lan, "stage": stage, "speakers": speakers}
     answer(home, json, show, "open", title=title, **how)
 
 
