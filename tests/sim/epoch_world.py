@@ -255,10 +255,13 @@ class EpochWorld:
         if what != 0:
             self._unite(one, other)
         if what != 1:
-            for signed in list(one.records.values()):
-                self._hear(other, signed)
-            for signed in list(other.records.values()):
-                self._hear(one, signed)
+            self._exchange(one, other)
+
+    def _exchange(self, one: Device, other: Device) -> None:
+        for signed in list(one.records.values()):
+            self._hear(other, signed)
+        for signed in list(other.records.values()):
+            self._hear(one, signed)
 
     def _hear(self, device: Device, signed: Signed[Epoch]) -> None:
         name = DeviceKey(signed.record.dev), signed.id
