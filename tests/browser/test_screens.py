@@ -433,6 +433,7 @@ def test_a_room_without_a_host_says_when_it_closes_and_may_go_on_elsewhere(brows
         node.room |= {"attended": False, "closes_in_s": 540, "may": ["continue_room", "move"]}
         node.happen("unattended")
         page.wait_for_selector(".banner >> text=The room closes in 9 min")
+        page.wait_for_selector(".banner >> text=No host is here")
         page.get_by_role("button", name="Open a new one for everybody").click()
         asked(page, node, "continue_room")
         node.room |= {"successor": {"title": "Night ferry", "by": "Ben", "room": "ff" * 32}}
@@ -442,13 +443,27 @@ def test_a_room_without_a_host_says_when_it_closes_and_may_go_on_elsewhere(brows
         asked(page, node, "move")
 
 
+def test_before_its_twelve_hours_end_a_room_says_so_to_those_who_cannot_open_the_next(
+    browser, node
+):
+    run_by(node)
+    with tab(browser, node) as page:
+        page.wait_for_selector("#mic")
+        assert node.room is not None
+        node.room |= {"attended": True, "closes_in_s": 300, "may": []}
+        node.happen("room_changed")
+        page.wait_for_selector(".banner >> text=nearly over")
+        page.wait_for_selector(".banner >> text=The room closes in 5 min")
+        assert page.get_by_role("button", name="Open a new one for everybody").count() == 0
+
+
 @pytest.mark.parametrize(
     ("facts", "words"),
     [
         ({"access": "open"}, "Voices are signed, not secret."),
         ({"access": "lan"}, "This room has not left this network."),
         ({"access": "closed", "sealed": True}, "cannot listen unless they are in it."),
-        ({"confirmed": False}, "Only one person told you this room’s rules so far."),
+        ({"confirmed": False}, "What you know of this room does not yet agree"),
         ({"locked": True}, "Only those who were here"),
     ],
 )

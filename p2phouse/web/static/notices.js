@@ -1,7 +1,7 @@
 // One banner at a time, the worst first: what happened, then one thing to do about it.
 import {ago, t} from "/i18n.js";
 import {silenceWords} from "/silence.js";
-import {keeping, tagged} from "/who.js";
+import {keeping, may, tagged} from "/who.js";
 
 export function notice(app) {
   for (const one of [broken, microphone, refusal, forced, sound, ownSilence, invitation, successor, unattended, keys, exposure]) {
@@ -79,12 +79,14 @@ function successor(app) {
     label: t("comeAlong"), action: () => app.tryTo("move")};
 }
 
+// Nobody runs it, or its twelve hours are nearly over; then only those who run it open the next.
 function unattended(app) {
   const {room} = app;
-  if (room?.attended !== false) return null;
+  const isLeft = room?.attended === false;
+  if (!isLeft && room?.closes_in_s == null) return null;
   const text = room.closes_in_s == null ? "" : t("closesIn", {time: ago(room.closes_in_s)});
-  return {kind: "warn", icon: "clock", title: t("noHost"), text, label: t("openForAll"),
-    action: () => app.tryTo("continue_room")};
+  return {kind: "warn", icon: "clock", title: t(isLeft ? "noHost" : "nearlyOver"), text,
+    ...(may(room, "continue_room") && {label: t("openForAll"), action: () => app.tryTo("continue_room")})};
 }
 
 function keys({room}) {
