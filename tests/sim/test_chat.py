@@ -1,4 +1,4 @@
-"""Chat in rooms that fall apart, with people who flood them, and blocks that nobody notices."""
+"""Chat in rooms that fall apart, with wrong clocks, and with people who flood or cheat."""
 
 import pytest
 
@@ -9,6 +9,8 @@ from p2phouse.room.frames import FrameKind
 from p2phouse.room.messages import Decide, Write
 from tests.sim.test_mesh import room_of
 from tests.sim.world import SEEDS, WEAK_4G, Node, World
+
+FEW = [*SEEDS][::5]  # of what takes many messages
 
 
 def write(node: Node, text: str = "", kind: ChatKind = ChatKind.TEXT, ref: str = "") -> str:
@@ -43,7 +45,7 @@ def test_what_one_writes_all_read_within_a_second(seed: int):
     assert len(shown(nodes[0])) == 8
 
 
-@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("seed", FEW)
 def test_a_room_that_fell_in_two_shows_one_chat_within_five_seconds_of_its_healing(seed: int):
     world = World(seed)
     nodes = room_of(world, 6)
@@ -88,7 +90,7 @@ def test_clocks_an_hour_wrong_change_the_order_and_nothing_else(seed: int):
     assert len(shown(nodes[0])) == 12
 
 
-@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("seed", FEW)
 def test_somebody_new_reads_the_last_fifty_messages(seed: int):
     world = World(seed)
     nodes = room_of(world, 3)
@@ -140,14 +142,14 @@ def test_a_new_moderator_reads_what_the_moderators_said_and_an_old_one_no_more(s
     assert all(texts(node, "mods") == [] for node in rest)
 
 
-@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("seed", FEW)
 def test_a_flood_reaches_people_at_the_pace_of_anybody_else_and_blames_nobody(seed: int):
     world = World(seed)
     nodes = room_of(world, 5)
     host, flooder, *rest = nodes
     flooder.is_honest = False
     flooder.rooms._chat._must_be_shown = lambda *_: None  # type: ignore[method-assign]  # a modified client
-    for turn in range(40):
+    for turn in range(20):
         for number in range(20):
             write(flooder, f"{turn}/{number}")
         world.run_for(0.5)
@@ -155,7 +157,7 @@ def test_a_flood_reaches_people_at_the_pace_of_anybody_else_and_blames_nobody(se
     world.run_for(2)
     honest = [host, *rest]
     for node in honest:
-        assert 0 < len([text for text in texts(node) if "/" in text]) <= 5 + 20 + 1
+        assert 0 < len([text for text in texts(node) if "/" in text]) <= 5 + 10 + 1
         assert "still here" in texts(node)
         assert {each.name for each in honest} - {node.name} <= node.company
     host.act(Decide(Act.ROLE, key_tag(flooder.me.uid), "ban"))
@@ -163,7 +165,7 @@ def test_a_flood_reaches_people_at_the_pace_of_anybody_else_and_blames_nobody(se
     assert all(texts(node) == ["still here"] for node in honest)
 
 
-@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("seed", FEW)
 def test_while_chat_is_off_a_modified_client_is_read_by_nobody(seed: int):
     world = World(seed)
     host, loud, *rest = room_of(world, 4)
@@ -188,7 +190,7 @@ def test_while_chat_is_off_a_modified_client_is_read_by_nobody(seed: int):
         assert texts(node)[0] == "before"
 
 
-@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("seed", FEW)
 def test_the_moderators_channel_crosses_no_link_of_anybody_else(seed: int):
     world = World(seed)
     host, ben, *rest = room_of(world, 5)
