@@ -2,9 +2,11 @@
 
 import os
 import signal
+import time
 
 import pytest
 
+from tests.e2e import witness
 from tests.e2e.nodes import ProcessNode, gather, until
 
 KNOWN_S_MAX = 12.0  # three seconds of silence, a report each second, and a busy machine
@@ -89,3 +91,32 @@ def test_a_link_that_is_down_is_explained_until_it_is_up(people):
     finally:
         os.kill(ben.facts["media_pid"], signal.SIGCONT)
     see(ana, you=False)
+
+
+def test_a_voice_that_its_speaker_does_not_prove_is_marked_and_played_no_more(
+    make_node, monkeypatch, clips
+):
+    """Within three seconds of the first frame, which the nodes' own clocks tell."""
+    ana = make_node("ana", "--loopback")
+    monkeypatch.setenv(witness.FORGE, "1")
+    mallory = make_node("mallory", "--loopback", cheats=False)
+    gather([ana, mallory])
+    watching = ana.begin("events")
+    events = iter(watching)
+    saying = mallory.begin("say", path=str(clips[0]))
+    seen: dict[str, float] = {}
+    while "forged_speech" not in seen:
+        event = next(events)["event"]
+        seen.setdefault(event, time.monotonic())
+    assert seen["forged_speech"] - seen["voice_heard"] < 3.5  # a busy machine tells it late
+    other = next(iter(ana.others().values()))
+    assert other["forged"]
+    assert other["silence"]["cause"] == "forged"
+    saying.stop()
+    watching.stop()
+    for _ in (*saying, *events):
+        pass
+    # Mallory has a new voice once she comes back to the stage; her name is clean till she speaks.
+    mallory.asked("step_down")
+    mallory.asked("accept")
+    until(lambda: not next(iter(ana.others().values()))["forged"], "a new voice")

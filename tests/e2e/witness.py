@@ -2,7 +2,8 @@
 
 It writes each packet that its media process seals or opens to the file WITNESS names: a line of
 unix time, "sealed" or "opened", key and counter. With CHEAT=1 it also does nothing that the room's
-log asks of it: it goes on speaking when muted, and stays when put out.
+log asks of it: it goes on speaking when muted, and stays when put out. With FORGE=1 it speaks as
+whoever holds the key of the room, but not the audit key that its `speak` names.
 """
 
 import os
@@ -14,6 +15,7 @@ from typing import Any, NamedTuple
 
 WITNESS = "P2PHOUSE_TEST_WITNESS"
 CHEAT = "P2PHOUSE_TEST_CHEAT"
+FORGE = "P2PHOUSE_TEST_FORGE"
 
 
 class Seen(NamedTuple):
@@ -73,6 +75,12 @@ def _watch_child() -> None:
     trio.lowlevel.open_process = open_witness  # type: ignore[assignment]  # it is overloaded
 
 
+def _forge() -> None:
+    from p2phouse.voice.outgoing import OutgoingVoice
+
+    OutgoingVoice.next_audit = lambda self: None  # type: ignore[method-assign]
+
+
 def _cheat() -> None:
     from p2phouse.room.authority import Authority
     from p2phouse.room.rules import RoomState
@@ -96,6 +104,8 @@ def main() -> None:
 
         if WITNESS in os.environ:
             _watch_media()
+        if os.environ.get(FORGE) == "1":
+            _forge()
         engine.main()
         return
     from p2phouse.cli import main as cli_main
