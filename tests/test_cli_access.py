@@ -110,3 +110,34 @@ def test_who_waits_is_listed_and_may_be_refused(nodes):
         assert "did not let you in" in json.loads(out)["error"]
     assert ben.asked("status")["room"] is None
     assert ana.others() == {}
+
+
+def test_people_are_followed_and_unfollowed(nodes):
+    ana, ben = nodes
+    uid = ben.asked("id")["uid"]
+    assert said(ana, "following") == "You follow nobody. p2phouse follow WHO\n"
+    assert said(ana, "follow", uid, "--name", "Ben from work").startswith(
+        "You follow Ben from work"
+    )
+    assert "Ben from work" in said(ana, "following")
+    code, facts = told(ana, "following")
+    assert (code, [each["uid"] for each in facts["people"]]) == (0, [uid])
+    code, facts = told(ana, "follow", "nobody at all")
+    assert (code, facts["yours"]) == (2, True)
+    assert said(ana, "unfollow", "ben from work") == "You follow Ben from work no more.\n"
+    assert told(ana, "unfollow", "ben from work")[0] == 2
+
+
+def test_a_link_is_shown_as_a_code_for_a_camera(nodes):
+    ana, ben = nodes
+    for node in nodes:
+        if node.asked("status")["room"] is not None:
+            node.asked("leave")
+    assert typed(ana, "link").returncode == 2
+    told(ana, "open", "Codes", "--access", "closed")
+    link = ana.asked("status")["link"]
+    plain, drawn = said(ana, "link"), said(ana, "link", "--qr")
+    assert plain == f"p2phouse join '{link}'\n"
+    assert drawn.startswith(plain)
+    assert drawn.count("\x1b[0m\n") > 20
+    assert said(ana, "invite-link", "--once", "--qr").count("\x1b[0m\n") > 20

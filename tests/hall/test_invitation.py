@@ -1,4 +1,5 @@
 import base64
+from string import ascii_letters, digits
 
 import pytest
 from hypothesis import given
@@ -33,13 +34,14 @@ ADDRESSES = st.one_of(
         room=KEYS.map(RoomId),
         dev=KEYS.map(DeviceKey),
         addrs=st.lists(ADDRESSES, min_size=1, max_size=4).map(tuple),
+        invite=st.just(b"") | st.binary(min_size=200, max_size=260),  # a true one has some 250
     )
 )
 def test_a_link_brings_back_what_was_put_into_it(sent):
     link = invitation.write(sent)
     assert invitation.read(link) == sent
     assert len(link) <= LINK_CHARS_MAX
-    assert set(link) <= set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789:?=&/.%")
+    assert set(link) <= set(ascii_letters + digits + ":?=&/.%-_")
 
 
 def test_a_link_reads_as_the_protocol_says():
@@ -107,3 +109,20 @@ def test_an_address_may_have_64_bytes():
     long = LINK.replace(ADDRESS, "/dns4/" + "x" * 59 + "/tcp/1")
     (addr,) = invitation.read(long).addrs
     assert len(addr) == 64
+
+
+def test_a_link_that_would_be_too_long_names_fewer_addresses_and_keeps_its_invite():
+    text = "/ip4/10.0.0.1/tcp/17472/p2p/" + peer_id(DEV)
+    addrs = tuple(bytes(Multiaddr(text).to_bytes()) for _ in range(4))
+    sent = Invitation(ROOM, DEV, addrs, bytes(512))
+    link = invitation.write(sent)
+    read = invitation.read(link)
+    assert len(link) <= LINK_CHARS_MAX
+    assert read.invite == sent.invite
+    assert 1 <= len(read.addrs) < 4
+
+
+@pytest.mark.parametrize("damage", ["&i=*", "&i=AAA*", "&i=A", "&i=AAAA&i=AAAA", "&i=" + "A" * 700])
+def test_a_damaged_invite_in_a_link_is_told(damage):
+    with pytest.raises(LinkUnreadable, match="invite"):
+        invitation.read(LINK + damage)

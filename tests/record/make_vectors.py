@@ -23,8 +23,9 @@ from p2phouse.record import cbor, envelope
 from p2phouse.record.cbor import Value
 from p2phouse.record.schema import pack
 from p2phouse.record.types import Act, Record
-from p2phouse.room import epochs, frames, keys
+from p2phouse.room import epochs, frames, keys, lobby
 from p2phouse.room.frames import ByeReason, FrameKind
+from p2phouse.room.lobby import LobbyState
 from p2phouse.room.state import ssrc_of
 from p2phouse.vocabulary import DeviceKey, RecordId, RoomId, VoiceId
 from p2phouse.voice import packet, seal
@@ -66,6 +67,12 @@ def vectors() -> Json:
             "addrs": [samples.LAN_ADDRESS.hex(), samples.IP6_ADDRESS.hex()],
             "link": invitation.write(
                 Invitation(ROOM, DEV, (samples.LAN_ADDRESS, samples.IP6_ADDRESS))
+            ),
+        },
+        "join link with an invite": {
+            "invite": signed(samples.INVITE).data.hex(),
+            "link": invitation.write(
+                Invitation(ROOM, DEV, (samples.LAN_ADDRESS,), signed(samples.INVITE).data)
             ),
         },
         "voice": _voice(),
@@ -180,6 +187,15 @@ def _frames() -> list[Json]:
         "chat: which records I have": [int(FrameKind.CHAT), [], [], signed(CHAT).id[:8]],
         "beat": [int(FrameKind.BEAT), signed(samples.BEAT).data, signed(samples.IDENTITY).data],
         "digest of an empty log": [int(FrameKind.DIGEST), sha256(b"").digest()],
+        "lobby: waiting": lobby.told(LobbyState.WAITING),
+        "lobby: an invite": lobby.shown(signed(samples.INVITE).data),
+        "lobby: somebody waits at my door": [
+            int(FrameKind.LOBBY),
+            signed(samples.JOIN).data,
+            signed(samples.IDENTITY).data,
+            signed(samples.INVITE).data,
+            int(LobbyState.WAITING),
+        ],
         "successor": [int(FrameKind.SUCCESSOR), _successor(), [samples.LAN_ADDRESS]],
         "bye: the room is full": frames.bye(ByeReason.FULL),
     }

@@ -1,9 +1,11 @@
 """The published vectors, and what they say checked once more by other means than ours."""
 
+import base64
 import hmac
 import json
 from hashlib import sha256
 from pathlib import Path
+from urllib.parse import parse_qs
 
 import cbor2
 import pytest
@@ -17,7 +19,7 @@ from p2phouse.hall.card import read_card
 from p2phouse.net import hello
 from p2phouse.record import cbor, envelope
 from p2phouse.record.types import RECORDS, Soft
-from p2phouse.room import frames
+from p2phouse.room import frames, lobby
 from p2phouse.room.beats import read_beat
 from p2phouse.vocabulary import DeviceKey, Now, RoomId
 from tests.record import make_vectors
@@ -128,6 +130,26 @@ def test_the_join_link_reads_as_written():
     read = invitation.read(vector["link"])
     assert (read.room.hex(), read.dev.hex()) == (vector["room"], vector["dev"])
     assert [addr.hex() for addr in read.addrs] == vector["addrs"]
+
+
+def test_a_link_with_an_invite_reads_as_written():
+    vector = VECTORS["join link with an invite"]
+    assert invitation.read(vector["link"]).invite.hex() == vector["invite"]
+    (text,) = parse_qs(vector["link"].partition("?")[2])["i"]
+    assert base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)).hex() == vector["invite"]
+
+
+def test_lobby_frames_read_as_written():
+    room = RoomId(unhex(VOICE["room"]))
+    told = {each["name"]: unhex(each["data"])[4:] for each in VECTORS["room frames"]}
+    read = [
+        lobby.read(cbor2.loads(told[f"lobby: {name}"]), room)
+        for name in ("waiting", "an invite", "somebody waits at my door")
+    ]
+    invite = unhex(VECTORS["join link with an invite"]["invite"])
+    assert read[:2] == [lobby.Told(lobby.LobbyState.WAITING), lobby.Shown(invite)]
+    assert isinstance(read[2], lobby.Relayed)
+    assert read[2].invite == invite
 
 
 def expand(secret: bytes, info: bytes, size: int) -> str:

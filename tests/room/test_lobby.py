@@ -3,8 +3,11 @@
 from dataclasses import replace
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from p2phouse.channel import OpenLink
+from p2phouse.errors import PeerError
 from p2phouse.hall import invitation
 from p2phouse.identity.keys import key_tag
 from p2phouse.record import envelope, limits
@@ -24,6 +27,8 @@ from p2phouse.room.messages import (
     SendRoomFrame,
 )
 from p2phouse.room.pace import Pace
+from p2phouse.vocabulary import RoomId
+from tests.record import samples
 from tests.room.table import ADDR, Person, Table, down, frame_kinds, kinds, of
 
 GREETING, BYE, LOBBY = FrameKind.GREETING, FrameKind.BYE, FrameKind.LOBBY
@@ -756,3 +761,34 @@ def test_who_is_in_a_room_that_is_closed_without_a_word_of_him_leaves():
     assert table.rooms.membership is None
     (left,) = [event for event in of(Event, table.said) if event.kind is EventKind.LEFT]
     assert left.text == "the room was closed to those who were not let in"
+
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**63), 2**63 - 1) | st.binary(max_size=600),
+    lambda inner: st.lists(inner, max_size=5),
+    max_leaves=8,
+)
+JOIN = envelope.sign(samples.JOIN, samples.DEVICE_KEY).data
+IDENTITY = envelope.sign(samples.IDENTITY, samples.ROOT_KEY).data
+
+
+@given(
+    st.lists(VALUES, max_size=5)
+    | st.tuples(st.just(JOIN), st.just(IDENTITY), VALUES, VALUES).map(list)
+    | st.tuples(VALUES).map(list)
+)
+def test_whatever_a_lobby_frame_holds_is_read_whole_or_refused(fields):
+    """Invariant: a known shape whose records are whole, or a PeerError."""
+    try:
+        said = lobby.read([int(LOBBY), *fields], RoomId(samples.ROOM))
+    except PeerError:
+        return
+    match said:
+        case lobby.Told(state):
+            assert isinstance(state, LobbyState)
+            assert len(fields) == 1
+        case lobby.Shown(invite):
+            assert len(invite) <= 512
+        case lobby.Relayed():
+            assert said.join.data == JOIN
+            assert isinstance(said.invite, bytes | None)
