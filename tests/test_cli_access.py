@@ -129,7 +129,7 @@ def test_people_are_followed_and_unfollowed(nodes):
 
 
 def test_a_link_is_shown_as_a_code_for_a_camera(nodes):
-    ana, ben = nodes
+    ana, _ = nodes
     for node in nodes:
         if node.asked("status")["room"] is not None:
             node.asked("leave")
