@@ -252,7 +252,7 @@ export class App {
 
   voice = (peer) => {
     const member = this.room?.members.find((each) => each.peer_id === peer);
-    return member && !member.muted && onStage(member) ? this.voices.level(peer) : null;
+    return member && !member.muted && !member.forged && !member.blocked && onStage(member) ? this.voices.level(peer) : null;
   };
 
   // ── what is shown ────────────────────────────────────────────────────────────────────────

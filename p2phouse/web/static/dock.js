@@ -8,14 +8,14 @@ import {Banner, Face} from "/parts.js";
 import {EMOJI} from "/reactions.js";
 import {handsOf, may, mayComeUp, named, onStage, tagged} from "/who.js";
 
-const NARROW = matchMedia("(max-width: 599px)");
-const NARROW_ACTS_MAX = 2;
+const ACTS_MAX = [[matchMedia("(max-width: 599px)"), 2], [matchMedia("(max-width: 999px)"), 3]];
 
 export function Dock({app}) {
   const its = notice(app);
   const acts = actsOf(app);
   // Where it is narrow the microphone keeps its place: what does not fit is one more tap away.
-  const fits = NARROW.matches && acts.length > NARROW_ACTS_MAX ? acts.slice(1 - NARROW_ACTS_MAX) : acts;
+  const most = ACTS_MAX.find(([width]) => width.matches)?.[1] ?? acts.length;
+  const fits = acts.length > most ? acts.slice(1 - most) : acts;
   const rest = acts.filter((each) => !fits.includes(each));
   const more = {name: "more", icon: "ellipsis", words: "more", expanded: app.picking === "more", act: () => app.pick("more")};
   return html`<div class="dock" role="region" aria-label=${t("yourMicrophone")}>

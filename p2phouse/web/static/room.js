@@ -39,7 +39,8 @@ function Badges({app}) {
 
 export function Waiting({app}) {
   const refused = app.room.waiting === "refused";
-  return html`<div class="inner"><div class="card stack door" role="status">
+  return html`<div class="inner"><div><button class="crumb" onClick=${() => app.go("hallway")}><${Icon} name="chevron-left"/>${t("hallway")}</button></div>
+    <div class="card stack door" role="status">
     <${Icon} name="door-open" size=${44}/>
     <h1 dir="auto">${app.room.title || t("atDoor")}</h1>
     <p class="lead">${t(refused ? "refusedAtDoor" : "waiting")}</p>
