@@ -198,7 +198,7 @@ def test_every_event_stands_in_the_api_and_no_other():
 
 # What only a page can know (that somebody types into its field, what its browser blocks), or needs:
 # a terminal draws its codes by itself.
-OF_A_PAGE_ALONE = {"typing", "output", "qr"}
+OF_A_PAGE_ALONE = {"typing", "page_sound", "qr"}
 
 
 def commands() -> dict[str, set[str]]:

@@ -77,13 +77,15 @@ async def sound_check(node: "Node", call: Call) -> Facts:
 
 
 @verb(page=True)
-async def output(
+async def page_sound(
     node: "Node",
     call: Call,
-    blocked: Annotated[bool, "whether the browser plays nothing until it is clicked"],
+    state: Annotated[
+        Literal["running", "blocked"], "blocked: the browser plays nothing until it is clicked"
+    ],
 ) -> Facts:
     """The page says whether its browser lets it play."""
-    return await node.act(messages.PageSound(blocked))
+    return await node.act(messages.PageSound(blocked=state == "blocked"))
 
 
 @verb(result=Said)
