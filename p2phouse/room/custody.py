@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from p2phouse.record.envelope import Signed
 from p2phouse.record.types import Identity
 from p2phouse.room.epochs import Epochs, Known, Live
+from p2phouse.room.rules import RoomState
 from p2phouse.vocabulary import DeviceKey, RecordId
 
 
@@ -30,4 +31,6 @@ class Custody:
     ask_at: float = math.inf
     asked: int = 0  # how often, since we lack it
     ask_voice_at: float = -math.inf
+    state: RoomState | None = None  # of the log, when its removals were looked for
+    removed: frozenset[RecordId] = frozenset()
     deadline: float = math.inf

@@ -163,7 +163,7 @@ class Keeper:
 
     def _choose(self, now: Now, membership: Membership) -> None:
         custody, known = membership.custody, self._epochs(membership)
-        removed = epochs.removals(membership.log.state)
+        removed = self._removals(membership)
 
         def counts(dev: DeviceKey) -> bool:
             return self._counts(membership, dev)
@@ -195,7 +195,7 @@ class Keeper:
         random_at, ratchet_at = self._due(now, membership, rank)
         made = None
         if random_at <= now.mono:
-            removed = epochs.removals(membership.log.state)
+            removed = self._removals(membership)
             made = known.make(removed, lambda dev: self._counts(membership, dev), self._entropy)
         elif ratchet_at <= now.mono:
             made = known.ratchet()
@@ -313,7 +313,7 @@ class Keeper:
             return membership.log.get(id_)
 
         return epochs.is_admitted(state, member.uid) and epochs.may_be_given(
-            known.outline.rm, member.uid, epochs.removals(state), entry
+            known.outline.rm, member.uid, self._removals(membership), entry
         )
 
     def _send(
@@ -369,6 +369,13 @@ class Keeper:
         if told is None or told[0] != live:
             text = "waiting" if live is None else str(live.n)
             yield Event(EventKind.EPOCH_CHANGED, membership.room, None, text)
+
+    def _removals(self, membership: Membership) -> frozenset[RecordId]:
+        """Those that we know: looked through once for each state of the log."""
+        custody, state = membership.custody, membership.log.state
+        if custody.state is not state:
+            custody.state, custody.removed = state, epochs.removals(state)
+        return custody.removed
 
     # ── people ───────────────────────────────────────────────────────────────────────────────
 

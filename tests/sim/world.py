@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from p2phouse.errors import PeerError
 from p2phouse.identity.keys import make_identity
 from p2phouse.record.cbor import Value
-from p2phouse.room import messages
+from p2phouse.room import epochs, messages
 from p2phouse.room.admission import KNOCK_S_MAX
 from p2phouse.room.messages import Event, EventKind, Output
 from p2phouse.room.room import Rooms
@@ -457,6 +457,8 @@ class World:
         assert len(membership.sought) <= 64
         if not media.is_known:
             return
+        if membership.is_sealed:
+            check_sealed(membership, media)
         if membership.muted and media.voice is not None:
             assert media.voice.muted, "muted, yet media is not"
         if not membership.own.on_stage:
@@ -464,6 +466,20 @@ class World:
             assert (membership.muted, media.input) == (True, "none"), "a microphone in the audience"
         open_links = [member.link for member in membership.members.values() if member.link]
         assert sorted(open_links) == sorted(media.links), "links that nobody knows"
+
+
+def check_sealed(membership: Membership, media: Media) -> None:
+    """Nothing is sent but under a secret that accounts for every removal this node knows of."""
+    voice = media.voice
+    if voice is None or voice.muted or voice.sid != membership.voice.sid:
+        return
+    known = membership.custody.epochs
+    assert known is not None
+    assert known.sending is not None, "unmuted, without a secret to speak under"
+    assert voice.sealed, "a voice that anybody could open"
+    removed = epochs.removals(membership.log.state)
+    assert epochs.covers(known.sending.outline.rm, removed), "under a secret of who was put out"
+    assert voice.kid >> 4 == known.sending.outline.n % 16
 
 
 def heard_by_all(nodes: Iterable[Node]) -> bool:
