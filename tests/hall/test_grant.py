@@ -108,6 +108,14 @@ def test_a_grant_is_of_use_to_nobody_but_whom_it_seats():
     refused(shown(entry(), stolen))
 
 
+def test_the_creator_seats_no_other_device_of_his_own():
+    """R1: no grant is about the creator."""
+    both = envelope.sign(
+        replace(ANA.record.record, devices=BEN.record.record.devices), ANA.root_key
+    )
+    refused(shown(entry(sub=ANA.uid), both))
+
+
 def test_an_identity_that_had_run_out_when_the_room_began_proves_nothing():
     honest = BEN.record.record
     (device,) = honest.devices

@@ -188,6 +188,15 @@ def test_a_beat_of_a_seat_goes_on_once_to_all_but_its_teller_and_its_maker(
         assert not beats(table.frame(person, frame))
 
 
+def test_a_copy_is_not_read_again(table: Table, ann: Person):
+    """A member in a room of eight gets seven of each: their signatures are checked once."""
+    ben = table.person("ben")
+    table.let_in(ben)
+    kind, beat, identity = beat_frame(table, ann.me)
+    table.frame(ann, [kind, beat, identity])
+    assert not table.frame(ben, [kind, beat, b"unread"])
+
+
 def test_a_beat_of_nobody_goes_nowhere(table: Table):
     eve, ben = table.person("eve"), table.person("ben")
     table.let_in(eve)
