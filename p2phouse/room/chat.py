@@ -227,11 +227,13 @@ class Chats:
         ids = [each.id for each in reversed(list(self)) if mods or not self.is_for_mods(each)]
         return b"".join(id_[:HAVE_BYTES] for id_ in ids[:HAVE_MAX])
 
-    def missing(self, have: bytes, *, mods: bool) -> list[Signed[Chat]]:
+    def missing(self, have: bytes, state: RoomState, *, mods: bool) -> list[Signed[Chat]]:
         """What the sender of a `have` should be told, in their order but deletes last: to somebody
-        new the last messages; to others all that is no older than the oldest that both hold."""
+        new the last messages; to others all that is no older than the oldest that both hold. What
+        the log does not allow now is not told."""
         known = {have[at : at + HAVE_BYTES] for at in range(0, len(have), HAVE_BYTES)}
-        texts = sorted(self.shelves[ChatKind.TEXT].records.values(), key=rank)
+        records = self.shelves[ChatKind.TEXT].records.values()
+        texts = sorted((each for each in records if is_allowed(each.record, None, state)), key=rank)
         common = [each for each in texts if each.id[:HAVE_BYTES] in known]
         last = texts[-NEWCOMER_MESSAGES:]
         from_rank: Rank = (0, 0, RecordId(b""))
@@ -245,6 +247,7 @@ class Chats:
             and each.id not in old
             and each.record.ref not in old
             and (mods or not self.is_for_mods(each))
+            and is_allowed(each.record, self.get(each.record.ref), state)
         ]
 
 

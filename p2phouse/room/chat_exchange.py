@@ -287,7 +287,7 @@ class ChatExchange:
     def _answer(self, membership: Membership, dev: DeviceKey, have: bytes) -> Iterator[Output]:
         """At least an empty frame, for the asker waits to ask the next."""
         mods = membership.log.state.runs(membership.members[dev].uid)
-        missing = membership.chats.missing(have, mods=mods)
+        missing = membership.chats.missing(have, membership.log.state, mods=mods)
         answer = list(self._send(membership, dev, missing))
         yield from answer or [_frame(membership, dev, [], [])]
 

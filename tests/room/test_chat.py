@@ -416,27 +416,39 @@ def test_somebody_new_is_told_the_last_50_messages_the_pins_and_their_deletes(te
     fill(tea, 60)
     pin = tea.pin(ANA, "read me", 1)
     early, late = tea.delete(ANA, tea.records[0], 70), tea.delete(ANA, tea.records[59], 70)
-    told = tea.chats().missing(b"", mods=False)
+    told = tea.chats().missing(b"", tea.book.state, mods=False)
     assert len(told) == 52
     assert pin in told
     assert late in told
     assert early not in told
 
 
+def test_nobody_new_is_told_what_was_written_by_whom_the_room_put_out(tea):
+    early = [tea.add(EVE, f"{i}", i) for i in range(40)]
+    for at in range(60):
+        tea.add(DAN, "spam", 100 + at)
+    chats = tea.chats()
+    tea.book.role(ANA, DAN, "ban")
+    assert chats.missing(b"", tea.book.state, mods=False) == early
+
+
 def test_who_was_away_is_told_all_that_was_written_meanwhile(tea):
     common = fill(tea, 5)
     fill(tea, 200, at=10)
     here, there = tea.chats(), tea.chats(common)
-    told = here.missing(there.have(mods=False), mods=False)
+    told = here.missing(there.have(mods=False), tea.book.state, mods=False)
     assert len(told) == 200
     for signed in told:
         there.add(signed, tea.identities[RecordId(signed.record.idrec)], tea.book.state)
-    assert here.missing(there.have(mods=False), mods=False) == []
+    assert here.missing(there.have(mods=False), tea.book.state, mods=False) == []
 
 
 def test_two_parts_of_a_room_that_have_nothing_in_common_tell_each_other_everything(tea):
     here, there = fill(tea, 120), fill(tea, 120, at=200)
-    assert len(tea.chats(here).missing(tea.chats(there).have(mods=False), mods=False)) == 120
+    assert (
+        len(tea.chats(here).missing(tea.chats(there).have(mods=False), tea.book.state, mods=False))
+        == 120
+    )
 
 
 def test_the_moderators_channel_and_what_is_deleted_there_is_told_to_moderators_alone(tea):
@@ -444,8 +456,8 @@ def test_the_moderators_channel_and_what_is_deleted_there_is_told_to_moderators_
     tea.delete(CLEO, tea.records[0], 1)
     tea.add(DAN, "hello")
     chats = tea.chats()
-    assert len(chats.missing(b"", mods=True)) == 3
-    assert len(chats.missing(b"", mods=False)) == 1
+    assert len(chats.missing(b"", tea.book.state, mods=True)) == 3
+    assert len(chats.missing(b"", tea.book.state, mods=False)) == 1
     assert len(chats.have(mods=False)) == 8
     assert len(chats.have(mods=True)) == 24
 
