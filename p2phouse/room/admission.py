@@ -85,9 +85,10 @@ class Admission:
         if place.is_refused(now.mono, UserKey(greeting.identity.record.uid)):
             yield from self._turn_away(membership, dev, LobbyState.REFUSED)
             return
-        # Security: a crowd at the door must not keep out who has an invite, or is followed.
-        is_brief = not place.has_space(None)
-        if (is_brief and not place.has_brief_space) or not place.knocks.take(now.mono):
+        # Security: a crowd at the door, or one that comes and goes, must neither fill anybody's list
+        # nor keep out who has an invite or is followed.
+        is_brief = not place.has_space(None) or not place.knocks.take(now.mono)
+        if is_brief and not place.has_brief_space:
             yield from self._turn_away(membership, dev, LobbyState.FULL)
             return
         wait_s = lobby.SHOWING_S if is_brief else limits.LOBBY_S_MAX

@@ -320,14 +320,19 @@ def test_an_invite_at_a_listener_s_crowded_door_is_told_to_who_may_take_it(insid
     assert not states(ann, table.wait(10))
 
 
-def test_who_knocks_faster_than_a_crowd_is_turned_away(table: Table):
-    """Even if places become free all the time."""
+def test_who_knocks_faster_than_a_crowd_is_on_nobody_s_list(table: Table):
+    """Even if places become free all the time; and who has an invite comes in all the same."""
+    link = table.answer(table.ask(messages.MakeInvite(1, once=False))).facts["link"]
     heard = 0
     for number in range(40):
         person = table.person(f"p{number}")
         heard += states(person, knock(table, person)) == [LobbyState.WAITING]
         table.down(person)
     assert heard == 32
+    ann = table.person("ann")
+    assert not states(ann, knock(table, ann))
+    table.frame(ann, lobby.shown(invitation.read(str(link)).invite))
+    assert ann.dev in table.here.members
 
 
 # ── those who run the room ───────────────────────────────────────────────────────────────────
