@@ -85,8 +85,8 @@ class Admission:
         if place.is_refused(now.mono, UserKey(greeting.identity.record.uid)):
             yield from self._turn_away(membership, dev, LobbyState.REFUSED)
             return
-        # Security: a crowd at the door, or one that comes and goes, must neither fill anybody's list
-        # nor keep out who has an invite or is followed.
+        # Security: a crowd at the door, or one that comes and goes, must neither fill a list nor
+        # keep out who has an invite or is followed.
         is_brief = not place.has_space(None) or not place.knocks.take(now.mono)
         if is_brief and not place.has_brief_space:
             yield from self._turn_away(membership, dev, LobbyState.FULL)
