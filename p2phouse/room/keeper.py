@@ -152,6 +152,9 @@ class Keeper:
             for member in membership.members.values()
             if epochs.is_admitted(membership.log.state, member.uid)
         }
+        for member in membership.members.values():
+            if member.dev not in custody.identities:
+                self._learn(membership, member.identity)
         for dev, join in custody.present.items():
             if here.get(dev) != join:
                 known.forget_device(dev)
@@ -389,10 +392,7 @@ class Keeper:
         if dev == self._me.dev:
             return self._me.record
         member = membership.members.get(dev)
-        if member is None:
-            return membership.custody.identities.get(dev)
-        self._learn(membership, member.identity)
-        return member.identity
+        return membership.custody.identities.get(dev) if member is None else member.identity
 
     def _counts(self, membership: Membership, dev: DeviceKey) -> bool:
         identity = self._identity(membership, dev)
