@@ -10,7 +10,7 @@ from p2phouse.identity.keys import key_tag
 from p2phouse.people.blocks import blocks
 from p2phouse.room import report
 from p2phouse.room.authority import NobodyCalled
-from p2phouse.room.chat_exchange import BadMessage, NoSuchMessage
+from p2phouse.room.chat_pen import BadMessage, NoSuchMessage
 from p2phouse.room.frames import FrameKind
 from p2phouse.room.messages import SendRoomFrame
 from p2phouse.room.stay import NotInARoom

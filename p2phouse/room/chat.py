@@ -1,10 +1,10 @@
-"""What people have written in a room: which records are kept, and what is shown of them.
+"""What people have written in a room: which records are kept, and who may write them.
 
-Both are functions of sets, so that all who hold the same records and the same log show the same
-chat, whatever came first, late or twice. `Chats` keeps each record that could ever be shown, within
-bounds that do not depend on the order of arrival; `View` judges them by the log as it is now. A
-record's time is its author's word: it orders and spaces what is shown, and proves nothing. So what
-was written before a switch cannot be told from what claims so, and each rule is for all there is.
+What is kept and what is shown (chat_view.py) are functions of sets, so that all who hold the same
+records and the same log show the same chat, whatever came first, late or twice. `Chats` keeps each
+record that could ever be shown, within bounds that do not depend on the order of arrival. The
+time of each is its author's word: it orders and spaces what is shown, and proves nothing. So what was
+written before a switch cannot be told from what claims so, and each rule is for all there is.
 """
 
 from collections import Counter
@@ -21,7 +21,6 @@ from p2phouse.vocabulary import RecordId, UserKey
 
 ASIDE_PER_AUTHOR_MAX: Final = 32
 PINS_PER_AUTHOR_MAX: Final = 20
-LONG_AGO: Final = -(2**41)
 HAVE_BYTES: Final = 8  # of an id, to say that one has it; a likeness hides its maker's own record
 HAVE_MAX: Final = 1_500  # 12 kB: with its head a frame of 16 KiB
 NEWCOMER_MESSAGES: Final = 50
@@ -285,102 +284,3 @@ def may_take_back(by: UserKey, target: Chat, state: RoomState) -> bool:
     above, below = state.level(by), state.level(of)
     # Security: a message is deleted from above alone; a pin is also everybody's of its level.
     return above <= below if target.kind == ChatKind.PIN else above < below
-
-
-@dataclass(slots=True)
-class Spacing:
-    """How far apart one person's messages must be to be shown."""
-
-    slow_s: int  # 0: no slow mode
-    _spent: int = 0
-    _at: int = LONG_AGO  # of the last that was shown
-
-    def wait_s(self, ts: int) -> int:
-        """After how many seconds more a message of that time would be shown; 0: at once."""
-        since = ts - self._at
-        over = max(0, self._spent - since) + 1 - limits.CHAT_BURST_MAX
-        return max(0, over, self.slow_s - since)
-
-    def admits(self, ts: int) -> bool:
-        """Whether the next message is shown. Who made it and who reads it come to the same."""
-        if self.wait_s(ts):
-            return False
-        self._spent = max(0, self._spent - (ts - self._at)) + 1
-        self._at = ts
-        return True
-
-
-@dataclass(frozen=True, slots=True)
-class Message:
-    signed: Signed[Chat]
-    name: str
-    deleted: bool
-
-    @property
-    def uid(self) -> UserKey:
-        return UserKey(self.signed.record.uid)
-
-    @property
-    def text(self) -> str:
-        return "" if self.deleted else self.signed.record.text
-
-
-class View:
-    """What is shown of a room's chat under a state of its log."""
-
-    def __init__(self, chats: Chats, state: RoomState) -> None:
-        self._chats = chats
-        self._state = state
-        self._spacings: dict[UserKey, Spacing] = {}
-        self.messages = tuple(self._messages())
-        self.pins = tuple(self._pins())[-limits.PINS_SHOWN_MAX :]
-        self.mods = tuple(self._mods())
-
-    def spacing(self, uid: UserKey) -> Spacing:
-        """Of the person's messages, those that are shown taken into account."""
-        if uid not in self._spacings:
-            mode = self._state.chat
-            is_slow = not isinstance(mode, bool) and not self._state.runs(uid)
-            self._spacings[uid] = Spacing(int(mode) if is_slow else 0)
-        return self._spacings[uid]
-
-    def _messages(self) -> Iterator[Message]:
-        may: dict[bytes, bool] = {}
-        for signed in self._of(ChatKind.TEXT):
-            uid = UserKey(signed.record.uid)
-            if uid not in may:
-                may[uid] = self._state.may_chat(uid)
-            if may[uid] and self.spacing(uid).admits(signed.record.ts):
-                yield self._message(signed)
-
-    def _pins(self) -> Iterator[Message]:
-        for signed in self._of(ChatKind.PIN):
-            message = self._message(signed)
-            if is_allowed(signed.record, None, self._state) and not message.deleted:
-                yield message
-
-    def _mods(self) -> Iterator[Message]:
-        for signed in self._of(ChatKind.MODS):
-            if is_allowed(signed.record, None, self._state):
-                yield self._message(signed)
-
-    def _of(self, kind: ChatKind) -> Iterator[Signed[Chat]]:
-        """Those of one kind in their order; of two that a device gave one number the lower id."""
-        records = self._chats.shelves[kind].records.values()
-        first: dict[tuple[bytes, int], RecordId] = {}
-        for signed in records:
-            number = (signed.record.dev, signed.record.n)
-            first[number] = min(signed.id, first.get(number, signed.id))
-        counting = set(first.values())
-        return iter(sorted((each for each in records if each.id in counting), key=rank))
-
-    def _message(self, signed: Signed[Chat]) -> Message:
-        taken = self._chats.taken_back_by(signed.id)
-        deleted = any(is_allowed(each.record, signed, self._state) for each in taken)
-        return Message(signed, self._chats.identity_of(signed.record).record.name, deleted)
-
-
-def mode_of(state: RoomState) -> str | int:
-    """Whether there is chat, as the API tells it: on, off, or slow mode in seconds."""
-    mode = state.chat
-    return ("on" if mode else "off") if isinstance(mode, bool) else mode

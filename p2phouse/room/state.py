@@ -10,7 +10,8 @@ from p2phouse.record.envelope import Signed
 from p2phouse.record.types import Access, Chat, Genesis, Identity, Join, Speak
 from p2phouse.room import epochs, keys
 from p2phouse.room.beats import BeatBook
-from p2phouse.room.chat import Chats, View
+from p2phouse.room.chat import Chats
+from p2phouse.room.chat_view import View
 from p2phouse.room.custody import Custody
 from p2phouse.room.epochs import Live
 from p2phouse.room.lobby import Lobby, LobbyState

@@ -20,7 +20,7 @@ from p2phouse.record.types import Access, Act, Genesis, Invite, Join
 from p2phouse.room import keeper
 from p2phouse.room.attendance import Attendance
 from p2phouse.room.authority import COMPARE_S
-from p2phouse.room.chat import mode_of
+from p2phouse.room.chat_view import mode_of
 from p2phouse.room.company import RETELL_S, Company, is_understood
 from p2phouse.room.confirmation import Confirmation
 from p2phouse.room.frames import BYE_TEXTS, ByeReason

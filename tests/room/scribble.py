@@ -9,7 +9,8 @@ from p2phouse.identity.keys import Me
 from p2phouse.record import envelope
 from p2phouse.record.envelope import Signed
 from p2phouse.record.types import Act, Chat, ChatKind, Entry, Identity
-from p2phouse.room.chat import Chats, View
+from p2phouse.room.chat import Chats
+from p2phouse.room.chat_view import View
 from p2phouse.vocabulary import RecordId
 from tests.room.logbook import NOW, Logbook, person
 

@@ -12,7 +12,8 @@ from p2phouse.record import envelope, limits
 from p2phouse.record.envelope import Signed
 from p2phouse.record.types import Act, Chat, ChatKind
 from p2phouse.room import chat
-from p2phouse.room.chat import Chats, View
+from p2phouse.room.chat import Chats
+from p2phouse.room.chat_view import View
 from p2phouse.vocabulary import Now, RecordId
 from tests.room.logbook import NOW, Logbook, nothing
 from tests.room.scribble import ANA, BEGAN, BEN, CLEO, DAN, EVE, Scribble

@@ -148,7 +148,7 @@ def test_a_flood_reaches_people_at_the_pace_of_anybody_else_and_blames_nobody(se
     nodes = room_of(world, 5)
     host, flooder, *rest = nodes
     flooder.is_honest = False
-    flooder.rooms._chat._must_be_shown = lambda *_: None  # type: ignore[method-assign]  # a modified client
+    flooder.rooms._chat._pen._must_be_shown = lambda *_: None  # type: ignore[method-assign]  # a modified client
     for turn in range(20):
         for number in range(20):
             write(flooder, f"{turn}/{number}")
@@ -173,7 +173,7 @@ def test_while_chat_is_off_a_modified_client_is_read_by_nobody(seed: int):
     loud.is_honest = False
     host.act(Decide(Act.CHAT, value=False))
     world.run_for(1)
-    loud.rooms._chat._must_be_shown = lambda *_: None  # type: ignore[method-assign]  # a modified client
+    loud.rooms._chat._pen._must_be_shown = lambda *_: None  # type: ignore[method-assign]  # a modified client
     membership = loud.rooms.membership
     assert membership is not None
     membership.log.state.winners.clear()  # type: ignore[attr-defined]
