@@ -379,6 +379,7 @@ def test_who_waits_at_the_door_is_let_in_or_refused_by_name(browser, node):
         page.get_by_role("tab", name="Hands").click()
         page.get_by_role("button", name="Let Rosa in").click()
         assert asked(page, node, "admit") == {"who": "12D3rosa"}
+        page.wait_for_selector("[role=status] >> text=Rosa waits at the door")
         page.get_by_role("button", name="Refuse Rosa").click()
         assert asked(page, node, "refuse") == {"who": "12D3rosa"}
 
@@ -536,20 +537,62 @@ def test_what_happens_is_announced_and_leaving_is_not(browser, node):
         assert page.get_by_text("Zoe left").count() == 0
 
 
+def test_who_is_asked_to_mute_may_unmute_again(browser, node):
+    run_by(node)
+    with tab(browser, node) as page:
+        page.wait_for_selector("#mic")
+        node.happen("please_mute", "ana")
+        page.wait_for_selector(".banner >> text=You were asked to mute, and are muted.")
+        page.get_by_role("button", name="Got it").click()
+        page.wait_for_selector(".banner >> text=asked to mute", state="detached")
+
+
+def violations(page, what: str) -> list[Any]:
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
+    found = [
+        (what, each["id"], [its["html"] for its in each["nodes"]])
+        for each in axe.run(page).response["violations"]
+    ]
+    if page.evaluate("document.documentElement.scrollWidth > innerWidth"):
+        found.append((what, "wider", []))
+    return found
+
+
+@pytest.mark.parametrize(
+    ("locale", "width", "scheme"),
+    [("fr", 320, "light"), ("fr", 768, "dark"), ("fr", 1280, "light"), ("en", 1280, "dark")],
+)
+def test_every_place_can_be_read_and_reached(browser, node, locale, width, scheme):
+    node.me |= {"name": "", "mouth": "page"}
+    node.rooms = [
+        {"room": f"{at}" * 64, "title": "Tea", "host": "aaaa-bbbb", "host_uid": "33" * 32}
+        | {"access": access, "people": at, "age_s": 70}
+        for at, access in enumerate(("open", "social", "closed", "lan"))
+    ]
+    with tab(browser, node, width, scheme, locale, reduced_motion="reduce") as page:
+        wrong = violations(page, "welcome")
+        page.locator("form .plain").click()
+        page.wait_for_selector(".cards")
+        wrong += violations(page, "hallway")
+        page.locator(".head .go").click()
+        page.wait_for_selector("dialog")
+        wrong += violations(page, "open")
+        page.keyboard.press("Escape")
+        page.wait_for_selector("dialog", state="detached")
+        page.locator(".place:visible").nth(1).click()
+        page.wait_for_selector(".settings")
+        wrong += violations(page, "sound")
+    assert wrong == []
+
+
 @pytest.mark.parametrize("locale", ["en", "fr"])
 @pytest.mark.parametrize("width", [360, 768, 1280])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_every_state_of_a_room_can_be_read_and_reached(browser, node, locale, width, scheme):
-    axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
     wrong: list[Any] = []
 
     def check(page, what) -> None:
-        wrong.extend(
-            (what, each["id"], [found["html"] for found in each["nodes"]])
-            for each in axe.run(page).response["violations"]
-        )
-        if page.evaluate("document.documentElement.scrollWidth > innerWidth"):
-            wrong.append((what, "wider than the window"))
+        wrong.extend(violations(page, what))
 
     def close(page) -> None:
         page.keyboard.press("Escape")

@@ -31,6 +31,7 @@ export class App {
   trouble = null;  // one sentence about our sound
   refusal = null;  // one sentence about what was just asked
   welcomed = false;
+  askedToMute = null;
   held = false;
   picking = null;  // "react" or "more", whose row is open over the dock
   deciders = new Map();  // uid and role → who decided it
@@ -72,7 +73,8 @@ export class App {
     const member = this.room?.members.find((each) => each.peer_id === event.peer_id);
     this.news.hear(event, member);
     if (event.event === "sound_trouble") this.trouble = event.text;
-    if (event.event === "joined") this.trouble = null;
+    if (event.event === "please_mute") this.askedToMute = true;
+    if (event.event === "joined") this.trouble = this.askedToMute = null;
     if (event.event === "left" && event.text) this.problem = event.text;
     if (event.event === "reaction") return member && !member.you && this.reactions.show(event.peer_id, event.text);
     if (CHAT_EVENTS.has(event.event)) this.chatIsOld = true;
@@ -110,6 +112,7 @@ export class App {
       if (chat) await Promise.all([...chat.messages, ...(chat.mods ?? [])].map((each) => know(each.by_uid)));
     }
     const lobby = room.lobby_count && (may(room, "lobby") || may(room, "admit")) ? await ask("lobby") : null;
+    this.news.compareLobby(this.lobby, lobby?.people ?? []);
     this.lobby = lobby?.people ?? [];
     await Promise.all(this.lobby.map((each) => know(each.uid)));
     const told = may(room, "reports") ? await ask("reports") : null;

@@ -6,6 +6,8 @@ import {named, onStage, tagged, you} from "/who.js";
 const ANNOUNCE_MS = 5_000;
 const WAITING_MAX = 40;
 
+const add = (list, value) => list.length < WAITING_MAX && list.push(value);
+
 export class News {
   said = "";
 
@@ -20,11 +22,17 @@ export class News {
   now(text) { this.said = text; }
 
   hear({event, text}, member) {
-    const add = (list, value) => list.length < WAITING_MAX && list.push(value);
     if (event === "member_joined") add(this.arrivals, text || t("somebody"));
     else if (event === "hand_raised" && !member?.you) add(this.hands, member ? named(member) : t("somebody"));
-    else if (event === "lobby_changed" && text) add(this.others, t("srAtDoor", {name: text}));
+    else if (event === "report_heard") add(this.others, t("srReport"));
     else if (event === "forged_speech" && member) add(this.others, t("forgedSaid", {name: named(member)}));
+  }
+
+  // Who waits at the door now, and did not before.
+  compareLobby(before, after) {
+    for (const each of after) {
+      if (!before.some(({peer_id: peer}) => peer === each.peer_id)) add(this.others, t("srAtDoor", {name: named(each)}));
+    }
   }
 
   announce() {

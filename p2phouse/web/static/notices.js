@@ -4,7 +4,7 @@ import {silenceWords} from "/silence.js";
 import {keeping, may, tagged} from "/who.js";
 
 export function notice(app) {
-  for (const one of [broken, microphone, refusal, forced, sound, ownSilence, invitation, successor, unattended, keys, exposure]) {
+  for (const one of [broken, microphone, refusal, forced, asked, sound, ownSilence, invitation, successor, unattended, keys, exposure]) {
     const found = one(app);
     if (found) return {key: one.name, ...found};
   }
@@ -47,6 +47,14 @@ function forced(app) {
       app.toldMuted = true;
       app.changed();
     }}};
+}
+
+// A wish of who runs the room, which the node has followed: nothing that holds.
+function asked(app) {
+  return app.askedToMute && {kind: "info", icon: "mic-off", title: t("askedToMute"), text: t("askedToMuteSaid"), label: t("gotIt"), action() {
+    app.askedToMute = false;
+    app.changed();
+  }};
 }
 
 function sound({mouth}) {
