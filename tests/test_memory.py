@@ -1,6 +1,7 @@
 """What a node remembers: peers and a room, whatever becomes of the files."""
 
 import logging
+import os
 import random
 from contextlib import asynccontextmanager
 
@@ -9,6 +10,7 @@ import trio
 
 from p2phouse.memory import PEERS_KEPT_MAX, Memory
 from p2phouse.record import cbor
+from p2phouse.record.cbor import Value
 from p2phouse.vocabulary import DeviceKey
 
 ADDR = bytes.fromhex("04c0a8010206") + (4_000).to_bytes(2, "big")
@@ -168,3 +170,35 @@ async def test_a_room_is_remembered_until_it_is_left(tmp_path):
         memory.remember_room(None)
     assert Memory(tmp_path).room is None
     assert not (tmp_path / "room.cbor").exists()
+
+
+async def test_invites_are_kept_as_soon_as_that_is_said_and_for_their_owner_alone(tmp_path):
+    memory = Memory(tmp_path)
+    invites: list[Value] = [[bytes([n]) * 16, bytes(32), 2_000_000_000] for n in range(256)]
+    await memory.keep_invites(invites)
+    assert Memory(tmp_path).invites == invites
+    assert (tmp_path / "invites.cbor").stat().st_mode & 0o777 == 0o600
+    await memory.keep_invites([])
+    assert Memory(tmp_path).invites == []
+
+
+@pytest.mark.parametrize("damage", [b"", b"\xff", cbor.encode(5), b"x" * 70_000])
+async def test_a_damaged_file_of_invites_lets_nobody_in(tmp_path, damage):
+    path = tmp_path / "invites.cbor"
+    path.write_bytes(damage)
+    path.chmod(0o600)
+    assert Memory(tmp_path).invites == []
+
+
+async def test_invites_that_cannot_be_kept_are_all_void_after_a_restart(tmp_path, monkeypatch):
+    """Rather none than one that two can use."""
+    memory = Memory(tmp_path)
+    await memory.keep_invites([[bytes(16), bytes(32), 5]])
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        await memory.keep_invites([])  # the one is used
+    assert Memory(tmp_path).invites == []
