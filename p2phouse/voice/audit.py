@@ -185,6 +185,11 @@ class AuditReader:
         if count >= UNPROVED_FRAMES_MIN:
             self.forged |= now_s - self._heard[first].arrived_s >= UNPROVED_S_MAX
 
+    def skip(self, seconds: float) -> None:
+        """We stood still: what proves the last frames may lie unread, and its time is not over."""
+        for heard in self._heard:
+            heard.arrived_s += seconds
+
     # ── proof ────────────────────────────────────────────────────────────────────────────────
 
     def _take_check(self, now_s: float) -> None:

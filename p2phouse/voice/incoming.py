@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from p2phouse.errors import PeerError
-from p2phouse.vocabulary import Frame, Ssrc
+from p2phouse.vocabulary import FRAME_S, Frame, Ssrc
 from p2phouse.voice.audit import AuditReader
 from p2phouse.voice.level import SILENCE_DBOV
 from p2phouse.voice.packet import PT_AUDIT, parse, timestamp_of
@@ -136,6 +136,8 @@ class IncomingVoice:
 
     def skip(self, ticks: int) -> None:
         """Our own ticks fell out: their frames are consumed unheard."""
+        if self._audits is not None:
+            self._audits.skip(ticks * FRAME_S)
         self._playout.skip(ticks)
 
     def _is_new(self, counter: int) -> bool:

@@ -142,6 +142,30 @@ def test_our_own_stall_accuses_nobody():
     assert hear(late)[1] is None
 
 
+def test_stall_after_stall_of_ours_accuses_nobody():
+    """The proof of the last second lies unread for four, and is read behind the first tick."""
+    writer, reader, counter, now_s = AuditWriter(KEY), AuditReader(bytes(KEY.verify_key)), 0, 0.0
+    for _ in range(6):
+        unread = []
+        for n in range(100):
+            writer.sent(counter, b"%d" % counter)
+            reader.hear(now_s, counter, b"%d" % counter)
+            signed = writer.next_audit(counter)
+            if signed is not None and n < 50:
+                reader.receive(now_s, signed)
+            elif signed is not None:
+                unread.append(signed)
+            reader.tick(now_s)
+            counter, now_s = counter + 1, now_s + FRAME_S
+        counter, now_s = counter + 200, now_s + 4.0
+        reader.skip(4.0)
+        reader.tick(now_s)
+        for signed in unread:
+            reader.receive(now_s, signed)
+    assert not reader.forged
+    assert reader.unproved == 0
+
+
 def test_a_voice_that_is_joined_in_the_middle_is_proved_from_there_on():
     packets = [packet for packet in talk(random.Random(8), 30.0) if packet.at_s > 7.3]
     reader, flagged_s = hear(packets)
