@@ -2,9 +2,9 @@
 
 What is kept and what is shown (chat_view.py) are functions of sets, so that all who hold the same
 records and the same log show the same chat, whatever came first, late or twice. `Chats` keeps each
-record that could ever be shown, within bounds that do not depend on the order of arrival. The
-time of each is its author's word: it orders and spaces what is shown, and proves nothing. So what was
-written before a switch cannot be told from what claims so, and each rule is for all there is.
+record that could ever be shown, within bounds that do not depend on the order of arrival. Its time
+is its author's word: it orders and spaces what is shown, and proves nothing. So what was written
+before a switch cannot be told from what claims so, and each rule is for all there is.
 """
 
 from collections import Counter
