@@ -20,7 +20,7 @@ from p2phouse.hall.invitation import Invitation
 from p2phouse.identity.keys import Me
 from p2phouse.record.envelope import Signed
 from p2phouse.record.types import Act, Entry
-from p2phouse.room import messages, stage
+from p2phouse.room import messages, stage_view
 from p2phouse.room.admission import Admission, NobodyWaits, SeveralWait
 from p2phouse.room.attendance import Attendance
 from p2phouse.room.authority import Authority, NobodyCalled
@@ -164,7 +164,7 @@ class Rooms:
         here = self.membership
         if here is None or here.genesis is None:
             return {}  # nobody has let us in yet
-        return stage.member_facts(here, self.me, member) | self.earshot.facts(member)
+        return stage_view.member_facts(here, self.me, member) | self.earshot.facts(member)
 
     @property
     def wants_levels(self) -> bool:

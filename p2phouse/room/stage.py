@@ -17,8 +17,8 @@ from p2phouse.record import limits
 from p2phouse.record.cbor import Value
 from p2phouse.record.envelope import Signed
 from p2phouse.record.types import Act, Entry, Soft, SoftKind
-from p2phouse.room import frames, permission, soft, voices
-from p2phouse.room.log import MayNot, NoSeat, SeatFull
+from p2phouse.room import frames, muting, soft, voices
+from p2phouse.room.log import MayNot, NoSeat
 from p2phouse.room.messages import (
     Accept,
     Decline,
@@ -32,7 +32,7 @@ from p2phouse.room.messages import (
     StepDown,
     Typing,
 )
-from p2phouse.room.rules import ON_STAGE, Role, RoomState
+from p2phouse.room.rules import ON_STAGE, RoomState
 from p2phouse.room.signs import Signs
 from p2phouse.room.state import Member, Membership
 from p2phouse.room.talk import Talk
@@ -260,27 +260,9 @@ class Place:
             raise MayNot
 
     def lock_mute(self, membership: Membership, *, muted: bool) -> tuple[Signed[Entry], ...]:
-        """Writes for everybody below us: speakers become muted, or the muted speakers again.
-
-        The room's default goes with them, so that it holds for those who come. Raises UserError.
-        """
+        """Mutes everybody below us by entries, or lifts that. Raises UserError."""
         self._must_run(membership, None)
-        log, me = membership.log, self._me
-        old, new = (Role.SPEAKER, Role.MUTED) if muted else (Role.MUTED, Role.SPEAKER)
-        written: tuple[Signed[Entry], ...] = ()
-        if log.state.default_role is old:
-            written += log.write(me, Act.ROLE, None, new.value)
-        people = {member.uid for member in membership.members.values()}
-        people |= {UserKey(sub) for act, sub in log.state.winners if act is Act.ROLE and sub}
-        people |= {seat.uid for seat in log.state.seats}
-        for uid in sorted(people - {me.uid}):
-            state = log.state
-            if state.role_of(uid) is old and state.may(me.uid, Act.ROLE, uid):
-                try:
-                    written += log.write(me, Act.ROLE, uid, new.value)
-                except SeatFull:
-                    break  # what is written counts already, and must be told
-        return written
+        return muting.write(membership, self._me, muted=muted)
 
     # ── what others say ──────────────────────────────────────────────────────────────────────
 
@@ -363,47 +345,3 @@ class Place:
         times = [self._signs.deadline(membership), own.typing_until, own.arrive_at]
         times += [member.soft.deadline for member in membership.members.values()]
         return min(times)
-
-
-# ── facts ────────────────────────────────────────────────────────────────────────────────────
-
-
-def room_facts(membership: Membership, own: UserKey) -> dict[str, object]:
-    """The stage, as the API tells it."""
-    state = membership.log.state
-    return {
-        "stage": "invited" if state.default_role is Role.LISTENER else "everyone",
-        "speakers_max": state.speakers_max,
-        "on_stage": len(voices.standing(membership, own)),
-        "may": permission.on_room(membership, own),
-    }
-
-
-def member_facts(membership: Membership, own: Me, member: Member | None) -> dict[str, object]:
-    """Of one person, None for ourselves."""
-    said = membership.own if member is None else member.soft
-    uid, dev = (own.uid, own.dev) if member is None else (member.uid, member.dev)
-    on_stage = is_on_stage(membership, own.uid, member)
-    return {
-        "on_stage": on_stage,
-        "invited": said.on_stage is None and membership.may_stand(uid),
-        "hand": None
-        if said.hand is None
-        else {"topic": said.hand.topic, "place": queue(membership, own.dev).get(dev)},
-        "typing": said.typing,
-        "may": permission.on_person(
-            membership, own.uid, uid, on_stage=on_stage, hand=said.hand is not None
-        ),
-    }
-
-
-def is_on_stage(membership: Membership, own: UserKey, member: Member | None) -> bool:
-    if member is None:
-        return membership.own.on_stage is True
-    return member.speak is not None and member.speak.id in voices.standing(membership, own)
-
-
-def queue(membership: Membership, own: DeviceKey) -> dict[DeviceKey, int]:
-    """The hands that are up, by their places from 1 on."""
-    hands = [(member.dev, member.soft.hand) for member in membership.members.values()]
-    return soft.places([*hands, (own, membership.own.hand)])

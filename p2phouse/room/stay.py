@@ -30,7 +30,8 @@ from p2phouse.room.messages import Answer, Event, EventKind, Output, Remember
 from p2phouse.room.negotiation import Negotiation
 from p2phouse.room.rules import Role
 from p2phouse.room.search import Search
-from p2phouse.room.stage import Place, room_facts
+from p2phouse.room.stage import Place
+from p2phouse.room.stage_view import room_facts
 from p2phouse.room.state import Membership
 from p2phouse.room.succession import Successors, people_of
 from p2phouse.room.talk import Talk

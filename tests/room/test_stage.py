@@ -7,7 +7,7 @@ from p2phouse.hall.card import make_card, make_genesis
 from p2phouse.record import limits
 from p2phouse.record.envelope import Signed
 from p2phouse.record.types import Access, Act, Entry, SoftKind
-from p2phouse.room import messages, stage
+from p2phouse.room import messages, stage_view
 from p2phouse.room.frames import FrameKind
 from p2phouse.room.log import EntryLog, MayNot, NoSeat
 from p2phouse.room.messages import Decide, EventKind, Output
@@ -590,7 +590,7 @@ def test_the_queue_is_the_same_for_whoever_asks():
     hosted.table.wait(1)
     hosted.do(messages.Hand())
     say(hosted.table, bob, SoftKind.HAND, "", ts=int(UNIX))
-    assert stage.queue(hosted.table.here, hosted.table.me.dev) == {
+    assert stage_view.queue(hosted.table.here, hosted.table.me.dev) == {
         bob.dev: 1,
         hosted.table.me.dev: 2,
     }

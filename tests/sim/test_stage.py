@@ -7,7 +7,7 @@ import pytest
 
 from p2phouse.identity.keys import key_tag
 from p2phouse.record.types import Act
-from p2phouse.room import messages, stage
+from p2phouse.room import messages, stage_view
 from p2phouse.room.messages import Decide, EventKind
 from p2phouse.room.rules import Role
 from p2phouse.vocabulary import DeviceKey
@@ -34,7 +34,7 @@ def linked(node: Node) -> bool:
 
 
 def queue(node: Node) -> list[DeviceKey]:
-    places = stage.queue(here(node), node.dev)
+    places = stage_view.queue(here(node), node.dev)
     return sorted(places, key=places.__getitem__)
 
 

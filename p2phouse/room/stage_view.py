@@ -1,0 +1,48 @@
+"""The stage and its hands, as the API tells them: facts of the room, and of each person in it."""
+
+from p2phouse.identity.keys import Me
+from p2phouse.room import permission, soft, voices
+from p2phouse.room.rules import Role
+from p2phouse.room.state import Member, Membership
+from p2phouse.vocabulary import DeviceKey, UserKey
+
+
+def room_facts(membership: Membership, own: UserKey) -> dict[str, object]:
+    """The stage, as the API tells it."""
+    state = membership.log.state
+    return {
+        "stage": "invited" if state.default_role is Role.LISTENER else "everyone",
+        "speakers_max": state.speakers_max,
+        "on_stage": len(voices.standing(membership, own)),
+        "may": permission.on_room(membership, own),
+    }
+
+
+def member_facts(membership: Membership, own: Me, member: Member | None) -> dict[str, object]:
+    """Of one person, None for ourselves."""
+    said = membership.own if member is None else member.soft
+    uid, dev = (own.uid, own.dev) if member is None else (member.uid, member.dev)
+    on_stage = is_on_stage(membership, own.uid, member)
+    return {
+        "on_stage": on_stage,
+        "invited": said.on_stage is None and membership.may_stand(uid),
+        "hand": None
+        if said.hand is None
+        else {"topic": said.hand.topic, "place": queue(membership, own.dev).get(dev)},
+        "typing": said.typing,
+        "may": permission.on_person(
+            membership, own.uid, uid, on_stage=on_stage, hand=said.hand is not None
+        ),
+    }
+
+
+def is_on_stage(membership: Membership, own: UserKey, member: Member | None) -> bool:
+    if member is None:
+        return membership.own.on_stage is True
+    return member.speak is not None and member.speak.id in voices.standing(membership, own)
+
+
+def queue(membership: Membership, own: DeviceKey) -> dict[DeviceKey, int]:
+    """The hands that are up, by their places from 1 on."""
+    hands = [(member.dev, member.soft.hand) for member in membership.members.values()]
+    return soft.places([*hands, (own, membership.own.hand)])
