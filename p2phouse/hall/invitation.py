@@ -1,7 +1,7 @@
 """Join links: `p2ph:ROOM?d=PEER&a=ADDRESS…&i=INVITE`, all that a node needs to reach a room.
 
 ROOM is the room's id in lower-case base32, PEER the PeerId of a member, each ADDRESS a multiaddr
-of that member, INVITE a signed invite (room/admission.py) if it is one. But for that a link proves
+of that member, INVITE a signed invite (room/invites.py) if it is one. But for that a link proves
 nothing: the handshake proves the member, the genesis the room.
 """
 

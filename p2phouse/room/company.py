@@ -22,6 +22,7 @@ from p2phouse.room.admission import Admission
 from p2phouse.room.authority import Authority
 from p2phouse.room.chat_exchange import ChatExchange
 from p2phouse.room.confirmation import Confirmation
+from p2phouse.room.door import Door
 from p2phouse.room.frames import ByeReason, FrameKind, FrameRefused, Greeting
 from p2phouse.room.hallway import Hallway
 from p2phouse.room.keeper import Keeper
@@ -73,6 +74,7 @@ class Company:
         place: Place,
         chat: ChatExchange,
         reporting: Reporting,
+        door: Door,
         admission: Admission,
     ) -> None:
         self._me = me
@@ -88,6 +90,7 @@ class Company:
         self._place = place
         self._chat = chat
         self._reporting = reporting
+        self._door = door
         self._admission = admission
 
     # ── arriving ─────────────────────────────────────────────────────────────────────────────
@@ -176,7 +179,7 @@ class Company:
             case FrameKind.BYE:
                 yield from self._bye(now, membership, sender, frames.read_bye(frame))
             case FrameKind.LOBBY:
-                yield from self._admission.heard(now, membership, sender, frame)
+                yield from self._door.heard(now, membership, sender, frame)
             case _ if member is None:
                 pass  # on its way when we lost or left each other: nobody's fault
             case FrameKind.SPEAK:
@@ -252,7 +255,7 @@ class Company:
                 yield CloseRoomLink(sender, membership.room)
                 yield from self.link_down(now, membership, sender, "not let in, as far as we know")
             else:
-                yield from self._admission.knock(now, membership, link, greeting)
+                yield from self._door.knock(now, membership, link, greeting)
             return
         yield from self._take_in(now, membership, link, greeting)
 
@@ -352,9 +355,9 @@ class Company:
         if now.mono - membership.since < DOUBT_S:
             return
         for member in list(membership.members.values()):
-            if not self._admission.is_let_in(membership, member.uid):
+            if not membership.is_let_in(member.uid):
                 yield from self._part(membership, member, ByeReason.REFUSED)
-        if not self._admission.is_let_in(membership, self._me.uid):
+        if not membership.is_let_in(self._me.uid):
             membership.over = "the room was closed to those who were not let in"
 
     # ── the lobby ────────────────────────────────────────────────────────────────────────────
@@ -363,18 +366,18 @@ class Company:
         """Who waits at the door is let in, or told how it stands."""
         if not membership.joined or not membership.lobby.people:
             return
-        yield from self._admission.tidy(membership)
+        yield from self._door.tidy(membership)
         before = membership.log.state
         written = yield from self._admission.by_policy(now, membership)
         yield from self.decided(now, membership, written, before, None)
         for waiting in self._admission.let_in(membership):
             yield from self._welcome(now, membership, waiting)
-        yield from self._admission.tell(membership)
+        yield from self._door.tell(membership)
 
     def _welcome(self, now: Now, membership: Membership, waiting: Waiting) -> Iterator[Output]:
         assert waiting.greeting is not None
         del membership.lobby.people[waiting.dev]
-        yield from self._admission.gone(membership, waiting)
+        yield from self._door.gone(membership, waiting)
         if membership.count >= limits.MESH_MEMBERS_MAX:
             yield from self._turn_away(membership, waiting.dev, ByeReason.FULL)
             return
@@ -484,7 +487,7 @@ class Company:
     def tick(self, now: Now, membership: Membership) -> Iterator[Output]:
         yield from self._authority.tick(now, membership)
         yield from self._chat.tick(now, membership)
-        yield from self._admission.tick(now, membership)
+        yield from self._door.tick(now, membership)
         if membership.retell_at <= now.mono:
             yield from self._part_with_strangers(now, membership)
             membership.retell_at = now.mono + self._search.about(RETELL_S)

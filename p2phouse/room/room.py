@@ -27,8 +27,10 @@ from p2phouse.room.authority import Authority, NobodyCalled
 from p2phouse.room.chat_exchange import ChatExchange
 from p2phouse.room.company import Company
 from p2phouse.room.confirmation import Confirmation
+from p2phouse.room.door import Door
 from p2phouse.room.earshot import Earshot
 from p2phouse.room.hallway import Hallway
+from p2phouse.room.invites import Invites
 from p2phouse.room.keeper import Keeper
 from p2phouse.room.lobby import Waiting
 from p2phouse.room.messages import Answer, Input, Output
@@ -85,7 +87,9 @@ class Rooms:
         self.silence = Silence(me, self.talk, self.earshot)
         self._chat = ChatExchange(me, self.earshot)
         self._reporting = Reporting(me)
-        self.admission = Admission(me, entropy=entropy)
+        invites = Invites(me, entropy=entropy)
+        door = Door(me, invites)
+        self.admission = Admission(me, invites, door)
         self._company = Company(
             me,
             self._hallway,
@@ -100,6 +104,7 @@ class Rooms:
             self._place,
             self._chat,
             self._reporting,
+            door,
             self.admission,
         )
         self._stay = Stay(

@@ -287,6 +287,10 @@ class Membership:
         """Whether that person's voice is carried."""
         return self.genesis is None or self.log.state.may_speak(uid)
 
+    def is_let_in(self, uid: UserKey) -> bool:
+        """Whether the room's log has that person in it (R12)."""
+        return not self.is_sealed or epochs.is_admitted(self.log.state, uid)
+
     @property
     def is_unlisted(self) -> bool:
         """Whether the room is, or was made to be, known to nobody who was not told of it."""

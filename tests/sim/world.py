@@ -18,7 +18,7 @@ from p2phouse.errors import PeerError
 from p2phouse.identity.keys import make_identity
 from p2phouse.record.cbor import Value
 from p2phouse.room import epochs, messages
-from p2phouse.room.admission import KNOCK_S_MAX
+from p2phouse.room.door import KNOCK_S_MAX
 from p2phouse.room.messages import Event, EventKind, Output
 from p2phouse.room.room import Rooms
 from p2phouse.room.state import Membership
