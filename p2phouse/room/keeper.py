@@ -6,24 +6,23 @@ decided about epochs themselves stands in room/epochs.py; this module knows memb
 """
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Final
 
 from p2phouse.channel import VoiceCondition, VoiceState
 from p2phouse.identity.keys import Me
-from p2phouse.record import envelope
 from p2phouse.record.cbor import Value
 from p2phouse.record.envelope import Signed
-from p2phouse.record.types import Entry, Epoch, EpochBox, Identity
+from p2phouse.record.types import Epoch
 from p2phouse.room import epochs, frames, keys
 from p2phouse.room.custody import Custody
-from p2phouse.room.epochs import Epochs, Known, Outline
-from p2phouse.room.frames import FrameKind
-from p2phouse.room.messages import Event, EventKind, Output, SendRoomFrame
+from p2phouse.room.epochs import Known
+from p2phouse.room.handing import Handing
+from p2phouse.room.messages import Event, EventKind, Output
 from p2phouse.room.rules import Level
-from p2phouse.room.state import Member, Membership, Stage
+from p2phouse.room.state import Member, Membership
 from p2phouse.room.wiring import Wiring
-from p2phouse.vocabulary import DeviceKey, Entropy, Now, RecordId, UserKey
+from p2phouse.vocabulary import DeviceKey, Entropy, Now
 
 BATCH_S: Final = 60.0  # those who come or leave within a minute share one new epoch
 REKEY_S: Final = 3_600.0  # a secret that was lost unnoticed is good for an hour at most
@@ -33,7 +32,6 @@ PAUSE_S: Final = 0.25  # between two epochs of ours: a flood of removals does no
 FIRST_ASK_S: Final = 0.3  # what is on its way comes by then
 ASK_S: Final = 1.0
 ASK_S_MAX: Final = 5.0
-IDENTITIES_MAX: Final = 64
 
 
 class Keeper:
@@ -43,6 +41,7 @@ class Keeper:
         self._me = me
         self._wiring = wiring
         self._entropy = entropy
+        self._hands = Handing(me, entropy=entropy)
 
     # ── what members say ─────────────────────────────────────────────────────────────────────
 
@@ -59,17 +58,9 @@ class Keeper:
         if not records and not identities:
             yield from self._asked(now, membership, membership.members[sender])
         for identity in identities:
-            self._learn(membership, identity)
+            self._hands.learn(membership, identity)
         for signed in records:
             yield from self._take(now, membership, custody, sender, signed)
-
-    def _learn(self, membership: Membership, identity: Signed[Identity]) -> None:
-        """Whose devices those of people are who run the room, though they may be gone."""
-        kept = membership.custody.identities
-        if epochs.runs_room(membership.log.state, UserKey(identity.record.uid)):
-            for device in identity.record.devices:
-                if len(kept) < IDENTITIES_MAX:
-                    kept[DeviceKey(device.dev)] = identity
 
     def _take(
         self,
@@ -81,9 +72,9 @@ class Keeper:
     ) -> Iterator[Output]:
         signer = DeviceKey(signed.record.dev)
         # Security: of strangers nothing is remembered; each we know has its own few places.
-        if self._identity(membership, signer) is None:
+        if self._hands.identity(membership, signer) is None:
             return
-        known = self._epochs(membership).take(now, signed, self._open)
+        known = self._hands.known(membership).take(now, signed, self._open)
         if known is None or custody.best is None:
             return
         best = custody.best
@@ -91,13 +82,13 @@ class Keeper:
         is_behind = best.outline.rank < known.outline.rank and sender not in best.boxed
         if is_behind and membership.pace_of(sender).keys.take(now.mono):
             yield from self._answer(now, membership, best, membership.members[sender])
-        if not self._counts(membership, signer):
+        if not self._hands.counts(membership, signer):
             return
         is_first = len(known.records) == 1 and known.records.get(signer) is signed
         given = {box.dev for box in signed.record.boxes}
-        for member in self._here(membership):
+        for member in self._hands.here(membership):
             if member.dev != sender and (is_first or member.dev in given):
-                yield from self._send(membership, member.dev, [signed])
+                yield from self._hands.send(membership, member.dev, [signed])
 
     def _open(self, box: bytes) -> bytes | None:
         return keys.open_box(self._me.seal_key, box)
@@ -114,8 +105,8 @@ class Keeper:
         self, now: Now, membership: Membership, best: Known, member: Member
     ) -> Iterator[Output]:
         is_on_stage = membership.log.state.level(self._me.uid) <= Level.SPEAKER
-        if is_on_stage and self._may_be_given(membership, member, best):
-            yield from self._hand(now, membership, best, [member])
+        if is_on_stage and self._hands.may_give(membership, member, best):
+            yield from self._hands.give(now, membership, best, [member])
 
     def voice_state(self, now: Now, membership: Membership, state: VoiceState) -> Iterator[Output]:
         """A member's voice is under a secret that we lack: it will give it to us."""
@@ -125,7 +116,7 @@ class Keeper:
             return
         if membership.is_sealed and custody.ask_voice_at <= now.mono:
             custody.ask_voice_at = now.mono + ASK_S
-            yield from self._send(membership, member.dev, [])
+            yield from self._hands.send(membership, member.dev, [])
 
     # ── what follows ─────────────────────────────────────────────────────────────────────────
 
@@ -136,7 +127,7 @@ class Keeper:
         if not membership.joined:
             return
         if membership.is_sealed:
-            known = self._epochs(membership)
+            known = self._hands.known(membership)
             self._see_who_is_here(now, membership)
             self._choose(now, membership)
             yield from self._make(now, membership)
@@ -146,7 +137,7 @@ class Keeper:
         yield from self._tell(membership)
 
     def _see_who_is_here(self, now: Now, membership: Membership) -> None:
-        custody, known = membership.custody, self._epochs(membership)
+        custody, known = membership.custody, self._hands.known(membership)
         here = {
             member.dev: member.join.id
             for member in membership.members.values()
@@ -154,7 +145,7 @@ class Keeper:
         }
         for member in membership.members.values():
             if member.dev not in custody.identities:
-                self._learn(membership, member.identity)
+                self._hands.learn(membership, member.identity)
         for dev, join in custody.present.items():
             if here.get(dev) != join:
                 known.forget_device(dev)
@@ -165,11 +156,11 @@ class Keeper:
         custody.present = here
 
     def _choose(self, now: Now, membership: Membership) -> None:
-        custody, known = membership.custody, self._epochs(membership)
-        removed = self._removals(membership)
+        custody, known = membership.custody, self._hands.known(membership)
+        removed = self._hands.removals(membership)
 
         def counts(dev: DeviceKey) -> bool:
-            return self._counts(membership, dev)
+            return self._hands.counts(membership, dev)
 
         known.step(now, removed, counts)
         best = known.best
@@ -190,7 +181,7 @@ class Keeper:
     # ── making ───────────────────────────────────────────────────────────────────────────────
 
     def _make(self, now: Now, membership: Membership) -> Iterator[Output]:
-        custody, known = membership.custody, self._epochs(membership)
+        custody, known = membership.custody, self._hands.known(membership)
         rank = self._rank(membership)
         if rank is None:
             return
@@ -198,14 +189,16 @@ class Keeper:
         random_at, ratchet_at = self._due(now, membership, rank)
         made = None
         if random_at <= now.mono:
-            removed = self._removals(membership)
-            made = known.make(removed, lambda dev: self._counts(membership, dev), self._entropy)
+            removed = self._hands.removals(membership)
+            made = known.make(
+                removed, lambda dev: self._hands.counts(membership, dev), self._entropy
+            )
         elif ratchet_at <= now.mono:
             made = known.ratchet()
         if made is not None:
             custody.not_before = now.mono + PAUSE_S
             custody.stuck_at = math.inf
-            yield from self._begin(now, membership, *made)
+            yield from self._hands.publish(now, membership, *made)
             self._choose(now, membership)
             random_at, ratchet_at = self._due(now, membership, rank)
         later = [at for at in (random_at, ratchet_at) if at > now.mono]
@@ -236,22 +229,10 @@ class Keeper:
         """Somebody admitted may not be given the secret there is: an entry in its rm names him."""
         custody, best = membership.custody, membership.custody.best
         stuck = best is not None and any(
-            member.dev not in best.boxed and not self._may_be_given(membership, member, best)
-            for member in self._here(membership)
+            member.dev not in best.boxed and not self._hands.may_give(membership, member, best)
+            for member in self._hands.here(membership)
         )
         custody.stuck_at = min(custody.stuck_at, now.mono) if stuck else math.inf
-
-    def _begin(
-        self, now: Now, membership: Membership, made: Outline, secret: bytes
-    ) -> Iterator[Output]:
-        """Signs a new epoch and tells everybody; whoever holds a ratchet's parent needs no box."""
-        members = self._here(membership)
-        boxes = [] if made.ratchet else self._boxes(membership, members, secret)
-        for record in epochs.records_of(membership.room, self._me.dev, made, boxes):
-            signed = envelope.sign(record, self._me.device_key)
-            self._epochs(membership).begin(now, signed, secret)
-            for member in members:
-                yield from self._send(membership, member.dev, [signed])
 
     # ── handing on ───────────────────────────────────────────────────────────────────────────
 
@@ -261,76 +242,11 @@ class Keeper:
             return
         lacking = [
             member
-            for member in self._here(membership)
-            if member.dev not in best.boxed and self._may_be_given(membership, member, best)
+            for member in self._hands.here(membership)
+            if member.dev not in best.boxed and self._hands.may_give(membership, member, best)
         ]
         if lacking:
-            yield from self._hand(now, membership, best, lacking)
-
-    def _hand(
-        self, now: Now, membership: Membership, known: Known, members: list[Member]
-    ) -> Iterator[Output]:
-        """Seals the secret to these, with what shows that the epoch is one that counts."""
-        assert known.secret is not None
-        proofs = self._proofs(membership, known)
-        # Who gets no box, because its key is none, is not tried again and again.
-        known.boxed.update(member.dev for member in members)
-        boxes = self._boxes(membership, members, known.secret)
-        for record in epochs.records_of(membership.room, self._me.dev, known.outline, boxes):
-            signed = envelope.sign(record, self._me.device_key)
-            self._epochs(membership).begin(now, signed, known.secret)
-            for box in record.boxes:
-                for proof in proofs:
-                    yield from self._send(membership, DeviceKey(box.dev), [proof])
-                yield from self._send(membership, DeviceKey(box.dev), [signed])
-
-    def _proofs(self, membership: Membership, known: Known) -> list[Signed[Epoch]]:
-        """What shows that the epoch counts, unless our own record of it does."""
-        made, root = known.outline, self._epochs(membership).root(known)
-        proofs = []
-        if root is not None and (made.ratchet or made.by != self._me.dev):
-            proofs += [signed for dev, signed in root.records.items() if dev == made.by]
-        if made.ratchet and not self._counts(membership, self._me.dev):
-            counting = (dev for dev in known.records if self._counts(membership, dev))
-            proofs += [known.records[dev] for dev in counting][:1]
-        return proofs
-
-    def _boxes(
-        self, membership: Membership, members: Iterable[Member], secret: bytes
-    ) -> Iterator[EpochBox]:
-        assert membership.genesis is not None
-        began = membership.genesis.record.created
-        for member in members:
-            # Security: the key stands in the identity that the root key signed, beside the device.
-            for device in member.identity.record.devices:
-                if device.dev == member.dev and device.exp >= began:
-                    sealed = keys.seal(secret, device.xpk, self._entropy)
-                    if sealed is not None:
-                        yield EpochBox(member.dev, sealed)
-
-    def _may_be_given(self, membership: Membership, member: Member, known: Known) -> bool:
-        # Security: to whom the log admits, and to nobody else.
-        state = membership.log.state
-
-        def entry(id_: RecordId) -> Entry | None:
-            return membership.log.get(id_)
-
-        return epochs.is_admitted(state, member.uid) and epochs.may_be_given(
-            known.outline.rm, member.uid, self._removals(membership), entry
-        )
-
-    def _send(
-        self, membership: Membership, dev: DeviceKey, records: list[Signed[Epoch]]
-    ) -> Iterator[Output]:
-        """Epochs; none of them asks for them. With those who signed and are not here."""
-        for signed in records:
-            signer = DeviceKey(signed.record.dev)
-            identity = membership.custody.identities.get(signer)
-            if identity is not None and signer not in membership.members:
-                told: list[Value] = [int(FrameKind.EPOCH), [], [identity.data]]
-                yield SendRoomFrame(dev, membership.room, told)
-        sent: list[Value] = [signed.data for signed in records]
-        yield SendRoomFrame(dev, membership.room, [int(FrameKind.EPOCH), sent, []])
+            yield from self._hands.give(now, membership, best, lacking)
 
     # ── asking ───────────────────────────────────────────────────────────────────────────────
 
@@ -340,7 +256,7 @@ class Keeper:
             others = self._who_may_know(membership)
             if others:
                 asked = others[custody.asked % len(others)]
-                yield from self._send(membership, asked, [])
+                yield from self._hands.send(membership, asked, [])
             custody.asked += 1
             custody.ask_at = now.mono + min(ASK_S * custody.asked, ASK_S_MAX)
         custody.deadline = min(custody.deadline, custody.ask_at)
@@ -351,7 +267,7 @@ class Keeper:
         first = [dev for dev in self._keepers(membership) if dev != self._me.dev]
         stage = [
             member.dev
-            for member in self._here(membership)
+            for member in self._hands.here(membership)
             if state.level(member.uid) <= Level.SPEAKER and member.dev not in first
         ]
         return first + sorted(stage)
@@ -373,49 +289,13 @@ class Keeper:
             text = "waiting" if live is None else str(live.n)
             yield Event(EventKind.EPOCH_CHANGED, membership.room, None, text)
 
-    def _removals(self, membership: Membership) -> frozenset[RecordId]:
-        """Those that we know: looked through once for each state of the log."""
-        custody, state = membership.custody, membership.log.state
-        if custody.state is not state:
-            custody.state, custody.removed = state, epochs.removals(state)
-        return custody.removed
-
     # ── people ───────────────────────────────────────────────────────────────────────────────
-
-    def _epochs(self, membership: Membership) -> Epochs:
-        custody = membership.custody
-        if custody.epochs is None:
-            custody.epochs = Epochs(membership.room, self._me.dev)
-        return custody.epochs
-
-    def _identity(self, membership: Membership, dev: DeviceKey) -> Signed[Identity] | None:
-        if dev == self._me.dev:
-            return self._me.record
-        member = membership.members.get(dev)
-        return membership.custody.identities.get(dev) if member is None else member.identity
-
-    def _counts(self, membership: Membership, dev: DeviceKey) -> bool:
-        identity = self._identity(membership, dev)
-        if identity is None:
-            return False
-        return epochs.runs_room(membership.log.state, UserKey(identity.record.uid))
-
-    def _here(self, membership: Membership) -> list[Member]:
-        """Those admitted to whom a room link stands."""
-        state, links = membership.log.state, membership.links
-        return [
-            member
-            for member in membership.members.values()
-            if epochs.is_admitted(state, member.uid)
-            and (link := links.get(member.dev)) is not None
-            and link.stage is Stage.UP
-        ]
 
     def _keepers(self, membership: Membership) -> list[DeviceKey]:
         """Those here who run the room: the creator, hosts, moderators, the lower id first."""
         state = membership.log.state
         people = [(self._me.dev, self._me.uid)]
-        people += [(member.dev, member.uid) for member in self._here(membership)]
+        people += [(member.dev, member.uid) for member in self._hands.here(membership)]
         seated = [(state.level(uid), dev) for dev, uid in people if epochs.runs_room(state, uid)]
         return [dev for _, dev in sorted(seated)]
 
