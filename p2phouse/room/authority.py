@@ -57,7 +57,17 @@ class Authority:
             state = room_log.state
             if state.seat_of(subject) and state.may(self._me.uid, Act.REVOKE, subject):
                 written += room_log.write(self._me, Act.REVOKE, subject)
+        if act is Act.REVOKE and subject is not None:
+            written += self._keep_in(membership, subject)
         return written + room_log.write(self._me, act, subject, decision.value)
+
+    def _keep_in(self, membership: Membership, subject: UserKey) -> tuple[Signed[Entry], ...]:
+        """Who was let into a sealed room by the seat alone stays in when he loses it."""
+        state, me = membership.log.state, self._me.uid
+        is_named = (Act.ROLE, subject) in state.winners
+        if is_named or not membership.is_sealed or not state.may(me, Act.REVOKE, subject):
+            return ()
+        return membership.log.write(self._me, Act.ROLE, subject, state.default_role.value)
 
     def find(self, membership: Membership, text: str) -> UserKey:
         """The person with that name, key tag or PeerId. Raises UserError."""

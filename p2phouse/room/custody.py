@@ -23,6 +23,7 @@ class Custody:
     best: Known | None = None  # as when we last looked
     left_at: float = math.inf  # when somebody left who holds it
     joined_at: float = math.inf  # when somebody came who shall not read what was before him
+    was_open: bool = False  # the room was, since we came
     random_at: float = -math.inf  # when the last epoch of chance began
     lacking_at: float = math.inf  # since when we hold no epoch that covers, or not the greatest
     is_covered: bool = False  # whether any epoch covers, held or not

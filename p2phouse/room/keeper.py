@@ -134,6 +134,8 @@ class Keeper:
             yield from self._hand_on(now, membership)
             yield from self._ask(now, membership)
             custody.deadline = min(custody.deadline, known.deadline)
+        else:
+            custody.was_open = True
         yield from self._tell(membership)
 
     def _see_who_is_here(self, now: Now, membership: Membership) -> None:
@@ -209,8 +211,9 @@ class Keeper:
         custody, best = membership.custody, membership.custody.best
         times = [custody.stuck_at]
         if not custody.is_covered:
-            # In its first seconds a node that was given none yet waits for what the others hold.
-            has_had_none = math.isinf(custody.random_at)
+            # In its first seconds a node that was given none yet waits for what the others hold;
+            # who saw the room while it was open knows that there is none.
+            has_had_none = math.isinf(custody.random_at) and not custody.was_open
             is_new = has_had_none and membership.is_new(now) and bool(custody.present)
             times.append(custody.lacking_at + (GRACE_S if is_new else 0.0))
         elif best is None:

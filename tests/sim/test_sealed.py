@@ -293,6 +293,24 @@ def test_the_next_keeper_acts_when_the_first_does_not(seed):
     assert not tap.opens_any([host, ben, *others])
 
 
+@pytest.mark.parametrize("seed", FEW)
+def test_a_moderator_who_loses_the_seat_stays_in_and_hears_under_a_new_secret(seed):
+    world = World(seed)
+    nodes = room_of(world, 3)
+    host, ben, _ = nodes
+    decide(host, Act.GRANT, ben, "moderator")
+    world.run_for(1)
+    assert host.answers[host.act(messages.SetAccess(Access.CLOSED))].error is None
+    world.run_until(lambda: one_key(nodes) and heard_by_all(nodes))
+    before = here(host).live
+    decide(host, Act.REVOKE, ben)
+    world.run_for(2)
+    assert here(host).live != before
+    assert one_key(nodes)
+    assert heard_by_all(nodes)
+    assert state(host).seat_of(ben.me.uid) is None
+
+
 @pytest.mark.parametrize("who", [0, 1], ids=["creator", "member"])
 @pytest.mark.parametrize("seed", FEW)
 def test_who_was_killed_asks_for_the_secret_and_hears_again(seed, who):
@@ -316,7 +334,7 @@ def test_a_room_that_is_closed_while_people_talk_is_sealed_and_opened_again_is_n
     for node in nodes[1:]:
         decide(host, Act.ROLE, node, "speaker")
     decide(host, Act.ACCESS, None, int(Access.CLOSED))
-    world.run_until(lambda: one_key(nodes) and heard_by_all(nodes), within_s=3)
+    world.run_until(lambda: one_key(nodes) and heard_by_all(nodes), within_s=0.5)
     assert all(node.media.voice and node.media.voice.sealed for node in nodes)
     decide(host, Act.ACCESS, None, int(Access.OPEN))
     world.run_until(lambda: heard_by_all(nodes), within_s=3)
