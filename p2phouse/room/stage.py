@@ -154,7 +154,9 @@ class Place:
         yield Event(EventKind.STAGE_CHANGED, membership.room, self._me.dev)
 
     def keep_place(self, now: Now, membership: Membership) -> Iterator[Output]:
-        """Somebody else's voice took the last slot while ours had none: we wait to be called."""
+        """Two voices have one slot: ours gives way, perhaps. If somebody else's took the last one
+        while ours had none, we wait to be called."""
+        yield from self._talk.give_way(membership)
         own = membership.own
         if own.on_stage and membership.voice.speak is None and not voices.free_slots(membership):
             yield from self._leave_stage(now, membership, on_stage=None)

@@ -155,16 +155,26 @@ class Talk:
     def heard_speak(
         self, membership: Membership, member: Member, speak: Signed[Speak]
     ) -> Iterator[Output]:
-        """A member has a voice. Of two with one slot or one SSRC the lower id stays."""
+        """A member has a voice."""
         if member.speak is not None and member.speak.id == speak.id:
             return
         was, member.speak = member.speak, speak  # the latest counts: a room link keeps its order
-        own = membership.voice.speak
-        if own is not None and speak.id < own.id and _clash(own, speak):
-            yield from self.renew(membership)
         yield from self._wiring.rewire(membership)
         if was is None and membership.may_stand(member.uid):
             yield Event(EventKind.STAGE_CHANGED, membership.room, member.dev, member.name)
+
+    def give_way(self, membership: Membership) -> Iterator[Output]:
+        """Of two voices with one slot or one SSRC the lower id stays: another one instead of ours,
+        if that is the other."""
+        own = membership.voice.speak
+        if own is None:
+            return
+        # Security: only of those who may stand on the stage, or anybody in the audience could
+        # interrupt each speaker as often as he signs.
+        others = [m.speak for m in membership.members.values() if membership.may_stand(m.uid)]
+        if any(each and each.id < own.id and _clash(own, each) for each in others):
+            yield from self.renew(membership)
+            yield from self._wiring.rewire(membership)
 
     def renew(self, membership: Membership) -> Iterator[Output]:
         """Another voice instead of ours, to be signed when the stage is ours (again)."""

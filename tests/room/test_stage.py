@@ -20,6 +20,10 @@ from tests.room.test_soft import facts, say, texts, told
 SID = [bytes([number]) * 16 for number in range(20)]
 
 
+def sid(number: int) -> bytes:
+    return number.to_bytes(16)
+
+
 class Hosted:
     """A room that ann opened and runs, with our node in it."""
 
@@ -323,6 +327,27 @@ def test_a_voice_signed_in_the_audience_counts_nowhere():
     assert not facts(hosted.table, bob)["on_stage"]
     assert hosted.table.rooms.facts()["on_stage"] == 1
     assert len(rows(hosted.table)) == 1
+
+
+def test_a_voice_signed_in_the_audience_takes_nobody_s_slot_and_ends_no_voice():
+    """Who may not speak could else interrupt each speaker as often as it signs."""
+    hosted = Hosted()
+    hosted.decide(Act.ROLE, hosted.table.me.uid, "speaker")
+    hosted.do(messages.Accept())
+    own = hosted.table.here.voice.speak
+    assert own is not None
+    bob = hosted.table.person("bob")
+    hosted.table.let_in(bob)
+    room, slot = hosted.table.here.room, own.record.slot
+    lower = next(each for n in range(999) if (each := bob.speak(room, slot, sid(n))).id < own.id)
+    outputs = hosted.table.frame(bob, [FrameKind.SPEAK, lower.data])
+    assert not down(EndVoice, outputs)
+    assert hosted.table.here.voice.speak is own
+    outputs = hosted.decide(Act.ROLE, bob.me.uid, "speaker")
+    assert down(EndVoice, outputs)  # from now on the slot is bob's, for everybody
+    hosted.table.key_voice()
+    assert hosted.me["on_stage"]
+    assert facts(hosted.table, bob)["on_stage"]
 
 
 # ── the limit on speakers ────────────────────────────────────────────────────────────────────
