@@ -267,7 +267,7 @@ class Stay:
         yield from self._successors.offer(old, genesis)
         yield from self.leave(now, "", ByeReason.MOVED)
         new = self._enter(now, RoomId(genesis.id), genesis, ticket)
-        new.continued = people_of(old)
+        new.continued, new.met_identities = people_of(old), dict(old.met_identities)
         self._successors.furnish(old, new)
         yield from self._talk.begin(new)
         yield from self._let_in(now, new)
@@ -283,7 +283,7 @@ class Stay:
         yield from self.approach(now, offer.genesis, way, ticket)
         new = self.membership
         assert new is not None
-        new.continued = people_of(old)
+        new.continued, new.met_identities = people_of(old), dict(old.met_identities)
         for dev, addrs in old.moved.items():
             yield from self._search.dial(now, new, dev, addrs)
 

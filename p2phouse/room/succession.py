@@ -21,7 +21,7 @@ from p2phouse.room.hallway import Hallway
 from p2phouse.room.messages import Event, EventKind, Output, SendRoomFrame
 from p2phouse.room.rules import Level, Role
 from p2phouse.room.state import Member, Membership, Successor
-from p2phouse.vocabulary import Entropy, Now, UserKey
+from p2phouse.vocabulary import DeviceKey, Entropy, Now, UserKey
 
 OFFERS_MAX: Final = 8  # as many as a room has people
 PUT_OUT_MAX: Final = 128  # a quarter of what one seat may write
@@ -60,6 +60,8 @@ class Successors:
         if genesis.continues is None or room is None or card.is_tombstone:
             return
         opener = UserKey(genesis.uid)
+        if not _opened_by_whom_it_names(membership, genesis):
+            return
         if genesis.continues == membership.room:
             # Security: of those who were here with us; a stranger's word leads nobody away.
             is_known = opener in people_of(membership)
@@ -159,6 +161,16 @@ def people_of(membership: Membership) -> frozenset[UserKey]:
     # Security: who was put out leads nobody away, and is let in nowhere for having been here.
     out = (Role.BAN, Role.REMOVE)
     return frozenset(uid for uid in membership.met if role_of(uid) not in out)
+
+
+def _opened_by_whom_it_names(membership: Membership, genesis: Genesis) -> bool:
+    """Whether we met the person that the genesis names, and the device is that person's."""
+    # Security: a genesis is signed by a device alone. Anybody could put the name of one who is
+    # trusted here on a room of his own.
+    return any(
+        identity.uid == genesis.uid and frames.lists_device(identity, DeviceKey(genesis.dev))
+        for identity in membership.met_identities.values()
+    )
 
 
 def _name(membership: Membership, uid: UserKey) -> str:

@@ -1,5 +1,7 @@
 """Who is there to run a room, when it closes, and who may lead its people on."""
 
+from dataclasses import replace
+
 import pytest
 
 from p2phouse.errors import PeerError
@@ -235,6 +237,23 @@ def test_a_card_of_somebody_who_was_put_out_is_no_offer():
     own.ask(messages.Continue())
     assert mod.me.uid in own.here.continued
     assert eve.me.uid not in own.here.continued
+
+
+def test_a_stranger_s_card_in_the_name_of_somebody_who_was_here_is_no_offer(
+    table: Table, ann: Person, bob: Person
+):
+    """A genesis names a person; only that person's identity says whose devices are meant."""
+    table.down(ann)
+    table.wait(45)
+    mallory = table.person("Mallory")
+    for name in (ann, bob):
+        record = replace(
+            successor(table, mallory).record, uid=name.me.uid, idrec=name.me.record.id
+        )
+        forged = envelope.sign(record, mallory.me.device_key)
+        outputs = table.tell(mallory.dev, messages.CardHeard(_card(mallory, forged, table)))
+        assert OFFERED not in kinds(outputs)
+    assert table.rooms.facts()["successor"] is None
 
 
 def test_one_device_makes_one_offer_and_eight_are_kept(table: Table, ann: Person, bob: Person):
