@@ -137,7 +137,9 @@ class Door:
             if waiting is not None and waiting.via == sender:
                 del place.people[dev]
                 yield changed(membership, waiting)
-            elif waiting is not None and waiting.via is None:
+            # Security: OVER tells of that member's own door. Who knocks at two and leaves one sets
+            # nobody against the other.
+            elif waiting is not None and waiting.via is None and said.state != LobbyState.OVER:
                 yield from self._refused_by(now, membership, sender, waiting, said.state)
             return
         if not runs(membership, self._me.uid) or dev in membership.members:

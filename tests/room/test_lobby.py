@@ -422,6 +422,20 @@ def test_a_listener_turns_nobody_away_at_another_door(table: Table, ann: Person)
     assert len(table.rooms.waiting) == 1
 
 
+def test_who_knocks_at_two_doors_and_leaves_one_sets_no_members_against_each_other(
+    table: Table, ann: Person
+):
+    """Else a stranger who has but the room's link could have a host cut off every listener."""
+    bob = table.person("bob")
+    let_in(table, bob)
+    table.frame(bob, relayed(ann, table))
+    knock(table, ann)
+    outputs = table.frame(bob, relayed(ann, table, LobbyState.OVER))
+    assert bob.dev in table.here.members
+    assert not to(ann, outputs)
+    assert [each.uid for each in table.rooms.waiting] == [ann.me.uid]
+
+
 def test_a_listener_lets_nobody_in(inside):
     table, _ = inside
     knock(table, table.person())

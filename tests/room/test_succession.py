@@ -247,9 +247,7 @@ def test_a_stranger_s_card_in_the_name_of_somebody_who_was_here_is_no_offer(
     table.wait(45)
     mallory = table.person("Mallory")
     for name in (ann, bob):
-        record = replace(
-            successor(table, mallory).record, uid=name.me.uid, idrec=name.me.record.id
-        )
+        record = replace(successor(table, mallory).record, uid=name.me.uid, idrec=name.me.record.id)
         forged = envelope.sign(record, mallory.me.device_key)
         outputs = table.tell(mallory.dev, messages.CardHeard(_card(mallory, forged, table)))
         assert OFFERED not in kinds(outputs)
