@@ -19,6 +19,7 @@ from p2phouse.vocabulary import DeviceKey, Now
 OPEN_S_MAX: Final = 20.0  # four addresses, two at once, 4 s each; the greeting within 5 s
 REDIAL_FIRST_S: Final = 1.0
 REDIAL_S_MAX: Final = 15.0
+REDIAL_LOST_S_MAX: Final = 4.0  # who was here is back within seconds of its network's return
 LOST_SOUGHT_S: Final = 300.0  # a laptop that changed network is back long before
 LOST_MAX: Final = 16  # the longest sought goes first; a room of eight loses seven at most
 # Security: one member has us dial at most seven strangers in half a minute, whatever it tells.
@@ -85,7 +86,10 @@ class Search:
         """A dial came to nothing, or the link ended before a greeting."""
         sought = membership.sought.get(dev)
         if sought is not None and not sought.is_refused:
-            sought.redial_at = now.mono + self.pause(sought.tries)
+            pause_s = self.pause(sought.tries)
+            if sought.teller is None:
+                pause_s = min(pause_s, self.about(REDIAL_LOST_S_MAX))
+            sought.redial_at = now.mono + pause_s
             sought.tries += 1
 
     def refused(self, membership: Membership, dev: DeviceKey) -> None:

@@ -412,6 +412,17 @@ def test_a_broken_link_without_sound_loses_the_member_who_is_looked_for_five_min
     assert 295 < table.mono - 100.0 < 345
 
 
+def test_who_was_here_is_called_each_few_seconds_so_that_a_healed_network_is_soon_one_room(
+    table: Table, ann: Person
+):
+    table.let_in(ann)
+    table.down(ann)
+    table.wait(30.0)
+    for _ in range(5):
+        table.down(ann)
+        assert of(OpenRoomLink, table.wait(5.0))
+
+
 def test_a_broken_link_with_sound_has_half_a_minute_to_come_back(table: Table, ann: Person):
     table.let_in(ann)
     table.connect(ann)
