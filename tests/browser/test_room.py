@@ -60,7 +60,7 @@ def shapes(sound: np.ndarray) -> np.ndarray:
     decibels = 10 * np.log10(bands + 1e-6)
     decibels -= decibels.mean(1, keepdims=True)
     loud = bands.sum(1) > 0.001 * np.percentile(bands.sum(1), 99)
-    return decibels * loud[:, None]
+    return np.asarray(decibels * loud[:, None])
 
 
 def alike(said: np.ndarray, heard: np.ndarray) -> float:
