@@ -6,7 +6,6 @@ import pytest
 
 from p2phouse.channel import LinkStatus, OpenLink, SetKeys, SetVoice, VoiceCondition, VoiceState
 from p2phouse.errors import PeerError
-from p2phouse.identity.keys import make_identity
 from p2phouse.record import cbor, envelope
 from p2phouse.record.cbor import Value
 from p2phouse.record.types import Access, Act, Epoch, EpochBox, Identity
@@ -15,7 +14,6 @@ from p2phouse.room.epochs import Live
 from p2phouse.room.frames import ByeReason, FrameKind
 from p2phouse.room.keeper import BATCH_S, PAUSE_S, REKEY_S
 from p2phouse.room.messages import EventKind, Output, Remember, SendRoomFrame
-from p2phouse.vocabulary import Now
 from tests.room.table import Person, Table, down, kinds, of
 
 ASK: list[Value] = [int(FrameKind.EPOCH), [], []]
@@ -494,4 +492,3 @@ def test_an_open_room_has_no_epochs_and_its_members_are_sent_none():
     assert FrameKind.EPOCH not in [each.frame[0] for each in of(SendRoomFrame, table.said)]
     assert EventKind.EPOCH_CHANGED not in kinds(table.said)
     assert table.rooms.facts()["keys"] == "public"
-    assert make_identity(now=Now(0, 0), entropy=bytes).name == ""
