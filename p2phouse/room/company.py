@@ -171,7 +171,11 @@ class Company:
             yield CloseRoomLink(sender, room)
             return
         if not membership.pace_of(sender).frames.take(now.mono):
-            raise FrameRefused(reason="far more frames than anybody needs")
+            # Security: an honest neighbour passes on what others flood it with. Of that some is
+            # not heard, and asked for later; only a flood of its own ends the link.
+            if not membership.pace_of(sender).spare_frames.take(now.mono):
+                raise FrameRefused(reason="far more frames than anybody needs")
+            return
         member = membership.members.get(sender)
         match kind:
             case FrameKind.GREETING:

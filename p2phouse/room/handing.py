@@ -34,8 +34,7 @@ class Handing:
         self, membership: Membership, dev: DeviceKey, records: list[Signed[Epoch]]
     ) -> Iterator[Output]:
         """Epochs; none of them asks for them. With those who signed and are not here."""
-        for signed in records:
-            signer = DeviceKey(signed.record.dev)
+        for signer in dict.fromkeys(DeviceKey(signed.record.dev) for signed in records):
             identity = membership.custody.identities.get(signer)
             if identity is not None and signer not in membership.members:
                 told: list[Value] = [int(FrameKind.EPOCH), [], [identity.data]]

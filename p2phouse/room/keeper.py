@@ -59,8 +59,13 @@ class Keeper:
             yield from self._asked(now, membership, membership.members[sender])
         for identity in identities:
             self._hands.learn(membership, identity)
+        # Security: what came in one frame goes on in one, or a peer could have us say many times
+        # as much as others hear of anybody.
+        passing: dict[DeviceKey, list[Signed[Epoch]]] = {}
         for signed in records:
-            yield from self._take(now, membership, custody, sender, signed)
+            yield from self._take(now, membership, custody, sender, signed, passing)
+        for dev, told in passing.items():
+            yield from self._hands.send(membership, dev, told)
 
     def _take(
         self,
@@ -69,6 +74,7 @@ class Keeper:
         custody: Custody,
         sender: DeviceKey,
         signed: Signed[Epoch],
+        passing: dict[DeviceKey, list[Signed[Epoch]]],
     ) -> Iterator[Output]:
         signer = DeviceKey(signed.record.dev)
         # Security: of strangers nothing is remembered; each we know has its own few places.
@@ -88,7 +94,7 @@ class Keeper:
         given = {box.dev for box in signed.record.boxes}
         for member in self._hands.here(membership):
             if member.dev != sender and (is_first or member.dev in given):
-                yield from self._hands.send(membership, member.dev, [signed])
+                passing.setdefault(member.dev, []).append(signed)
 
     def _open(self, box: bytes) -> bytes | None:
         return keys.open_box(self._me.seal_key, box)

@@ -31,6 +31,7 @@ class Pace:
 
     joins: Allowance = field(default_factory=lambda: Allowance(16, 5.0))
     frames: Allowance = field(default_factory=lambda: Allowance(64, 0.1))
+    spare_frames: Allowance = field(default_factory=lambda: Allowance(512, 0.01))  # passed over
     voices: Allowance = field(default_factory=lambda: Allowance(16, 4.0))
     offers: Allowance = field(default_factory=lambda: Allowance(16, 2.0))
     compares: Allowance = field(default_factory=lambda: Allowance(8, 2.0))

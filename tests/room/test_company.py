@@ -154,7 +154,7 @@ def test_a_frame_that_breaks_the_protocol_is_refused_and_changes_nothing(table: 
 
 def test_far_more_frames_than_a_person_needs_are_refused(table: Table, ann: Person):
     table.let_in(ann)
-    for _ in range(60):
+    for _ in range(570):
         table.frame(ann, ann.mute_frame(table.here.room, False))
     with pytest.raises(FrameRefused, match="more frames"):
         again(60, lambda _: table.frame(ann, ann.mute_frame(table.here.room, False)))

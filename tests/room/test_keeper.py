@@ -415,6 +415,35 @@ def test_who_hands_on_a_secret_that_another_made_shows_by_whom_it_was_made():
     assert secret_for(other, ours) == bytes(32)
 
 
+def test_what_one_frame_brings_of_epochs_goes_on_to_each_in_one_frame():
+    """Else one who runs the room could have us say eight times as much as others hear of us."""
+    table, host = guest()
+    bob = table.person("bob")
+    table.here.log.write(host.me, Act.ROLE, bob.me.uid, "speaker")
+    table.let_in(bob)
+    table.frame(host, given(table, host))
+    many = [_list(given(table, host, n)[1])[0] for n in range(1, 9)]
+    outputs = table.frame(host, [int(FrameKind.EPOCH), many, []])
+    told = [
+        sent.frame
+        for sent in of(SendRoomFrame, outputs)
+        if sent.dev == bob.dev and sent.frame[0] == FrameKind.EPOCH
+    ]
+    passed = [frame for frame in told if set(_list(frame[1])) & set(many)]
+    assert [frame[1] for frame in passed] == [many]
+
+
+def test_a_member_who_passes_on_a_flood_is_not_parted_with_for_it(table: Table):
+    """One moderator floods bob, who passes all of it on to us within the same second."""
+    bob = member(table, "bob")
+    for number in range(500):
+        table.frame(bob, [int(FrameKind.DIGEST), number.to_bytes(32)])
+    assert bob.dev in table.here.members
+    table.wait(10)
+    table.frame(bob, bob.voice_frame(table.here.room))
+    assert table.here.members[bob.dev].speak is not None  # heard again as before
+
+
 def test_an_epoch_of_a_member_who_does_not_run_the_room_is_none():
     table, host = guest()
     ann = table.person()

@@ -138,7 +138,7 @@ def test_more_soft_state_than_anybody_needs_is_dropped_until_it_is_absurd(table,
     changes = [say(table, ann, SoftKind.OWN_MUTE, bool(n % 2)) for n in range(60)]
     assert sum(bool(each) for each in changes) == 32
     with pytest.raises(FrameRefused, match="far more frames"):
-        [say(table, ann, SoftKind.OWN_MUTE, bool(n % 2)) for n in range(60)]
+        [say(table, ann, SoftKind.OWN_MUTE, bool(n % 2)) for n in range(600)]
 
 
 def test_what_was_dropped_of_a_mute_is_mended_by_the_next_word(table, ann):
