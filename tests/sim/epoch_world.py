@@ -426,8 +426,20 @@ class EpochWorld:
                 if not was_in or not self.knows(other, sending.outline.id):
                     continue
                 truth = truth or self._truth()
-                if role is not None or not epochs.is_admitted(truth, other.me.uid):
+                is_in = epochs.is_admitted(truth, other.me.uid) or self._let_in_unheard(
+                    sender, other
+                )
+                if role is not None or not is_in:
                     yield f"{other.me.name} is out and opens what {sender.me.name} sends"
+
+    def _let_in_unheard(self, sender: Device, other: Device) -> bool:
+        """Whether he was let in by an entry that the sender does not hold, put out since or not."""
+        return any(
+            each.record.sub == other.me.uid and each.record.val in ("listener", "speaker")
+            for device in self.devices
+            for id_, each in device.log.items()
+            if id_ not in sender.log
+        )
 
     def disagreement(self) -> str | None:
         """After healing all who are in send under one epoch."""
