@@ -13,6 +13,7 @@ from typing import Final
 from p2phouse.errors import UserError
 from p2phouse.identity.keys import Me
 from p2phouse.room.messages import Event, EventKind, Output
+from p2phouse.room.rules import Role
 from p2phouse.room.state import Membership
 from p2phouse.vocabulary import Now, UserKey
 
@@ -20,6 +21,7 @@ ABSENT_S: Final = 30.0  # a laptop that changes its network is back within it
 MISSED_S: Final = 10.0  # two notice the same loss up to three pings of 5 s apart
 CLOSES_S: Final = 600.0  # since nobody who runs the room was seen last
 END_NOTICE_S: Final = 600.0  # before the end of a room's life
+OUT: Final = (Role.BAN, Role.REMOVE)
 CLOSED: Final = "nobody who runs the room came back, so it closed after ten minutes"
 
 
@@ -30,6 +32,11 @@ class GoesOn(UserError):
 
 class NotYours(UserError):
     """This room ends soon. One of those who run it can open the next; you will be offered it."""
+
+
+class LeadsNobody(UserError):
+    """You were put out of this room, so others do not follow you to the next one.
+    To talk elsewhere, open a room of your own."""
 
 
 class Attendance:
@@ -98,6 +105,9 @@ class Attendance:
 
         Whoever opens it has waited for ABSENT_S, but may have missed the seats before we did.
         """
+        # Security: who was put out may be back to listen; people are not led away by him.
+        if membership.log.state.role_of(uid) in OUT:
+            return False
         if not self.is_run(membership):
             # Security: not while a host changes its network, or people could be led away then.
             return membership.absent_since + MISSED_S <= now.mono
@@ -105,7 +115,9 @@ class Attendance:
         return has_seat and self._ends_soon(now, membership)
 
     def refuse_continuing(self, now: Now, membership: Membership) -> None:
-        """Raises GoesOn or NotYours if we may not."""
+        """Raises LeadsNobody, GoesOn or NotYours if we may not."""
+        if membership.log.state.role_of(self._me.uid) in OUT:
+            raise LeadsNobody
         if membership.unattended:
             return
         if not self._ends_soon(now, membership):

@@ -12,8 +12,9 @@ from p2phouse.record.cbor import Value
 from p2phouse.record.envelope import Signed
 from p2phouse.record.types import Access, Act, Genesis
 from p2phouse.room import frames, messages
-from p2phouse.room.attendance import MISSED_S, GoesOn, NotYours
+from p2phouse.room.attendance import MISSED_S, GoesOn, LeadsNobody, NotYours
 from p2phouse.room.frames import ByeReason, FrameKind
+from p2phouse.room.log import EntryLog
 from p2phouse.room.messages import CloseRoomLink, Decide, Event, EventKind, SendRoomFrame
 from p2phouse.room.rules import Level, Role
 from p2phouse.room.succession import OFFERS_MAX, PUT_OUT_MAX, NoSuccessor
@@ -237,6 +238,24 @@ def test_a_card_of_somebody_who_was_put_out_is_no_offer():
     own.ask(messages.Continue())
     assert mod.me.uid in own.here.continued
     assert eve.me.uid not in own.here.continued
+
+
+def test_who_was_removed_and_came_back_to_listen_leads_nobody_away(table: Table, ann: Person):
+    """Neither as another hears it nor by one's own hand, which would end in no room at all."""
+    eve = table.person("Eve")
+    table.let_in(eve)
+    log = EntryLog(table.here.genesis)
+    written = [*log.write(ann.me, Act.ROLE, eve.me.uid, "remove")]
+    written += log.write(ann.me, Act.ROLE, table.me.uid, "remove")
+    table.here.log.take([each.data for each in written], [ann.me.record.data])
+    table.wait(1)
+    table.down(ann)
+    table.wait(45)
+    assert table.here.unattended
+    outputs = table.frame(eve, offer_frame(successor(table, eve)))
+    assert OFFERED not in kinds(outputs)
+    assert isinstance(table.answer(table.ask(messages.Continue())).error, LeadsNobody)
+    assert table.rooms.facts()["title"] == "Tea"
 
 
 def test_a_stranger_s_card_in_the_name_of_somebody_who_was_here_is_no_offer(
