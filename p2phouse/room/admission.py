@@ -101,13 +101,13 @@ class Admission:
 
     def find(self, membership: Membership, text: str) -> Waiting:
         """Who waits under that name, key tag or PeerId. Raises UserError."""
-        wanted = text.casefold()
+        wanted, known = text.casefold(), membership.lobby.known
+        # Security: keys before names, which anybody may take.
         found = [
             waiting
-            for waiting in membership.lobby.known
-            if wanted
-            in (waiting.name.casefold(), key_tag(waiting.uid), peer_id(waiting.dev).casefold())
-        ]
+            for waiting in known
+            if wanted in (key_tag(waiting.uid), peer_id(waiting.dev).casefold())
+        ] or [waiting for waiting in known if wanted == waiting.name.casefold()]
         if not wanted or not found:
             raise NobodyWaits(text=text)
         if len({waiting.uid for waiting in found}) > 1:

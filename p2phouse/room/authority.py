@@ -4,7 +4,7 @@ Nobody is asked whether an entry may be: whoever holds it judges it (room/rules.
 alone. What is written floods over the room links; digests find what was lost on the way.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
 from p2phouse.errors import UserError
@@ -71,19 +71,20 @@ class Authority:
 
     def find(self, membership: Membership, text: str) -> UserKey:
         """The person with that name, key tag or PeerId. Raises UserError."""
-        named = {self._me.uid: {self._me.name, peer_id(self._me.dev)}}
+        names = {self._me.uid: {self._me.name}}
+        ids = {self._me.uid: {peer_id(self._me.dev)}}
         for member in membership.members.values():
-            named.setdefault(member.uid, set()).update((member.name, peer_id(member.dev)))
+            names.setdefault(member.uid, set()).add(member.name)
+            ids.setdefault(member.uid, set()).add(peer_id(member.dev))
         for signed in membership.log:
-            named.setdefault(UserKey(signed.record.uid), set())
+            ids.setdefault(UserKey(signed.record.uid), set())
             if signed.record.sub is not None and signed.record.act is not Act.REVOKE:
-                named.setdefault(UserKey(signed.record.sub), set())
+                ids.setdefault(UserKey(signed.record.sub), set())
         wanted = text.casefold()
-        found = [
-            uid
-            for uid, names in named.items()
-            if wanted in {name.casefold() for name in (*names, key_tag(uid))}
-        ]
+        # Security: keys before names, or whoever takes another's key tag for a name shields that
+        # other from whoever runs the room.
+        keyed = {uid: {key_tag(uid), *of} for uid, of in ids.items()}
+        found = _called(keyed, wanted) or _called(names, wanted)
         if not wanted or not found:
             raise NobodyCalled(text=text)
         if len(found) > 1:
@@ -217,3 +218,7 @@ class Authority:
         if (Act.ROLE, uid) in state.winners or state.seat_of(uid) is not None:
             return False
         return state.locked and uid not in membership.met
+
+
+def _called(named: Mapping[UserKey, set[str]], wanted: str) -> list[UserKey]:
+    return [uid for uid, of in named.items() if wanted in {each.casefold() for each in of}]

@@ -17,13 +17,13 @@ from p2phouse.hall import invitation
 from p2phouse.hall.card import RoomCard, make_genesis
 from p2phouse.hall.directory import Directory
 from p2phouse.hall.invitation import Invitation
-from p2phouse.identity.keys import Me
+from p2phouse.identity.keys import Me, key_tag
 from p2phouse.record.envelope import Signed
 from p2phouse.record.types import Act, Entry
 from p2phouse.room import messages, stage_view
 from p2phouse.room.admission import Admission, NobodyWaits, SeveralWait
 from p2phouse.room.attendance import Attendance
-from p2phouse.room.authority import Authority, NobodyCalled
+from p2phouse.room.authority import Authority, NobodyCalled, SeveralCalled
 from p2phouse.room.chat_exchange import ChatExchange
 from p2phouse.room.company import Company
 from p2phouse.room.confirmation import Confirmation
@@ -190,13 +190,16 @@ class Rooms:
         membership = self.membership
         if membership is None or not membership.joined:
             return None
+        waiting = None
         with suppress(NobodyWaits, SeveralWait):
             waiting = self.admission.find(membership, text)
-            return waiting.uid, waiting.name
         try:
             uid = self._authority.find(membership, text)
         except NobodyCalled:
-            return None
+            return (waiting.uid, waiting.name) if waiting is not None else None
+        # Security: who knocks under a member's name is not taken for that one.
+        if waiting is not None and waiting.uid != uid:
+            raise SeveralCalled(text=text, tags=f"{key_tag(uid)}, {key_tag(waiting.uid)}")
         names = (each.name for each in membership.members.values() if each.uid == uid)
         return uid, next(names, "")
 

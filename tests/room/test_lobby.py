@@ -15,6 +15,7 @@ from p2phouse.record.cbor import Value
 from p2phouse.record.types import Access, Act
 from p2phouse.room import frames, lobby, messages
 from p2phouse.room.admission import NobodyWaits, NoPlaceLeft, PutOutFromAbove, SeveralWait
+from p2phouse.room.authority import SeveralCalled
 from p2phouse.room.frames import ByeReason, FrameKind, FrameRefused
 from p2phouse.room.invites import MayNotLetIn
 from p2phouse.room.lobby import LobbyState
@@ -434,6 +435,32 @@ def test_who_knocks_at_two_doors_and_leaves_one_sets_no_members_against_each_oth
     assert bob.dev in table.here.members
     assert not to(ann, outputs)
     assert [each.uid for each in table.rooms.waiting] == [ann.me.uid]
+
+
+def test_a_name_means_nobody_while_a_member_and_who_waits_bear_it(table: Table, ann: Person):
+    """A stranger who knocks under a member's name must not be followed in that one's place."""
+    let_in(table, ann)
+    other = table.person("ann")
+    knock(table, other)
+    with pytest.raises(SeveralCalled):
+        table.rooms.people_near("ann")
+    assert table.rooms.people_near(key_tag(ann.me.uid)) == (ann.me.uid, "ann")
+    assert table.rooms.people_near(key_tag(other.me.uid)) == (other.me.uid, "ann")
+
+
+def test_a_name_that_is_another_s_key_tag_or_peer_id_shields_and_harms_nobody(
+    table: Table, ann: Person
+):
+    let_in(table, ann)
+    let_in(table, table.person(key_tag(ann.me.uid).upper()))
+    table.ask(messages.Decide(Act.ROLE, key_tag(ann.me.uid), "remove"))
+    assert ann.dev not in table.here.members
+    assert table.here.count == 2
+    cleo = table.person("cleo")
+    knock(table, cleo)
+    knock(table, table.person(key_tag(cleo.me.uid)))
+    assert table.answer(table.ask(messages.Admit(key_tag(cleo.me.uid)))).error is None
+    assert cleo.dev in table.here.members
 
 
 def test_a_listener_lets_nobody_in(inside):

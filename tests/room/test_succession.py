@@ -244,6 +244,7 @@ def test_who_was_removed_and_came_back_to_listen_leads_nobody_away(table: Table,
     """Neither as another hears it nor by one's own hand, which would end in no room at all."""
     eve = table.person("Eve")
     table.let_in(eve)
+    assert table.here.genesis is not None
     log = EntryLog(table.here.genesis)
     written = [*log.write(ann.me, Act.ROLE, eve.me.uid, "remove")]
     written += log.write(ann.me, Act.ROLE, table.me.uid, "remove")
