@@ -18,6 +18,8 @@ from p2phouse.voice.seal import COUNTER_MAX, KeyMissing, SealKey, open_sealed
 
 KEYS_MAX: Final = 2  # this epoch's and the next's or last's
 REPLAY_FRAMES: Final = 64  # 1.28 s: what comes later than this could not be played anyway
+PACKETS_A_SECOND: Final = 60.0  # 50 frames, 3 audits, and a sender's clock that runs fast
+PACKETS_BURST: Final = 300.0  # a network that stood still for seconds brings it all at once
 LEVEL_TICKS: Final = 10  # 200 ms without a packet and the level reads silence
 
 _REPLAY_MASK: Final = (1 << REPLAY_FRAMES) - 1
@@ -29,6 +31,10 @@ class WrongVoice(PeerError):
 
 class WrongTime(PeerError):
     """A packet's timestamp or counter is impossible: {reason}."""
+
+
+class TooFast(PeerError):
+    """More packets of one voice come than any voice has."""
 
 
 class IncomingVoice:
@@ -46,6 +52,7 @@ class IncomingVoice:
         self._level = SILENCE_DBOV
         self._talking = False
         self._ticks_without = LEVEL_TICKS
+        self._allowed, self._asked_s = PACKETS_BURST, 0.0
 
     @property
     def stats(self) -> Stats:
@@ -85,14 +92,18 @@ class IncomingVoice:
     def receive(self, now_s: float, data: bytes) -> bool:
         """Take a packet; False if it was a duplicate or no sound, or the voice is `forged`.
 
-        Raises NotAPacket, WrongVoice, KeyMissing (see also `key_missing`), Forged, WrongTime, and
-        for an audit AuditRefused, Malformed, BadSignature.
+        Raises NotAPacket, WrongVoice, TooFast, KeyMissing (see also `key_missing`), Forged,
+        WrongTime, and for an audit AuditRefused, Malformed, BadSignature.
         """
         packet = parse(data)
         if packet.ssrc != self.ssrc:
             raise WrongVoice(ssrc=packet.ssrc)
         if self.forged:
             return False
+        # Security: before any key is used, or a member could have us open packets all day.
+        # Test: test_incoming.py::test_300_packets_come_at_once_and_then_60_a_second
+        if not self._is_paced(now_s):
+            raise TooFast
         if packet.payload_type == PT_AUDIT:
             if self._audits is not None:
                 self._audits.receive(now_s, packet.payload)
@@ -139,6 +150,14 @@ class IncomingVoice:
         if self._audits is not None:
             self._audits.skip(ticks * FRAME_S)
         self._playout.skip(ticks)
+
+    def _is_paced(self, now_s: float) -> bool:
+        gained = max(0.0, now_s - self._asked_s) * PACKETS_A_SECOND
+        self._allowed, self._asked_s = min(PACKETS_BURST, self._allowed + gained), now_s
+        if self._allowed < 1.0:
+            return False
+        self._allowed -= 1.0
+        return True
 
     def _is_new(self, counter: int) -> bool:
         """Whether this counter was not opened before; marks it. The sliding window of RFC 4303."""

@@ -7,7 +7,15 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from p2phouse.errors import PeerError
 from p2phouse.vocabulary import FRAME_S, Ssrc, VoiceId
 from p2phouse.voice import packet
-from p2phouse.voice.incoming import REPLAY_FRAMES, IncomingVoice, WrongTime, WrongVoice
+from p2phouse.voice.incoming import (
+    PACKETS_A_SECOND,
+    PACKETS_BURST,
+    REPLAY_FRAMES,
+    IncomingVoice,
+    TooFast,
+    WrongTime,
+    WrongVoice,
+)
 from p2phouse.voice.outgoing import OutgoingVoice
 from p2phouse.voice.packet import NotAPacket
 from p2phouse.voice.seal import (
@@ -117,6 +125,18 @@ def test_a_counter_past_the_end_of_a_voice_is_refused_though_its_seal_is_good():
         else:
             with pytest.raises(WrongTime):
                 incoming.receive(0.0, packet.build(made))
+
+
+def test_300_packets_come_at_once_and_then_60_a_second():
+    outgoing, incoming = a_pair()
+    assert (PACKETS_BURST, PACKETS_A_SECOND) == (300, 60)
+    sent = packets_of(outgoing, 362)
+    assert all(incoming.receive(10.0, data) for data in sent[:300])
+    with pytest.raises(TooFast):
+        incoming.receive(10.0, sent[300])
+    assert all(incoming.receive(11.01, data) for data in sent[301:361])
+    with pytest.raises(TooFast):
+        incoming.receive(11.01, sent[361])
 
 
 def test_a_missing_key_is_told_until_it_is_there():
