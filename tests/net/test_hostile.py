@@ -6,13 +6,15 @@ Both crashes that py-libp2p 0.8.1 has as shipped are here as regressions.
 import logging
 import random
 import socket as stdlib_socket
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from ipaddress import ip_address
 
 import multiaddr
 import pytest
 import trio
+import trio.testing
 from libp2p.host.exceptions import StreamFailure
+from libp2p.io.exceptions import MessageTooLarge
 from libp2p.peer.id import ID
 from libp2p.peer.peerstore import create_signed_peer_record
 from libp2p.pubsub.pb import rpc_pb2
@@ -23,16 +25,20 @@ from p2phouse.net.addresses import Address, pack
 from p2phouse.net.door import HANDSHAKES_NEAR_MAX
 from p2phouse.net.events import CardHeard, PeerDown, PeerUp, RoomClosed, RoomFrame, RoomOpen
 from p2phouse.net.faults import BAD_A_MINUTE_MAX
-from p2phouse.net.gossip import PROTOCOLS, TOPIC
+from p2phouse.net.gossip import PROTOCOLS, RPC_BYTES_MAX, TOPIC
 from p2phouse.net.hall_exchange import PROTOCOL as HALL
 from p2phouse.net.host import (
     CONNECTIONS_MAX,
     CONNECTIONS_PER_PEER_MAX,
+    HANDSHAKE_S,
+    NEGOTIATION_BYTES_MAX,
     STREAMS_PER_PEER_MAX,
+    _read_delimited,
     peer_id_of,
 )
 from p2phouse.net.muxer import UNREAD_BYTES_MAX
 from p2phouse.vocabulary import DeviceKey
+from tests.net.pipes import Stream
 from tests.net.stranger import new_key, stranger, visit
 
 SERVED = [*PROTOCOLS, HALL, keepalive.PROTOCOL, room_links.PROTOCOL, signalling.PROTOCOL]
@@ -154,6 +160,51 @@ async def test_gossip_at_every_limit_is_read(make_node):
         await stream.write(rpc_frame(rpc_pb2.RPC(publish=[rpc_pb2.Message(topicIDs=["x"])])))
         await ends(stream)
         assert node.network.counters["peer_error"] == 1, "the second frame's, not the first's"
+
+
+async def test_a_gossip_frame_of_sixty_four_kilobytes_is_read_and_one_byte_more_is_not(make_node):
+    """Of ids nobody has: one long one makes the frame as long as we want it."""
+
+    def asking(size):
+        wish = rpc_pb2.RPC(control=rpc_pb2.ControlMessage(iwant=[rpc_pb2.ControlIWant()]))
+        wish.control.iwant[0].messageIDs.append(bytes(size - 12))
+        body = wish.SerializeToString()
+        assert len(body) == size
+        return varint(size) + body
+
+    assert RPC_BYTES_MAX == 65_536
+    async with make_node(1) as node, survives(make_node, node), stranger() as eve:
+        await eve.connect(node)
+        stream = await eve.open(node, MESHSUB)
+        await stream.write(asking(RPC_BYTES_MAX))
+        await stream.write(asking(RPC_BYTES_MAX + 1))
+        await ends(stream)
+        assert node.network.counters["peer_error"] == 1, "the second frame's, not the first's"
+
+
+async def test_a_name_of_a_protocol_has_a_thousand_bytes_and_no_more():
+    for size in (NEGOTIATION_BYTES_MAX, NEGOTIATION_BYTES_MAX + 1):
+        ours, theirs = trio.testing.memory_stream_pair()
+        name = bytes(size - 1) + b"\n"
+        await theirs.send_all(varint(size) + name)
+        with trio.fail_after(1):
+            if size > NEGOTIATION_BYTES_MAX:
+                with pytest.raises(MessageTooLarge):
+                    await _read_delimited(Stream(ours))
+            else:
+                assert await _read_delimited(Stream(ours)) == name[:-1]
+
+
+@pytest.mark.slow
+async def test_a_connection_that_says_nothing_is_closed_after_five_seconds(make_node):
+    async with make_node(1) as node:
+        tcp = await trio.open_tcp_stream("127.0.0.1", node.network.port)
+        began = trio.current_time()
+        async with tcp:
+            with trio.fail_after(HANDSHAKE_S + 5), suppress(trio.BrokenResourceError):
+                while await tcp.receive_some(1_024):
+                    pass
+        assert HANDSHAKE_S == 5.0 <= trio.current_time() - began + 0.5
 
 
 async def test_a_prune_that_names_addresses_makes_us_dial_nobody(make_node):

@@ -8,6 +8,7 @@ from libp2p.network.stream.exceptions import StreamReset
 from trio.testing import memory_stream_pair
 
 from p2phouse.net.wire import (
+    FIRST_BYTE_S,
     FRAME_S,
     SEND_S,
     BadLength,
@@ -66,6 +67,26 @@ async def test_a_first_byte_that_does_not_come_is_too_slow(autojump_clock):
     wire, _ = raw_pair()
     with pytest.raises(TooSlow, match=r"within 2\.0 s"):
         await wire.receive(size_max=64, wait_s=2.0)
+
+
+@pytest.mark.parametrize(
+    ("after_s", "is_heard"), [(FIRST_BYTE_S - 0.1, True), (FIRST_BYTE_S + 0.1, False)]
+)
+async def test_a_stream_has_five_seconds_for_its_first_byte(autojump_clock, after_s, is_heard):
+    assert FIRST_BYTE_S == 5.0
+    wire, stream = raw_pair()
+
+    async def speak():
+        await trio.sleep(after_s)
+        await stream.write(frame(b"hello"))
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(speak)
+        if is_heard:
+            assert await wire.receive(size_max=64, wait_s=FIRST_BYTE_S) == b"hello"
+        else:
+            with pytest.raises(TooSlow):
+                await wire.receive(size_max=64, wait_s=FIRST_BYTE_S)
 
 
 async def test_a_frame_that_begins_and_does_not_end_is_too_slow(autojump_clock):
