@@ -69,6 +69,7 @@ SOFT_TTL_S: Final = 15  # told again each 5 s: two may be lost
 LOBBY_WAITING_MAX: Final = 16  # twice the people a mesh holds
 LOBBY_SHOWING_MAX: Final = 8  # more who may show that they are let in without waiting
 LOBBY_REFUSED_MAX: Final = 256  # people whose knock is not passed on for a minute
+MET_MAX: Final = 4_096  # people who were in a room with us; who went first is forgotten
 LOBBY_S_MAX: Final = 600  # whoever runs the room is busy talking; later one knocks again
 ADMITTED_BY_SEAT_MAX: Final = 256  # by policy: half of a seat's entries stay for its holder
 FOLLOWING_MAX: Final = 1_024  # more than anybody knows; the file is read at every start

@@ -314,7 +314,7 @@ class Company:
         if member is None:
             member = Member(sender, greeting.join, greeting.identity, greeting.addrs, outbound)
             membership.members[sender] = member
-            membership.met.add(member.uid)
+            membership.meet(member.uid)
             self._admission.invites.met(membership, member.identity)
             membership.changed = True
             yield from self._wiring.rewire(membership)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Final
 
+from p2phouse.record import limits
 from p2phouse.record.envelope import Signed
 from p2phouse.record.types import Access, Chat, Genesis, Identity, Join, Speak
 from p2phouse.room import epochs, keys
@@ -196,7 +197,7 @@ class Membership:
     over: str = ""  # why we must leave
     compare_at: float = math.inf  # when to tell others again which entries we hold
     removed_until: dict[UserKey, float] = field(default_factory=dict)
-    met: set[UserKey] = field(default_factory=set)  # who was in here with us
+    met: dict[UserKey, None] = field(default_factory=dict)  # who was in here with us, in order
 
     beats: BeatBook = field(default_factory=BeatBook, compare=False)
     confirmed: bool = False  # our log is the whole one, by all that we hear
@@ -228,8 +229,18 @@ class Membership:
         pace = self.paces.setdefault(dev, Pace())
         self.paces.move_to_end(dev)
         if len(self.paces) > PACES_MAX:
-            self.paces.popitem(last=False)
+            # Security: never a member's, or a crowd of made-up devices could have it begin afresh.
+            spare = (each for each in self.paces if each not in self.members and each != dev)
+            del self.paces[next(spare)]
         return pace
+
+    def meet(self, uid: UserKey) -> None:
+        """Somebody has come in."""
+        self.met.pop(uid, None)
+        self.met[uid] = None
+        # Security: keys are free, and an open room lets in whoever comes, for twelve hours.
+        if len(self.met) > limits.MET_MAX:
+            del self.met[next(iter(self.met))]
 
     @property
     def log(self) -> EntryLog:

@@ -13,7 +13,7 @@ from p2phouse.hall.card import make_genesis
 from p2phouse.record import envelope, limits
 from p2phouse.record.cbor import Value
 from p2phouse.record.envelope import Signed
-from p2phouse.record.types import Access, Genesis
+from p2phouse.record.types import Access, Beat, Genesis
 from p2phouse.room import frames, messages
 from p2phouse.room.frames import ByeReason, FrameKind, FrameRefused
 from p2phouse.room.messages import (
@@ -23,7 +23,7 @@ from p2phouse.room.messages import (
     Remember,
     SendRoomFrame,
 )
-from p2phouse.vocabulary import DeviceKey, RoomId
+from p2phouse.vocabulary import DeviceKey, RoomId, UserKey
 from tests.room.table import ADDR, Person, Table, commands, down, frame_kinds, kinds, of
 
 GREETING, SPEAK, SOFT, BYE = FrameKind.GREETING, FrameKind.SPEAK, FrameKind.SOFT, FrameKind.BYE
@@ -309,6 +309,36 @@ def test_what_others_did_long_ago_is_forgotten(table: Table):
         table.let_in(person)
         table.frame(person, frames.bye(ByeReason.LEAVING))
     assert len(table.here.paces) <= 64
+
+
+def test_no_crowd_of_strangers_has_a_member_s_pace_forgotten(table: Table, ann: Person):
+    """Else an accomplice who makes up devices could have another begin afresh again and again."""
+    bob = table.person("bob")
+    table.let_in(ann)
+    table.let_in(bob)
+    room = table.here.room
+    for number in range(16):
+        table.frame(ann, ann.voice_frame(room, sid=number.to_bytes(16)))
+    for number in range(70):
+        eve = table.person(f"eve{number}")
+        beat = Beat(room, eve.dev, 0, bytes(32), 0, int(table.unix))
+        data = envelope.sign(beat, eve.me.device_key).data
+        table.frame(bob, [BEAT, data, eve.me.record.data])
+        table.wait(0.02)
+    with pytest.raises(FrameRefused):
+        table.frame(ann, ann.voice_frame(room, sid=bytes(16)))
+
+
+def test_a_room_in_which_a_crowd_comes_and_goes_forgets_who_went_first():
+    table = Table()
+    table.open()
+    here = table.here
+    people = [UserKey(number.to_bytes(32)) for number in range(limits.MET_MAX + 1)]
+    for uid in people:
+        here.meet(uid)
+    assert len(here.met) == limits.MET_MAX
+    assert people[0] not in here.met
+    assert people[-1] in here.met
 
 
 # ── the genesis ──────────────────────────────────────────────────────────────────────────────
