@@ -142,6 +142,14 @@ def test_what_a_person_is_told_when_versions_do_not_meet_is_quoted():
     assert "older" in inspect.getsource(hello.check_versions)
 
 
+@pytest.mark.parametrize("folder", ["room", "voice", "people", "verbs", "cli", "hall"])
+def test_every_module_of_what_rooms_do_stands_on_the_map(folder):
+    page = (DOCS / "architecture.md").read_text()
+    for path in (DOCS.parent / "p2phouse" / folder).glob("[!_]*.py"):
+        assert f"`{path.stem}`" in page or f"`{folder}/{path.stem}`" in page, path.name
+        assert ast.get_docstring(ast.parse(path.read_text())), path.name
+
+
 def test_no_part_is_left_lying_about():
     assert not list(DOCS.glob("*.part.md"))
     assert [line[:5] for line in headings(PROTOCOL, "## ")] == [
