@@ -152,7 +152,9 @@ class Admission:
         state = membership.log.state
         written: tuple[Signed[Entry], ...] = ()
         if access in (Access.SOCIAL, Access.CLOSED) and state.may(self._me.uid, Act.ACCESS):
-            for uid in dict.fromkeys(member.uid for member in membership.members.values()):
+            people = dict.fromkeys(member.uid for member in membership.members.values())
+            membership.log.reserve(self._me, len(people) + 1)
+            for uid in people:
                 named = (Act.ROLE, uid) in state.winners
                 if not named and state.may(self._me.uid, Act.ROLE, uid) and not state.seat_of(uid):
                     written += self._write(membership, uid)

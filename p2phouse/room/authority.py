@@ -56,6 +56,8 @@ class Authority:
             # Who is put out must not go on running the room from outside.
             state = room_log.state
             if state.seat_of(subject) and state.may(self._me.uid, Act.REVOKE, subject):
+                held = [seat for seat in state.seats if seat.uid == subject and seat.is_standing]
+                room_log.reserve(self._me, len(held) + 1)
                 written += room_log.write(self._me, Act.REVOKE, subject)
         if act is Act.REVOKE and subject is not None:
             written += self._keep_in(membership, subject)

@@ -358,6 +358,13 @@ class EntryLog:
             raise SeatFull(limit=limits.ENTRIES_PER_SEAT_MAX)
         return signed
 
+    def reserve(self, me: Me, count: int) -> None:
+        """Raises SeatFull unless I may still write so many: half of what belongs together would
+        count, and be told to nobody."""
+        seat = self.state.seat_of(me.uid)
+        if seat is not None and self.size_of(seat.id) + count > limits.ENTRIES_PER_SEAT_MAX:
+            raise SeatFull(limit=limits.ENTRIES_PER_SEAT_MAX)
+
     def size_of(self, seat: RecordId) -> int:
         """How many entries were written from the seat."""
         return self._seat_sizes[seat]

@@ -19,6 +19,7 @@ from p2phouse.room.authority import SeveralCalled
 from p2phouse.room.frames import ByeReason, FrameKind, FrameRefused
 from p2phouse.room.invites import MayNotLetIn
 from p2phouse.room.lobby import LobbyState
+from p2phouse.room.log import SeatFull
 from p2phouse.room.messages import (
     CloseRoomLink,
     Event,
@@ -627,6 +628,25 @@ def test_who_waits_comes_in_when_the_room_is_opened(table: Table, ann: Person):
     knock(table, ann)
     table.ask(messages.SetAccess(Access.OPEN))
     assert ann.dev in table.here.members
+
+
+def test_what_one_s_seat_has_no_space_for_as_a_whole_is_not_begun(ann: Person):
+    """Half of it would count in our log, and be neither told nor heeded."""
+    table = Table(seed=1)
+    table.open()
+    for person in (ann, table.person("bob")):
+        table.let_in(person)
+    seat(table, ann)
+    while len(table.here.log) < limits.ENTRIES_PER_SEAT_MAX - 1:
+        table.here.log.write(table.me, Act.TITLE, None, f"Tea {len(table.here.log)}")
+    before = table.here.log.digest
+    for action in (
+        messages.Decide(Act.ROLE, key_tag(ann.me.uid), "ban"),
+        messages.SetAccess(Access.CLOSED),
+    ):
+        assert isinstance(table.answer(table.ask(action)).error, SeatFull)
+        assert table.here.log.digest == before
+    assert table.answer(table.ask(messages.Decide(Act.LOCK, value=True))).error is None
 
 
 def test_whom_a_change_of_access_does_not_name_is_in_no_more(ann: Person):
