@@ -149,6 +149,8 @@ ELSEWHERE = {
     "SLOW_MODE_S_MAX": "tests/room/test_rules.py::test_r10_the_strictest_chat_holds",
     "REPORT_BYTES_MAX": "tests/room/test_report.py::test_a_bundle_has_15_000_bytes_at_most",
     "REPORTS_KEPT_MAX": "tests/room/test_report.py::test_50_reports_are_kept_and_no_more",
+    "MET_MAX": "tests/room/test_company.py"
+    "::test_a_room_in_which_a_crowd_comes_and_goes_forgets_who_went_first",
     "LOBBY_WAITING_MAX": "tests/room/test_lobby.py::test_sixteen_wait_at_a_door_and_no_more",
     "LOBBY_SHOWING_MAX": "tests/room/test_lobby.py::test_eight_more_may_show_an_invite",
     "LOBBY_REFUSED_MAX": "tests/room/test_lobby.py::test_256_who_were_refused_are_remembered",
