@@ -14,7 +14,7 @@ import pytest
 from p2phouse.hearing import measure
 from tests.e2e.nodes import Ear, gather, heard, read_sound, until
 
-KILLS = int(os.environ.get("P2PHOUSE_KILLS", "8"))
+KILLS = int(os.environ.get("P2PHOUSE_KILLS", "5"))
 NAMES = ("ana", "ben", "carla", "dan", "eve")
 
 
