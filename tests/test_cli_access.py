@@ -12,7 +12,7 @@ from tests import promised
 from tests.e2e.nodes import until
 from tests.typed import said, told, two_nodes, typed
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.nightly]
 
 
 @pytest.fixture(scope="module")

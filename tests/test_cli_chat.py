@@ -11,7 +11,7 @@ from p2phouse.room import report
 from tests.e2e.nodes import gather, until
 from tests.typed import said, two_nodes, typed
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.nightly]
 
 
 @pytest.fixture(scope="module")

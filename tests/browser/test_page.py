@@ -257,8 +257,15 @@ def test_a_face_is_drawn_from_the_key_as_it_is_published(make):
         assert page.evaluate(drawn, b"ana".hex()) == [4, 3, 5, 3, 3, 1, 3, 1, -3, True]
 
 
-@pytest.mark.parametrize("width", [320, 360, 1280])
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize(
+    ("width", "scheme"),
+    [
+        (360, "dark"),
+        pytest.param(320, "light", marks=pytest.mark.nightly),
+        pytest.param(1280, "light", marks=pytest.mark.nightly),
+        pytest.param(1280, "dark", marks=pytest.mark.nightly),
+    ],
+)
 def test_every_screen_can_be_read_and_reached(make, width, scheme):
     axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
     lucie = make("lucie", page=True, named="")

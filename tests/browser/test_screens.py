@@ -5,6 +5,7 @@ The node is a stand-in (stand_in.py), so that no state has to be brought about b
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import product
 from typing import Any
 
 import pytest
@@ -560,7 +561,12 @@ def violations(page, what: str) -> list[Any]:
 
 @pytest.mark.parametrize(
     ("locale", "width", "scheme"),
-    [("fr", 320, "light"), ("fr", 768, "dark"), ("fr", 1280, "light"), ("en", 1280, "dark")],
+    [
+        ("fr", 320, "light"),
+        pytest.param("fr", 768, "dark", marks=pytest.mark.nightly),
+        pytest.param("fr", 1280, "light", marks=pytest.mark.nightly),
+        pytest.param("en", 1280, "dark", marks=pytest.mark.nightly),
+    ],
 )
 def test_every_place_can_be_read_and_reached(browser, node, locale, width, scheme):
     node.me |= {"name": "", "mouth": "page"}
@@ -585,9 +591,17 @@ def test_every_place_can_be_read_and_reached(browser, node, locale, width, schem
     assert wrong == []
 
 
-@pytest.mark.parametrize("locale", ["en", "fr"])
-@pytest.mark.parametrize("width", [360, 768, 1280])
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+def look(locale, width, scheme):
+    """Two looks are tried each time, which have all that can differ; the others at night."""
+    each_time = [("fr", 360, "dark"), ("en", 1280, "light")]
+    marks = [] if (locale, width, scheme) in each_time else [pytest.mark.nightly]
+    return pytest.param(locale, width, scheme, marks=marks)
+
+
+@pytest.mark.parametrize(
+    ("locale", "width", "scheme"),
+    [look(*each) for each in product(["en", "fr"], [360, 768, 1280], ["light", "dark"])],
+)
 def test_every_state_of_a_room_can_be_read_and_reached(browser, node, locale, width, scheme):
     wrong: list[Any] = []
 

@@ -40,6 +40,7 @@ def test_who_is_let_into_a_closed_room_is_heard_there_and_it_is_on_no_list(
         assert "Secret" not in node.log
 
 
+@pytest.mark.nightly
 def test_a_single_use_invite_is_used_once_though_its_maker_is_killed(make_node):
     ana, ben, cleo = (make_node(name, "--loopback") for name in ("ana", "ben", "cleo"))
     ana.asked("open", title="Tea", access="closed")

@@ -14,7 +14,7 @@ import pytest
 from p2phouse.hearing import measure
 from tests.e2e.nodes import Ear, gather, heard, read_sound, until
 
-KILLS = int(os.environ.get("P2PHOUSE_KILLS", "5"))
+KILLS = int(os.environ.get("P2PHOUSE_KILLS", "4"))
 NAMES = ("ana", "ben", "carla", "dan", "eve")
 
 
@@ -92,6 +92,7 @@ def standing(node):
     return facts["title"], facts["locked"], people
 
 
+@pytest.mark.nightly
 def test_a_room_in_two_halves_for_a_minute_is_one_room_again(lan, make_node, five, clips, tmp_path):
     ana, ben, carla, dan, eve = five
     fay = make_node("fay", namespace=lan.host(6))

@@ -8,7 +8,7 @@ import time
 
 from tests.e2e.nodes import until
 
-KICKS = int(os.environ.get("P2PHOUSE_KICKS", "5"))
+KICKS = int(os.environ.get("P2PHOUSE_KICKS", "3"))
 AT_ONCE = 12  # a device may be admitted 16 times at once, and then once each 5 s
 NAMES = ("ana", "ben", "carla", "dan", "eve", "fay")
 
