@@ -523,6 +523,7 @@ def test_tabs_turn_by_arrow_keys(browser, node):
         page.keyboard.press("ArrowRight")
         page.wait_for_selector("#tab-hands:focus[aria-selected=true]")
         page.keyboard.press("ArrowRight")
+        page.wait_for_selector("[role=tab]:focus[aria-selected=true]:not(#tab-hands)")
         page.keyboard.press("ArrowRight")
         page.wait_for_selector("#tab-chat:focus[aria-selected=true]")
 
