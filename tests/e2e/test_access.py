@@ -60,6 +60,7 @@ def test_a_single_use_invite_is_used_once_though_its_maker_is_killed(make_node):
     assert cleo.asked("join", room=f"{link}&i={unused.partition('&i=')[2]}")["people"] >= 2
 
 
+@pytest.mark.nightly
 def test_whom_a_host_follows_comes_into_a_social_room_at_once(make_node):
     ana, ben, cleo = (make_node(name, "--loopback") for name in ("ana", "ben", "cleo"))
     ana.asked("follow", who=ben.asked("id")["uid"], name="Ben")

@@ -66,6 +66,7 @@ def kill_in_speech(node, clip, *, media_alone):
         list(asking)
 
 
+@pytest.mark.nightly
 def test_no_key_seals_two_frames_under_one_counter_however_often_the_speaker_is_killed(
     lan, make_node, clips
 ):

@@ -6,6 +6,8 @@ How often somebody is put out is P2PHOUSE_KICKS: P2PHOUSE_KICKS=100 make e2e ARG
 import os
 import time
 
+import pytest
+
 from tests.e2e.nodes import until
 
 KICKS = int(os.environ.get("P2PHOUSE_KICKS", "3"))
@@ -25,6 +27,7 @@ def opens(listener, speaker):
     return bool(sealed) and sealed[-1].key in {seen.key for seen in listener.witnessed("opened")}
 
 
+@pytest.mark.nightly
 def test_who_is_put_out_soon_opens_nothing_of_what_is_said(lan, make_node):
     nodes = [
         make_node(name, "--audio", "tone", namespace=lan.host(number), cheats=False)

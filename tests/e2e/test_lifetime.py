@@ -9,7 +9,7 @@ import pytest
 from p2phouse.ask import NodeSaid
 from tests.e2e.nodes import gather, heard, until
 
-pytestmark = pytest.mark.slow  # half a minute without a host, in real time
+pytestmark = [pytest.mark.slow, pytest.mark.nightly]  # half a minute without a host, in real time
 
 
 def test_people_whose_host_is_gone_go_on_in_a_room_of_one_of_them(make_node, clips, tmp_path):

@@ -37,6 +37,7 @@ def people(make_node):
     return make
 
 
+@pytest.mark.nightly
 def test_a_microphone_that_gives_nothing_is_explained_to_its_owner(people):
     ana, ben = people("--audio", "silence")
     assert causes(ben, you=True) == []
@@ -51,6 +52,7 @@ def test_a_microphone_that_gives_nothing_is_explained_to_its_owner(people):
     see(ben, you=True)
 
 
+@pytest.mark.nightly
 def test_a_microphone_that_cannot_be_had_is_explained_and_its_owner_muted(people):
     _, ben = people("--audio", "device:No Such Microphone")
     see(ben, "output_blocked", you=True)  # his loudspeaker is on the same device
@@ -60,6 +62,7 @@ def test_a_microphone_that_cannot_be_had_is_explained_and_its_owner_muted(people
     assert ben.me()["silence"]["text"]
 
 
+@pytest.mark.nightly
 def test_who_is_unmuted_without_a_microphone_is_explained_to_both(people):
     ana, ben = people()
     ben.asked("unmute")
@@ -80,6 +83,7 @@ def test_a_moderator_s_mute_names_who_decided_it_to_both(people):
     see(ben, you=True)
 
 
+@pytest.mark.nightly
 def test_a_link_that_is_down_is_explained_until_it_is_up(people):
     ana, ben = people("--audio", "tone")
     ben.asked("unmute")
