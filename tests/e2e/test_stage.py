@@ -24,6 +24,7 @@ def typed(node, *words):
     return json.loads(done.stdout)
 
 
+@pytest.mark.nightly  # its last look may come while a cut voice still fades
 def test_a_hand_goes_up_its_owner_comes_to_the_stage_is_heard_and_goes_back(
     make_node, clips, tmp_path
 ):
