@@ -39,7 +39,9 @@ def main() -> NoReturn:
     except (typer.Abort, KeyboardInterrupt):
         sys.exit(130)
     except Exception as error:
-        text = getattr(error, "format_message", None)  # click's own complaints about arguments
+        # Broad: typer carries a click of its own, whose complaints about arguments have no class
+        # that we could name; they are known by how they format. All else is a bug and goes on.
+        text = getattr(error, "format_message", None)
         if text is None:
             raise
         fail(f"{text().rstrip('.')}. See p2phouse --help.", YOUR_MISTAKE)

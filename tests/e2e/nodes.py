@@ -181,12 +181,17 @@ class Ear:
         return read_sound(self.path), self._asking.result["began_mono_s"]
 
 
+def wait_for_reports(node: ProcessNode, count: int) -> None:
+    """Media reports once a second: after two of them at least a second has been played."""
+    before = node.asked("members")["report"]
+    until(lambda: node.asked("members")["report"] >= before + count, "media's reports")
+
+
 def heard(speaker: ProcessNode, listener: ProcessNode, clip: Path, out: Path):
     """The speaker says the clip while the listener listens; how it was heard."""
     ear = Ear(listener, out)
     said = speaker.asked("say", path=str(clip))
-    before = listener.asked("members")["report"]
-    until(lambda: listener.asked("members")["report"] > before, "the end being played")
+    wait_for_reports(listener, 1)  # the end is played
     sound, from_s = ear.stop()
     return measure(
         sent=read_sound(clip), spoken_s=said["began_mono_s"], heard=sound, played_s=from_s
