@@ -155,7 +155,7 @@ ELSEWHERE = {
     "LOBBY_SHOWING_MAX": "tests/room/test_lobby.py::test_eight_more_may_show_an_invite",
     "LOBBY_REFUSED_MAX": "tests/room/test_lobby.py::test_256_who_were_refused_are_remembered",
     "LOBBY_S_MAX": "tests/room/test_lobby.py::test_after_ten_minutes_the_wait_is_over",
-    "ADMITTED_BY_SEAT_MAX": "tests/room/test_lobby.py::test_policy_leaves_half_of_a_seat",
+    "ADMITTED_BY_SEAT_MAX": "tests/room/test_admission.py::test_policy_leaves_half_of_a_seat",
     "INVITES_KEPT_MAX": "tests/room/test_invites.py::test_256_single_use_invites_are_kept",
     "EPOCH_RATCHETS_MAX": "tests/room/test_epochs.py::test_1024_ratchets_of_a_line_and_no_more",
     "FOLLOWING_MAX": "tests/people/test_following.py::test_1024_people_are_followed_and_no_more",

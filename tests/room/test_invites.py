@@ -14,17 +14,25 @@ from p2phouse.room.frames import FrameKind
 from p2phouse.room.invites import MayNotLetIn, NotSealed, TooManyInvites
 from p2phouse.room.lobby import LobbyState
 from p2phouse.room.messages import KeepInvites, Output, SendRoomFrame
+from tests.room.knocking import (
+    closed_room,
+    give_log,
+    join,
+    knock,
+    let_in,
+    relayed,
+    seat,
+    states,
+    to,
+)
 from tests.room.table import Person, Table, of
-from tests.room.test_lobby import give_log, join, knock, let_in, relayed, seat, states, to
 
 LOBBY = FrameKind.LOBBY
 
 
 @pytest.fixture
 def table() -> Table:
-    table = Table()
-    table.open(access=Access.CLOSED)
-    return table
+    return closed_room()
 
 
 @pytest.fixture

@@ -1,6 +1,4 @@
-"""A closed or social room: who waits at its door, what is told there, and who lets people in."""
-
-from dataclasses import replace
+"""A closed or social room: who waits at its door, what is told there, and how the wait ends."""
 
 import pytest
 from hypothesis import given
@@ -9,29 +7,30 @@ from hypothesis import strategies as st
 from p2phouse.channel import OpenLink
 from p2phouse.errors import PeerError
 from p2phouse.hall import invitation
-from p2phouse.identity.keys import key_tag
 from p2phouse.record import envelope, limits
-from p2phouse.record.cbor import Value
 from p2phouse.record.types import Access, Act
 from p2phouse.room import frames, lobby, messages
 from p2phouse.room.admission import NobodyWaits, NoPlaceLeft, PutOutFromAbove, SeveralWait
-from p2phouse.room.authority import SeveralCalled
 from p2phouse.room.frames import ByeReason, FrameKind, FrameRefused
-from p2phouse.room.invites import MayNotLetIn
 from p2phouse.room.lobby import LobbyState
-from p2phouse.room.log import SeatFull
 from p2phouse.room.messages import (
     CloseRoomLink,
-    Event,
     EventKind,
-    OpenRoomLink,
-    Output,
-    SendRoomFrame,
 )
-from p2phouse.room.pace import Pace
 from p2phouse.vocabulary import RoomId
 from tests.record import samples
-from tests.room.table import ADDR, Person, Table, down, frame_kinds, kinds, of
+from tests.room.knocking import (
+    closed_room,
+    give_log,
+    join,
+    knock,
+    let_in,
+    seat,
+    states,
+    to,
+    with_a_listener,
+)
+from tests.room.table import Person, Table, down, frame_kinds, kinds, of
 
 GREETING, BYE, LOBBY = FrameKind.GREETING, FrameKind.BYE, FrameKind.LOBBY
 ENTRY = FrameKind.ENTRY
@@ -39,9 +38,7 @@ ENTRY = FrameKind.ENTRY
 
 @pytest.fixture
 def table() -> Table:
-    table = Table()
-    table.open(access=Access.CLOSED)
-    return table
+    return closed_room()
 
 
 @pytest.fixture
@@ -49,39 +46,12 @@ def ann(table: Table) -> Person:
     return table.person()
 
 
-def knock(table: Table, person: Person) -> list[Output]:
-    """The person opens a room link and greets, not knowing what kind of room it is."""
-    table.up(person)
-    return table.frame(person, person.greeting(table.here.room, None))
+@pytest.fixture
+def inside() -> tuple[Table, Table]:
+    return with_a_listener()
 
 
-def to(person: Person, outputs: list[Output]) -> list[list[Value]]:
-    return [sent.frame for sent in of(SendRoomFrame, outputs) if sent.dev == person.dev]
-
-
-def states(person: Person, outputs: list[Output]) -> list[Value]:
-    return [frame[1] for frame in to(person, outputs) if frame[0] == LOBBY and len(frame) == 2]
-
-
-def let_in(table: Table, person: Person) -> None:
-    """By hand, as the one who runs the room."""
-    knock(table, person)
-    answer = table.answer(table.ask(messages.Admit(key_tag(person.me.uid))))
-    assert answer.error is None
-    assert person.dev in table.here.members
-
-
-def seat(table: Table, person: Person, value: str = "moderator") -> None:
-    table.ask(messages.Decide(Act.GRANT, key_tag(person.me.uid), value))
-
-
-def relayed(person: Person, table: Table, state: LobbyState = LobbyState.WAITING) -> list[Value]:
-    """That this person waits, as another member says."""
-    join = person.join(table.here.room).data
-    return [LOBBY, join, person.me.record.data, None, int(state)]
-
-
-# ── who knocks ───────────────────────────────────────────────────────────────────────────────
+# ── who knocks ──────────────────────────────────────────────────────────────────────────────────
 
 
 def test_who_comes_to_a_closed_room_waits_and_is_told_so_and_no_more(table: Table, ann: Person):
@@ -158,7 +128,7 @@ def test_the_same_greeting_again_keeps_the_place_and_another_join_ends_the_link(
         table.frame(ann, ann.greeting(table.here.room, None, ts=table.unix + 5))
 
 
-# ── let in ───────────────────────────────────────────────────────────────────────────────────
+# ── let in ──────────────────────────────────────────────────────────────────────────────────────
 
 
 def test_who_is_let_in_is_greeted_and_is_a_listener_at_least(table: Table, ann: Person):
@@ -242,7 +212,7 @@ def test_into_a_full_room_nobody_is_let(table: Table, ann: Person):
     assert len(table.here.log) == entries
 
 
-# ── refused ──────────────────────────────────────────────────────────────────────────────────
+# ── refused ─────────────────────────────────────────────────────────────────────────────────────
 
 
 def test_who_is_refused_is_told_and_for_a_minute_nobody_hears_him(table: Table, ann: Person):
@@ -337,203 +307,7 @@ def test_who_knocks_faster_than_a_crowd_is_on_nobody_s_list(table: Table):
     assert ann.dev in table.here.members
 
 
-# ── those who run the room ───────────────────────────────────────────────────────────────────
-
-
-def join(table: Table, host: Person, at: Table) -> None:
-    """The node on the table comes into the other table's room, where the log lets it in."""
-    host.addrs = (ADDR,)
-    link = at.rooms.facts()["link"]
-    table.ask(messages.Join(str(link)))
-    table.up(host, outbound=True)
-    table.frame(host, host.greeting(at.here.room, at.here.genesis))
-    assert table.here.joined
-
-
-def give_log(table: Table, host: Table) -> None:
-    entries = [each.data for each in host.here.log]
-    proofs = [each.data for each in host.here.log.identities_of(host.here.log)]
-    table.frame(Person(host.me), [ENTRY, list(entries), list(proofs)])
-
-
-@pytest.fixture
-def inside() -> tuple[Table, Table]:
-    """A listener's node in a closed room, and that of its creator."""
-    host = Table(seed=5)
-    host.open(access=Access.CLOSED)
-    table = Table()
-    let_in(host, Person(table.me))
-    join(table, Person(host.me), host)
-    give_log(table, host)
-    return table, host
-
-
-def test_a_knock_is_told_to_those_who_run_the_room_and_to_nobody_else(inside):
-    table, host = inside
-    bob = host.person("bob")
-    let_in(host, bob)
-    give_log(table, host)
-    table.up(bob)
-    table.frame(bob, bob.greeting(table.here.room, table.here.genesis))
-    assert bob.dev in table.here.members
-    ann = table.person()
-    outputs = knock(table, ann)
-    assert states(ann, outputs) == [LobbyState.WAITING]
-    assert to(Person(host.me), outputs) == [relayed(ann, table)]
-    assert not to(bob, outputs)
-    later = to(Person(host.me), table.wait(4))
-    assert LOBBY not in [frame[0] for frame in later]  # told once
-
-
-def test_whoever_runs_the_room_lets_in_who_waits_at_another_door(inside):
-    table, host = inside
-    ann = table.person()
-    knock(table, ann)
-    me = Person(table.me)
-    host.frame(me, relayed(ann, table))
-    assert [each.name for each in host.rooms.waiting] == ["ann"]
-    host.said.clear()
-    assert host.answer(host.ask(messages.Admit("ann"))).error is None
-    assert ann.dev not in host.here.members  # she is not here yet
-    assert not host.rooms.waiting
-    (entry,) = [frame for frame in to(me, host.said) if frame[0] == ENTRY]
-    outputs = table.frame(Person(host.me), entry)
-    assert GREETING in [frame[0] for frame in to(ann, outputs)]
-    assert ann.dev in table.here.members
-
-
-def test_whoever_runs_the_room_refuses_who_waits_at_another_door(inside):
-    table, host = inside
-    ann = table.person()
-    knock(table, ann)
-    host.frame(Person(table.me), relayed(ann, table))
-    host.said.clear()
-    assert host.answer(host.ask(messages.Refuse("ann"))).error is None
-    (refusal,) = to(Person(table.me), host.said)
-    outputs = table.frame(Person(host.me), refusal)
-    assert to(ann, outputs) == [[BYE, ByeReason.REFUSED]]
-    assert to(ann, knock(table, ann)) == [[BYE, ByeReason.REFUSED]]
-
-
-def test_a_listener_turns_nobody_away_at_another_door(table: Table, ann: Person):
-    bob = table.person("bob")
-    let_in(table, bob)
-    knock(table, ann)
-    with pytest.raises(FrameRefused):
-        table.frame(bob, relayed(ann, table, LobbyState.REFUSED))
-    assert len(table.rooms.waiting) == 1
-
-
-def test_who_knocks_at_two_doors_and_leaves_one_sets_no_members_against_each_other(
-    table: Table, ann: Person
-):
-    """Else a stranger who has but the room's link could have a host cut off every listener."""
-    bob = table.person("bob")
-    let_in(table, bob)
-    table.frame(bob, relayed(ann, table))
-    knock(table, ann)
-    outputs = table.frame(bob, relayed(ann, table, LobbyState.OVER))
-    assert bob.dev in table.here.members
-    assert not to(ann, outputs)
-    assert [each.uid for each in table.rooms.waiting] == [ann.me.uid]
-
-
-def test_a_name_means_nobody_while_a_member_and_who_waits_bear_it(table: Table, ann: Person):
-    """A stranger who knocks under a member's name must not be followed in that one's place."""
-    let_in(table, ann)
-    other = table.person("ann")
-    knock(table, other)
-    with pytest.raises(SeveralCalled):
-        table.rooms.people_near("ann")
-    assert table.rooms.people_near(key_tag(ann.me.uid)) == (ann.me.uid, "ann")
-    assert table.rooms.people_near(key_tag(other.me.uid)) == (other.me.uid, "ann")
-
-
-def test_a_name_that_is_another_s_key_tag_or_peer_id_shields_and_harms_nobody(
-    table: Table, ann: Person
-):
-    let_in(table, ann)
-    let_in(table, table.person(key_tag(ann.me.uid).upper()))
-    table.ask(messages.Decide(Act.ROLE, key_tag(ann.me.uid), "remove"))
-    assert ann.dev not in table.here.members
-    assert table.here.count == 2
-    cleo = table.person("cleo")
-    knock(table, cleo)
-    knock(table, table.person(key_tag(cleo.me.uid)))
-    assert table.answer(table.ask(messages.Admit(key_tag(cleo.me.uid)))).error is None
-    assert cleo.dev in table.here.members
-
-
-def test_a_listener_lets_nobody_in(inside):
-    table, _ = inside
-    knock(table, table.person())
-    for action in (messages.Admit("ann"), messages.Refuse("ann")):
-        assert isinstance(table.answer(table.ask(action)).error, MayNotLetIn)
-
-
-def test_who_waits_is_told_when_nobody_is_there_who_may_let_him_in(inside):
-    table, host = inside
-    host_there = Person(host.me)
-    table.frame(host_there, frames.bye(ByeReason.LEAVING))
-    ann = table.person()
-    assert states(ann, knock(table, ann)) == [LobbyState.NOBODY_HERE]
-
-
-def test_who_waits_no_more_is_taken_off_everybody_s_list(inside):
-    table, host = inside
-    ann = table.person()
-    knock(table, ann)
-    host.frame(Person(table.me), relayed(ann, table))
-    outputs = table.down(ann)
-    (gone,) = to(Person(host.me), outputs)
-    host.frame(Person(table.me), gone)
-    assert not host.rooms.waiting
-
-
-def test_who_waits_at_the_door_of_somebody_who_left_waits_no_more(inside):
-    table, host = inside
-    host.frame(Person(table.me), relayed(table.person(), table))
-    assert host.rooms.waiting
-    host.frame(Person(table.me), frames.bye(ByeReason.LEAVING))
-    assert not host.rooms.waiting
-
-
-def test_a_member_brings_sixteen_to_the_door_and_shuts_it_for_nobody(table: Table, ann: Person):
-    """It makes up people; those who knock here are heard all the same."""
-    bob = table.person("bob")
-    let_in(table, bob)
-    for number in range(limits.LOBBY_WAITING_MAX + 1):
-        table.wait(1)
-        table.frame(bob, relayed(table.person(f"p{number}"), table))
-    assert len(table.rooms.waiting) == limits.LOBBY_WAITING_MAX
-    assert states(ann, knock(table, ann)) == [LobbyState.WAITING]
-
-
-def test_a_member_brings_nobody_who_did_not_knock(table: Table, ann: Person):
-    bob = table.person("bob")
-    let_in(table, bob)
-    elsewhere = envelope.sign(
-        replace(ann.join(table.here.room).record, room=bytes(32)), ann.me.device_key
-    )
-    whole = relayed(ann, table)
-    for frame in (
-        [LOBBY, elsewhere.data, ann.me.record.data, None, 0],
-        [LOBBY, ann.join(table.here.room).data, bob.me.record.data, None, 0],
-        [LOBBY, whole[1], whole[2], 5, 0],
-        [LOBBY, whole[1], whole[2], None, True],
-        [LOBBY, whole[1], whole[2], None, -1],
-        [LOBBY],
-        [LOBBY, True],
-        [LOBBY, -1],
-        [LOBBY, "x"],
-        [LOBBY, bytes(513)],
-    ):
-        with pytest.raises(FrameRefused):
-            table.frame(bob, frame)  # type: ignore[arg-type]
-    assert not table.rooms.waiting
-
-
-# ── waiting ──────────────────────────────────────────────────────────────────────────────────
+# ── waiting ─────────────────────────────────────────────────────────────────────────────────────
 
 
 @pytest.fixture
@@ -606,227 +380,6 @@ def test_nobody_but_whom_we_called_has_us_wait(table: Table, ann: Person):
     table.frame(ann, [LOBBY, LobbyState.REFUSED])
     table.frame(ann, ann.greeting(table.here.room, None))
     assert len(table.rooms.waiting) == 1
-
-
-# ── access that changes, and whom one does not know yet ──────────────────────────────────────
-
-
-def test_who_is_in_an_open_room_stays_when_it_is_closed_and_others_wait(ann: Person):
-    table = Table(seed=1)
-    table.open()
-    table.let_in(ann)
-    bob = table.person("bob")
-    answer = table.answer(table.ask(messages.SetAccess(Access.CLOSED)))
-    assert len(answer.facts["entries"]) == 2  # type: ignore[arg-type]  # ann stays; closed
-    assert table.here.log.state.may_speak(ann.me.uid)
-    assert states(bob, knock(table, bob)) == [LobbyState.WAITING]
-    table.wait(100)
-    assert ann.dev in table.here.members
-
-
-def test_who_waits_comes_in_when_the_room_is_opened(table: Table, ann: Person):
-    knock(table, ann)
-    table.ask(messages.SetAccess(Access.OPEN))
-    assert ann.dev in table.here.members
-
-
-def test_what_one_s_seat_has_no_space_for_as_a_whole_is_not_begun(ann: Person):
-    """Half of it would count in our log, and be neither told nor heeded."""
-    table = Table(seed=1)
-    table.open()
-    for person in (ann, table.person("bob")):
-        table.let_in(person)
-    seat(table, ann)
-    while len(table.here.log) < limits.ENTRIES_PER_SEAT_MAX - 1:
-        table.here.log.write(table.me, Act.TITLE, None, f"Tea {len(table.here.log)}")
-    before = table.here.log.digest
-    for action in (
-        messages.Decide(Act.ROLE, key_tag(ann.me.uid), "ban"),
-        messages.SetAccess(Access.CLOSED),
-    ):
-        assert isinstance(table.answer(table.ask(action)).error, SeatFull)
-        assert table.here.log.digest == before
-    assert table.answer(table.ask(messages.Decide(Act.LOCK, value=True))).error is None
-
-
-def test_whom_a_change_of_access_does_not_name_is_in_no_more(ann: Person):
-    """It was made by somebody who did not see ann."""
-    table = Table(seed=1)
-    table.open()
-    table.let_in(ann)
-    table.wait(60)
-    table.ask(messages.Decide(Act.ACCESS, value=2))
-    assert ann.dev not in table.here.members
-    assert [BYE, ByeReason.REFUSED] in to(ann, table.said)
-
-
-def test_somebody_new_takes_whom_he_was_sent_to_for_members_until_he_has_the_log(inside):
-    table, host = inside
-    host_there = Person(host.me)
-    bob = host.person("bob")
-    table.frame(host_there, host_there.greeting(table.here.room, None, members=[bob.dev]))
-    assert OpenRoomLink(bob.dev, table.here.room, (ADDR,)) in of(OpenRoomLink, table.said)
-    (bare,) = to(bob, table.up(bob, outbound=True))
-    assert bare[3:] == [[], [], [], []]  # who we are, and nothing else
-    table.frame(bob, bob.greeting(table.here.room, table.here.genesis))
-    assert bob.dev in table.here.members
-    table.wait(100)  # and the log still does not say that anybody let bob in
-    assert bob.dev not in table.here.members
-
-
-def test_who_calls_us_waits_even_if_we_are_new(inside):
-    table, _ = inside
-    ann = table.person()
-    assert states(ann, knock(table, ann)) == [LobbyState.WAITING]
-
-
-def test_whom_we_call_on_a_member_s_word_is_called_again_until_the_log_lets_him_in(inside):
-    table, host = inside
-    table.wait(20)
-    bob, host_there = host.person("bob"), Person(host.me)
-    table.frame(host_there, host_there.greeting(table.here.room, None, members=[bob.dev]))
-    table.up(bob, outbound=True)
-    outputs = table.frame(bob, bob.greeting(table.here.room, table.here.genesis))
-    assert of(CloseRoomLink, outputs)
-    assert bob.dev not in table.here.members
-    let_in(host, bob)
-    give_log(table, host)
-    assert of(OpenRoomLink, table.wait(3))
-    table.up(bob, outbound=True)
-    outputs = table.frame(bob, bob.greeting(table.here.room, table.here.genesis))
-    assert bob.dev in table.here.members
-    greeting = [frame for frame in to(bob, outputs) if frame[0] == GREETING]
-    assert len(greeting) == 1
-    assert greeting[0][5] == [table.here.genesis.data]  # all of it, now
-
-
-# ── policy ───────────────────────────────────────────────────────────────────────────────────
-
-
-def test_in_a_social_room_whom_its_host_follows_comes_in_at_once(ann: Person):
-    table = Table(seed=1)
-    table.tell(table.me.dev, messages.Following(frozenset({ann.me.uid})))
-    table.open(access=Access.SOCIAL)
-    knock(table, ann)
-    assert ann.dev in table.here.members
-    bob = table.person("bob")
-    assert states(bob, knock(table, bob)) == [LobbyState.WAITING]
-    table.tell(table.me.dev, messages.Following(frozenset({bob.me.uid})))
-    assert bob.dev in table.here.members  # whoever is followed from now on
-
-
-def test_in_a_closed_room_following_lets_nobody_in(table: Table, ann: Person):
-    table.tell(table.me.dev, messages.Following(frozenset({ann.me.uid})))
-    assert states(ann, knock(table, ann)) == [LobbyState.WAITING]
-
-
-def test_whom_a_listener_follows_waits(inside):
-    table, host = inside
-    host.ask(messages.SetAccess(Access.SOCIAL))
-    give_log(table, host)
-    ann = table.person()
-    table.tell(table.me.dev, messages.Following(frozenset({ann.me.uid})))
-    assert states(ann, knock(table, ann)) == [LobbyState.WAITING]
-
-
-def test_who_was_removed_comes_back_by_hand_alone(ann: Person):
-    table = Table(seed=1)
-    table.tell(table.me.dev, messages.Following(frozenset({ann.me.uid})))
-    table.open(access=Access.SOCIAL)
-    knock(table, ann)
-    table.ask(messages.Decide(Act.ROLE, "ann", "remove"))
-    table.down(ann)
-    table.wait(61)
-    assert states(ann, knock(table, ann)) == [LobbyState.WAITING]
-
-
-def test_policy_leaves_half_of_a_seat():
-    table = Table(seed=1)
-    people = [table.person("ann"), table.person("bob")]
-    table.tell(table.me.dev, messages.Following(frozenset(each.me.uid for each in people)))
-    table.open(access=Access.SOCIAL)
-    for number in range(limits.ADMITTED_BY_SEAT_MAX - 1):
-        table.here.log.write(table.me, Act.TITLE, None, f"Tea {number}")
-    knock(table, people[0])
-    assert people[0].dev in table.here.members  # the 256th entry
-    assert states(people[1], knock(table, people[1])) == [LobbyState.WAITING]
-    assert table.answer(table.ask(messages.Admit("bob"))).error is None  # by hand all the same
-
-
-def test_a_room_that_is_full_writes_no_admissions(ann: Person):
-    table = Table(seed=1)
-    table.open(access=Access.SOCIAL)
-    knock(table, ann)
-    for number in range(7):
-        let_in(table, table.person(f"p{number}"))
-    entries = len(table.here.log)
-    table.tell(table.me.dev, messages.Following(frozenset({ann.me.uid})))
-    assert len(table.here.log) == entries
-
-
-def test_the_pace_of_one_device_binds_it_in_the_lobby_as_well(table: Table, ann: Person):
-    knock(table, ann)
-    for _ in range(Pace().frames.burst + Pace().spare_frames.burst - 1):  # the greeting was one
-        table.frame(ann, [FrameKind.DIGEST, bytes(32)])
-    with pytest.raises(FrameRefused):
-        table.frame(ann, [FrameKind.DIGEST, bytes(32)])
-
-
-# ── rooms for one network ────────────────────────────────────────────────────────────────────
-
-
-def test_into_a_room_for_its_own_network_nobody_comes_from_another(ann: Person):
-    table = Table(seed=1)
-    table.open(access=Access.LAN)
-    bob = table.person("bob")
-    table.up(ann, near=False)
-    outputs = table.frame(ann, ann.greeting(table.here.room, None))
-    assert to(ann, outputs) == [[BYE, ByeReason.LOCAL_ONLY]]
-    assert ann.dev not in table.here.members
-    table.up(bob)
-    table.frame(bob, bob.greeting(table.here.room, None))
-    assert bob.dev in table.here.members
-
-
-def test_nobody_far_is_told_of_a_room_for_its_own_network(ann: Person):
-    """Not even by whom a member sends us to."""
-    table = Table(seed=1)
-    table.open(access=Access.LAN)
-    table.ask_for(ann)
-    assert to(ann, table.up(ann, outbound=True, near=False)) == [[BYE, ByeReason.LOCAL_ONLY]]
-
-
-def test_who_comes_by_a_link_from_another_network_is_told_why_not(ann: Person):
-    host = Table(seed=5)
-    host.open(access=Access.LAN)
-    table = Table(seed=1)
-    ticket = table.ask(messages.Join(str(host.rooms.facts()["link"])))
-    there = Person(host.me, genesis=host.here.genesis)
-    table.up(there, outbound=True, near=False)
-    table.frame(there, there.greeting(table.here.room, there.genesis))
-    assert "its own network" in str(table.answer(ticket).error)
-
-
-def test_into_any_other_room_one_comes_from_anywhere(ann: Person):
-    table = Table(seed=1)
-    table.open()
-    table.up(ann, near=False)
-    table.frame(ann, ann.greeting(table.here.room, None))
-    assert ann.dev in table.here.members
-
-
-def test_who_is_in_a_room_that_is_closed_without_a_word_of_him_leaves():
-    """Whoever closed it did not see this node, which hears of it when a partition heals."""
-    host = Table(seed=5)
-    host.open()
-    table = Table(seed=1)
-    join(table, Person(host.me), host)
-    table.wait(50)
-    host.ask(messages.Decide(Act.ACCESS, value=2))
-    give_log(table, host)
-    assert table.rooms.membership is None
-    (left,) = [event for event in of(Event, table.said) if event.kind is EventKind.LEFT]
-    assert left.text == "the room was closed to those who were not let in"
 
 
 VALUES = st.recursive(
