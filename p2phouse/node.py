@@ -44,6 +44,7 @@ from p2phouse.verbs.members import pulse
 from p2phouse.verbs.table import table
 from p2phouse.vocabulary import DeviceKey, UserKey, key_short
 from p2phouse.web.opening import Opening, PageOff
+from p2phouse.willing import Willing
 
 log = logging.getLogger(__name__)
 
@@ -74,6 +75,7 @@ class Node:
         self.levels: dict[int, int] = {}
         self.following = following(config.home)
         self.blocks = blocks(config.home)
+        self.willing = Willing(config.home, self._offer_to_carry)
         self.opening: Opening | None = None  # of the page; None without one
         self.sound_port: int | None = None  # where the page finds mouth and ear
         self.me: Me
@@ -146,6 +148,8 @@ class Node:
         self.network.meet_again(self._memory.peers)
         await self._tell_core(self.me.dev, messages.Invites(self._memory.invites))
         await self._begin_to_follow()
+        await self.willing.begin()
+        nursery.start_soon(self.willing.run)
         if self._memory.room is not None:
             await self._tell_core(self.me.dev, messages.Resume(self._memory.room))
         async with listening(api_socket(self.config.home, self.config.runtime)) as listener:
@@ -224,6 +228,9 @@ class Node:
     async def follow(self, people: Iterable[UserKey]) -> None:
         """From now on, these and nobody else."""
         await self._tell_core(self.me.dev, messages.Following(frozenset(people)))
+
+    async def _offer_to_carry(self, offer: messages.Carry) -> None:
+        await self._tell_core(self.me.dev, offer)
 
     async def _begin_to_follow(self) -> None:
         try:

@@ -12,6 +12,7 @@ from p2phouse.room import messages
 from p2phouse.room.messages import VerbAction
 from p2phouse.verbs.table import VERBS
 from p2phouse.vocabulary import UserKey
+from p2phouse.willing import Willing
 from tests import promised
 from tests.room.table import Table
 
@@ -22,6 +23,7 @@ class TableNode(Node):
         self.table = table
         self.me = table.me
         self.rooms = table.rooms
+        self.willing = Willing(folder, self._offer_to_carry, has_mains=lambda: True)
 
     async def act(self, action: VerbAction) -> dict[str, object]:
         answer = self.table.answer(self.table.ask(action))
@@ -31,6 +33,9 @@ class TableNode(Node):
 
     async def follow(self, people: Iterable[UserKey]) -> None:
         self.table.tell(self.me.dev, messages.Following(frozenset(people)))
+
+    async def _offer_to_carry(self, offer: messages.Carry) -> None:
+        self.table.tell(self.me.dev, offer)
 
     async def asked(self, verb: str, **arguments):
         """What it answers, which is what docs/asyncapi.json promises."""

@@ -218,7 +218,11 @@ def commands() -> dict[str, set[str]]:
             for name, inner in command.commands.items():
                 walk(inner, f"{path} {name}")
         else:
-            options = {each for parameter in command.params for each in parameter.opts}
+            options = {
+                each
+                for parameter in command.params
+                for each in (*parameter.opts, *parameter.secondary_opts)
+            }
             found[path] = {each for each in options if each.startswith("--")} - {"--help"}
 
     walk(typer.main.get_command(app), "p2phouse")

@@ -9,7 +9,19 @@ from typing import NoReturn
 
 import typer
 
-from p2phouse.cli import access, chat, following, members, node, people, roles, room, sound, stage
+from p2phouse.cli import (
+    access,
+    carrying,
+    chat,
+    following,
+    members,
+    node,
+    people,
+    roles,
+    room,
+    sound,
+    stage,
+)
 from p2phouse.cli.asking import FAILED, YOUR_MISTAKE, fail
 from p2phouse.errors import P2PHouseError, UserError
 
@@ -22,7 +34,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for subject in (node, room, sound, members, roles, access, following, stage, chat, people):
+for subject in (node, room, sound, members, carrying, roles, access):
+    app.add_typer(subject.commands)
+for subject in (following, stage, chat, people):
     app.add_typer(subject.commands)
 
 

@@ -97,6 +97,17 @@ class Following:
     people: frozenset[UserKey]
 
 
+@dataclass(frozen=True, slots=True)
+class Carry:
+    """Whether this node may carry the voices of others now, as its owner chose and its power
+    allows. cap: how many others it would feed at most."""
+
+    willing: bool
+    on_mains: bool
+    metered: bool
+    cap: int
+
+
 # ── inputs from the person ───────────────────────────────────────────────────────────────────
 
 
@@ -344,6 +355,7 @@ Input = (
     | Resume
     | Invites
     | Following
+    | Carry
     | RoomLinkUp
     | RoomFrame
     | RoomLinkDown
@@ -469,6 +481,8 @@ class EventKind(IntEnum):
     LOBBY_CHANGED = 30  # somebody knocks, or waits no more
     LOBBY_WAITING = 31  # we wait to be let in
     ADMITTED = 32  # and are
+    CARRIED_BY = 70  # who forwards the room's voices now, and why; empty: each sends its own
+    NEEDS_RELAY = 71  # it grows, and nobody in it can carry it
 
 
 @dataclass(frozen=True, slots=True)

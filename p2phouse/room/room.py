@@ -87,6 +87,8 @@ class Rooms:
         self.silence = Silence(me, self.talk, self.earshot)
         self._chat = ChatExchange(me, self.earshot)
         self._reporting = Reporting(me)
+        # Until told otherwise we carry nobody.
+        self.carry = messages.Carry(willing=False, on_mains=False, metered=False, cap=0)
         invites = Invites(me, entropy=entropy)
         door = Door(me, invites)
         self.admission = Admission(me, invites, door)
@@ -254,6 +256,8 @@ class Rooms:
                     yield Answer(ticket, error=error)
             case messages.Following(people):
                 self.admission.following = people
+            case messages.Carry():
+                self.carry = message
             case messages.Invites(state):
                 self.admission.invites.remembered(state)
             case messages.Resume(state):

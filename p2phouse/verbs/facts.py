@@ -71,6 +71,29 @@ class Successor(TypedDict):
     room: RoomIdText
 
 
+ShapeWhy = Annotated[
+    Literal["", "people", "pair", "uplink", "cpu"],
+    "why one member forwards: too many people, a pair that cannot meet, or a machine at its limit",
+]
+CarriedWhy = Annotated[
+    Literal["", "nearest", "only_one", "took_over"],
+    "why that member does: nearest to most, the only one who can, or the one before stopped",
+]
+
+
+class Carrier(TypedDict):
+    """A member who forwards the voices of the room, or would at once."""
+
+    peer_id: PeerIdText
+    name: Annotated[str, "as the person wrote it, or the key tag"]
+    me: Annotated[bool, "whether that is us"]
+
+
+class Load(TypedDict):
+    people: Annotated[int, "how many others we feed"]
+    kbps: Annotated[int, "what we send them now"]
+
+
 class Room(TypedDict):
     """The room this node is in. In none there is `room`, null, and nothing else."""
 
@@ -115,6 +138,21 @@ class Room(TypedDict):
     ]
     waiting_text: NotRequired[Annotated[str, "what we wait for; with `waiting` alone"]]
     silence: NotRequired[Annotated[Silence | None, "why we are not heard, or hear nobody"]]
+    shape: NotRequired[
+        Annotated[
+            Literal["mesh", "hub"],
+            "mesh: each sends its voice to everybody; hub: one member forwards those of all",
+        ]
+    ]
+    shape_why: NotRequired[ShapeWhy]
+    hub: NotRequired[Annotated[Carrier | None, "who forwards; null in a mesh"]]
+    standby: NotRequired[Annotated[Carrier | None, "who takes over at once if the hub stops"]]
+    carried_text: NotRequired[Annotated[str, "who carries the room and why, or empty"]]
+    carried_why: NotRequired[CarriedWhy]
+    carrying: NotRequired[Annotated[Load | None, "what we forward for others; null if nothing"]]
+    needs_relay: NotRequired[
+        Annotated[bool, "whether the room has outgrown its links and nobody in it can carry it"]
+    ]
 
 
 class Hand(TypedDict):

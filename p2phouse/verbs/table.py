@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 from p2phouse.api import Verb
 from p2phouse.verbs import (
     access,
+    carrying,
     chat,
     following,
     home,
@@ -21,7 +22,19 @@ from p2phouse.verbs.declaration import Declared
 if TYPE_CHECKING:
     from p2phouse.node import Node
 
-SUBJECTS: Final = (home, room, sound, members, roles, access, following, stage, chat, people)
+SUBJECTS: Final = (
+    home,
+    room,
+    sound,
+    members,
+    carrying,
+    roles,
+    access,
+    following,
+    stage,
+    chat,
+    people,
+)
 
 VERBS: Final = {
     each.name: each
