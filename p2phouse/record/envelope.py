@@ -19,8 +19,10 @@ from p2phouse.record.types import (
     BODY_VERSION,
     Audit,
     Beat,
+    Bid,
     Card,
     Chat,
+    Claim,
     Entry,
     Epoch,
     Genesis,
@@ -146,6 +148,8 @@ def check_time(record: Record, now_unix: float) -> None:
             pass  # they have none: what they are worth must not depend on anybody's clock
         case Chat() | Report():
             pass  # read in their order, under whatever clock they were written
+        case Claim() | Bid():
+            pass  # ordered by epoch and seq; one that is out of date says nothing wrong
         case Audit():
             pass  # its block is, on the clock of its voice
         case Invite():

@@ -74,3 +74,7 @@ LOBBY_S_MAX: Final = 600  # whoever runs the room is busy talking; later one kno
 ADMITTED_BY_SEAT_MAX: Final = 256  # by policy: half of a seat's entries stay for its holder
 FOLLOWING_MAX: Final = 1_024  # more than anybody knows; the file is read at every start
 INVITES_KEPT_MAX: Final = 256  # single-use invites of one device that nobody has used yet
+
+CLAIM_EPOCH_MAX: Final = 65_535  # one a second for longer than a room lives
+COST_MAX: Final = 65_535
+BID_ROWS_MAX: Final = 8  # members of a mesh; in a larger room those who might carry it

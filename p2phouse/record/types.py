@@ -5,7 +5,7 @@ field that holds the signing key. docs/protocol.md §2 is the normative text.
 """
 
 from dataclasses import dataclass
-from enum import IntEnum
+from enum import IntEnum, IntFlag
 from typing import Annotated, ClassVar, Final, Literal
 
 from p2phouse.record import limits
@@ -39,6 +39,8 @@ class RecordType(IntEnum):
     HELLO = 13
     REPORT = 14
     INVITE = 15
+    CLAIM = 16
+    BID = 17
 
 
 class Access(IntEnum):
@@ -392,6 +394,63 @@ class Invite(Record):
     once: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Claim(Record):
+    """Who carries the room from now on; shape/claims.py says which of several counts."""
+
+    TYPE = RecordType.CLAIM
+    NAME = "claim"
+    SIZE_MAX = 320
+    SIGNER = "dev"
+
+    room: Hash
+    dev: Key
+    epoch: Annotated[int, Range(1, limits.CLAIM_EPOCH_MAX)]
+    cost: Annotated[int, Range(0, limits.COST_MAX)]  # of the hub, in ms (shape/measure.py)
+    hub: Key | None  # None: nobody, the room is a mesh again
+    standby: Key | None
+    ts: Time
+
+
+class BidFlag(IntFlag):
+    CARRIES = 1  # would carry this room
+    METERED = 2  # its network costs by the byte
+    MAINS = 4
+    DRAINING = 8  # is about to leave
+    STRAINED = 16  # its processor or uplink is too small for a mesh
+
+
+@dataclass(frozen=True, slots=True)
+class BidRow:
+    """What the bidder has measured of another member."""
+
+    dev: Key
+    rtt_p50: Annotated[int, Range(0, 65_535)]  # ms
+    rtt_p90: Annotated[int, Range(0, 65_535)]
+    loss: Annotated[int, Range(0, 1_000)]  # permille; 1000: no link, though we want one
+    served: Annotated[int, Range(0, 65_535)]  # seconds for which it carried to us without loss
+
+
+@dataclass(frozen=True, slots=True)
+class Bid(Record):
+    """What a member could carry, and how well it reaches those who could."""
+
+    TYPE = RecordType.BID
+    NAME = "bid"
+    SIZE_MAX = 640
+    SIGNER = "dev"
+
+    room: Hash
+    dev: Key
+    seq: Number
+    flags: Annotated[int, Range(0, 255)]  # BidFlag; later flags are passed over
+    version: Annotated[int, Range(0, 65_535)]  # a hub must forward as this one says
+    uptime_min: Annotated[int, Range(0, 2**32 - 1)]
+    cap: Annotated[int, Range(0, 4_096)]  # links it would feed
+    rows: Annotated[tuple[BidRow, ...], Count(0, limits.BID_ROWS_MAX)]
+    ts: Time
+
+
 RECORDS: Final[dict[int, type[Record]]] = {
     int(cls.TYPE): cls
     for cls in (
@@ -410,5 +469,7 @@ RECORDS: Final[dict[int, type[Record]]] = {
         Hello,
         Report,
         Invite,
+        Claim,
+        Bid,
     )
 }

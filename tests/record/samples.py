@@ -11,9 +11,13 @@ from p2phouse.record.types import (
     Act,
     Audit,
     Beat,
+    Bid,
+    BidFlag,
+    BidRow,
     Card,
     Chat,
     ChatKind,
+    Claim,
     Entry,
     Epoch,
     EpochBox,
@@ -174,6 +178,18 @@ INVITE = Invite(
     exp=UNIX + 3_600,
     once=True,
 )
+CLAIM = Claim(room=ROOM, dev=DEV, epoch=3, cost=45, hub=DEV, standby=OTHER, ts=UNIX)
+BID = Bid(
+    room=ROOM,
+    dev=DEV,
+    seq=1_800_000_000_000,
+    flags=int(BidFlag.CARRIES | BidFlag.MAINS),
+    version=1,
+    uptime_min=90,
+    cap=30,
+    rows=(BidRow(dev=OTHER, rtt_p50=12, rtt_p90=31, loss=4, served=600),),
+    ts=UNIX,
+)
 
 RECORDS: tuple[Record, ...] = (
     IDENTITY,
@@ -191,6 +207,8 @@ RECORDS: tuple[Record, ...] = (
     HELLO,
     REPORT,
     INVITE,
+    CLAIM,
+    BID,
 )
 
 
