@@ -24,6 +24,7 @@ from p2phouse.vocabulary import DeviceKey, Now, UserKey
 COMPARE_S: Final = 5.0  # what one link lost another brings within it
 REMOVED_S: Final = 60.0  # who was removed, not banned, may come back after it, to listen
 BATCH_BYTES_MAX: Final = 14_000  # with its head a frame of 16 KiB
+PUT_OUT_TEXT: Final = frames.BYE_TEXTS[frames.ByeReason.PUT_OUT]
 BATCHES_MAX: Final = 16  # 230 kB an answer: a full log comes in four, and nobody's uplink stalls
 OUT: Final = (Role.BAN, Role.REMOVE)
 
@@ -193,13 +194,24 @@ class Authority:
             yield Event(EventKind.ROOM_CHANGED, membership.room, None, state.title)
         if state.ended:
             membership.over = "the room was ended"
-        elif self.is_out(now, membership, self._me.uid):
-            membership.over = "you were put out of the room"
 
     def put_out(self, now: Now, membership: Membership) -> list[Member]:
-        """Members who are in the room no more."""
+        """Members who are in the room no more; if it is we ourselves, it is over for us."""
+        if not self._knows_all(now, membership):
+            return []
+        if self.is_out(now, membership, self._me.uid):
+            membership.over = PUT_OUT_TEXT
         members = membership.members.values()
         return [member for member in members if self.is_out(now, membership, member.uid)]
+
+    def _knows_all(self, now: Now, membership: Membership) -> bool:
+        """Whether we may act on who is out. A long log comes in several frames, and in what came
+        so far a ban may stand that a later one takes back. In doubt for a dozen seconds at most;
+        whoever is out has no voice meanwhile."""
+        if not membership.is_new(now) or self._me.uid == membership.log.state.creator:
+            return True
+        held = membership.log.digest
+        return any(member.digest == held for member in membership.members.values())
 
     def is_out(self, now: Now, membership: Membership, uid: UserKey) -> bool:
         role = membership.log.state.role_of(uid)

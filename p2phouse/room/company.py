@@ -342,8 +342,6 @@ class Company:
         yield from self._confirmation.changed(now, membership)
         yield from self._place.obey(now, membership, before)
         yield from self._chat.log_changed(now, membership, before)
-        for member in self._authority.put_out(now, membership):
-            yield from self._part(membership, member, ByeReason.PUT_OUT)
         yield from self._part_with_strangers(now, membership)
 
     def _part(self, membership: Membership, member: Member, reason: ByeReason) -> Iterator[Output]:
@@ -367,8 +365,12 @@ class Company:
     # ── the lobby ────────────────────────────────────────────────────────────────────────────
 
     def settle(self, now: Now, membership: Membership) -> Iterator[Output]:
-        """Who waits at the door is let in, or told how it stands."""
-        if not membership.joined or not membership.lobby.people:
+        """Who was put out goes. Who waits at the door is let in, or told how it stands."""
+        if not membership.joined:
+            return
+        for member in self._authority.put_out(now, membership):
+            yield from self._part(membership, member, ByeReason.PUT_OUT)
+        if not membership.lobby.people:
             return
         yield from self._door.tidy(membership)
         before = membership.log.state

@@ -86,15 +86,16 @@ def _cheat() -> None:
     from p2phouse.room.rules import RoomState
     from p2phouse.room.talk import Talk
 
-    obey = Authority.obey
+    put_out = Authority.put_out
 
-    def disobey(self: Authority, now: Any, membership: Any, before: Any) -> Any:  # noqa: ANN401
-        yield from obey(self, now, membership, before)
+    def disobey(self: Authority, now: Any, membership: Any) -> Any:  # noqa: ANN401
+        gone = put_out(self, now, membership)
         membership.over = ""
+        return gone
 
     RoomState.may_speak = lambda self, uid: True  # type: ignore[method-assign]
     Talk.silence = lambda self, now, membership: iter(())  # type: ignore[method-assign]
-    Authority.obey = disobey  # type: ignore[method-assign]
+    Authority.put_out = disobey  # type: ignore[method-assign]
     Authority.has_gone_by = lambda self, membership: False  # type: ignore[method-assign]
 
 

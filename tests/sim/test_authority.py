@@ -120,6 +120,22 @@ def test_who_is_removed_comes_back_after_a_minute_to_listen(seed):
     assert not host.hears(ben)
 
 
+@pytest.mark.parametrize("seed", SEEDS[:5])
+def test_who_was_banned_and_is_not_any_more_reads_a_long_log_to_its_end(seed):
+    world = World(seed)
+    host, ben, cleo = room_of(world, 3)
+    decide(host, Act.ROLE, ben, "ban")
+    world.run_until(lambda: ben.rooms.membership is None)
+    for turn in range(90):  # four frames of entries
+        decide(host, Act.ROLE, ben, "ban" if turn % 2 else "listener")
+    decide(host, Act.ROLE, ben, "listener")
+    world.run_for(10)
+    ben.act(messages.Join("tea"))
+    world.run_until(lambda: ben.is_inside and agree_on([host, ben, cleo]))
+    world.run_for(20)
+    assert ben.is_inside and ben.hears(host) and ben.hears(cleo)
+
+
 @pytest.mark.parametrize("seed", SEEDS)
 def test_nobody_without_a_seat_runs_the_room(seed):
     world = World(seed)
