@@ -14,6 +14,7 @@ NAME_CODE_POINTS_MAX: Final = 40
 DEVICES_MAX: Final = 8
 SPEAKERS_MAX: Final = 16  # slots are four bits of the SFrame KID
 MESH_MEMBERS_MAX: Final = 8  # above, uplinks and NATs end a mesh
+ROOM_MEMBERS_MAX: Final = 32  # who are linked with one another; each greeting names them all
 
 ADDRS_MAX: Final = 4
 ADDR_BYTES_MAX: Final = 64  # a circuit address with two PeerIds is the longest

@@ -73,8 +73,8 @@ class Admission:
         state = membership.log.state
         if not state.may(self._me.uid, Act.ROLE, waiting.uid):
             raise MayNotLetIn
-        if membership.count >= limits.MESH_MEMBERS_MAX:
-            raise NoPlaceLeft(limit=limits.MESH_MEMBERS_MAX)
+        if membership.count >= membership.places:
+            raise NoPlaceLeft(limit=membership.places)
         decided = state.candidates.get((Act.ROLE, waiting.uid), ())
         level = state.level(self._me.uid)
         if any(_is_out(each) and state.counting[each.id] < level for each in decided):
@@ -126,7 +126,7 @@ class Admission:
             # Security: policy leaves room in the seat for what its holder decides by hand.
             if seat is None or membership.log.size_of(seat.id) >= limits.ADMITTED_BY_SEAT_MAX:
                 break
-            if membership.count + len(written) >= limits.MESH_MEMBERS_MAX:
+            if membership.count + len(written) >= membership.places:
                 break
             if self._is_welcome(now, membership, waiting):
                 if waiting.invite is not None:

@@ -12,7 +12,7 @@ from p2phouse.identity.keys import Me, key_tag, peer_id
 from p2phouse.record.cbor import Value
 from p2phouse.record.envelope import Signed
 from p2phouse.record.types import Act, Entry
-from p2phouse.room import frames, log
+from p2phouse.room import flood, frames, log
 from p2phouse.room.frames import FrameKind
 from p2phouse.room.messages import Decide, Event, EventKind, Output, SendRoomFrame
 from p2phouse.room.rules import Role, RoomState
@@ -104,9 +104,11 @@ class Authority:
     def pass_on(
         self, membership: Membership, entries: tuple[Signed[Entry], ...], sender: DeviceKey | None
     ) -> Iterator[Output]:
-        """To everybody but whoever told us."""
-        for dev, link in membership.links.items():
-            if link.stage is Stage.UP and dev != sender:
+        """Ours to everybody; others' not to whoever told us. sender: None for ours."""
+        is_ours = sender is None
+        devs = flood.linked(membership) if is_ours else flood.onward(membership, self._me.dev)
+        for dev in devs:
+            if dev != sender:
                 yield from self._send(membership, dev, entries)
 
     def _send(

@@ -14,20 +14,21 @@ from p2phouse.record import envelope
 from p2phouse.record.cbor import Value
 from p2phouse.record.envelope import Signed
 from p2phouse.record.types import Chat, Identity
-from p2phouse.room import chat, frames
+from p2phouse.room import chat, flood, frames
 from p2phouse.room.chat_pen import Pen
 from p2phouse.room.chat_view import Message, mode_of
 from p2phouse.room.earshot import Earshot
 from p2phouse.room.frames import FrameKind
 from p2phouse.room.messages import Answer, Event, EventKind, Output, SendRoomFrame, Write
 from p2phouse.room.rules import RoomState
-from p2phouse.room.state import Membership, Stage
+from p2phouse.room.state import Membership
 from p2phouse.vocabulary import DeviceKey, Now
 
 BATCH_BYTES_MAX: Final = 14_000  # with its head a frame of 16 KiB
 BATCHES_MAX: Final = 16  # 220 kB an answer; the next question brings the rest
 ANSWER_S_MAX: Final = 2.0  # then the next is asked, and this one may still answer
 ASK_AGAIN_S: Final = 60.0  # what a rule or a limit kept from us once, we may have now
+ASKED_MAX: Final = 8  # at one time: each question has up to 12 kB
 PASS_ON_S: Final = 0.5  # its author's link brings it sooner
 PASSING_MAX: Final = 500
 TOLD_BYTES_MAX: Final = 100_000  # of texts, and of the moderators' channel: an answer has 256 KiB
@@ -49,7 +50,7 @@ class ChatExchange:
         """What the person writes or takes back. Raises UserError."""
         signed = self._pen.write(now, membership, action)
         yield Answer(ticket, {"id": signed.id.hex()})
-        for dev in _linked(membership):
+        for dev in flood.linked(membership):
             yield from self._send(membership, dev, [signed])
         yield from self._tell_changes(membership)
 
@@ -117,7 +118,7 @@ class ChatExchange:
         """To those who may not have it: neither its teller nor whom its author has told."""
         passing, membership.asking.passing = membership.asking.passing, {}
         membership.asking.pass_at = math.inf
-        for dev in _linked(membership):
+        for dev in flood.onward(membership, self._me.dev):
             knows = membership.members[dev].knows
             yield from self._send(
                 membership,
@@ -171,7 +172,10 @@ class ChatExchange:
         yield from self._ask_next(now, membership, if_free=True)
 
     def _ask_all(self, now: Now, membership: Membership) -> Iterator[Output]:
-        membership.asking.queue |= dict.fromkeys(_linked(membership))
+        asking, linked = membership.asking, flood.linked(membership)
+        first = asking.turn % max(1, len(linked))  # others than the last time
+        asking.turn += ASKED_MAX
+        asking.queue |= dict.fromkeys([*linked[first:], *linked[:first]][:ASKED_MAX])
         yield from self._ask_next(now, membership, if_free=True)
 
     def _ask_next(
@@ -181,7 +185,7 @@ class ChatExchange:
         if if_free and asking.asked is not None:
             return
         asking.asked = None
-        linked = set(_linked(membership))
+        linked = set(flood.linked(membership))
         while asking.queue and asking.asked is None:
             dev = next(iter(asking.queue))
             del asking.queue[dev]
@@ -287,14 +291,6 @@ def _frame(
 ) -> SendRoomFrame:
     frame: list[Value] = [int(FrameKind.CHAT), records, identities, have]
     return SendRoomFrame(dev, membership.room, frame)
-
-
-def _linked(membership: Membership) -> list[DeviceKey]:
-    return [
-        dev
-        for dev, link in membership.links.items()
-        if link.stage is Stage.UP and dev in membership.members
-    ]
 
 
 def _last(messages: list[Message]) -> list[Message]:

@@ -48,10 +48,12 @@ from p2phouse.vocabulary import DeviceKey, LinkNumber, Now, RoomId, UserKey
 
 LINKLESS_S_MAX: Final = 30.0  # sound goes on while a libp2p host is rebuilt: 2 to 5 s
 BYE_S: Final = 5.0  # who says bye closes the link within 2 s; who does not may not keep it
-OFFER_AWAITED_S: Final = 10.0  # the opener offers within a second; then we do
+UNHELD_S: Final = 12.0  # as long as a libp2p host that is rebuilt may take to be back
+MISSED_S: Final = 15.0  # whoever holds no media link to a dead machine misses its pings by then
 JUDGED_AFTER_S: Final = 3.0  # everybody has answered by then
 RETELL_S: Final = 60.0  # two who could not reach each other when they were told try again
 DOUBT_S: Final = 0.8 * RETELL_S  # somebody new has all of the log by then
+NO_PLACE: Final = (ByeReason.FULL, ByeReason.NEEDS_CARRIER)
 OURS: Final = (Stage.GREETED, Stage.KNOCKED)  # links that we opened, and where theirs is due
 UNHEARD_S_MAX: Final = 3 * RETELL_S  # nobody is silent for so long on a link that stands
 
@@ -212,6 +214,9 @@ class Company:
                 yield from self._chat.heard(now, membership, sender, frame)
             case FrameKind.REPORT:
                 yield from self._reporting.heard(now, membership, member, frame)
+            case FrameKind.LOST:
+                join = frames.read_exactly(frame, frames.DIGEST_BYTES)
+                yield from self._missed(now, membership, join)
             case _:
                 pass  # kinds that a later version adds
         link = membership.links.get(sender)
@@ -251,8 +256,8 @@ class Company:
         if member is None and self._authority.is_shut_out(now, membership, uid):
             yield from self._turn_away(membership, sender, ByeReason.LOCKED)
             return
-        if member is None and membership.count >= limits.MESH_MEMBERS_MAX:
-            yield from self._turn_away(membership, sender, ByeReason.FULL)
+        if member is None and not membership.has_place(outbound=link.stage in OURS):
+            yield from self._turn_away(membership, sender, no_place(membership))
             return
         if self._admission.must_wait(now, membership, uid, outbound=link.stage in OURS):
             if link.stage in OURS:  # called on somebody's word, before our log knows of him
@@ -276,8 +281,6 @@ class Company:
         member = yield from self._admit(membership, greeting, outbound=outbound)
         if stage is not Stage.UP:
             yield from self._place.greet(now, membership, sender)
-            if member.link is None and not outbound:
-                member.retry_at = now.mono + OFFER_AWAITED_S
             yield from self._authority.compare(membership, sender)
             yield from self._confirmation.greet(now, membership, sender)
             yield from self._chat.linked(now, membership, sender)
@@ -290,8 +293,8 @@ class Company:
             yield from self._search.told(now, membership, sender, dev, addrs)
         for speak in greeting.speaks:
             yield from self._talk.heard_speak(membership, member, speak)
-        if stage in OURS and member.link is None:
-            yield from self._negotiation.offer(now, membership, member)
+        if stage is not Stage.UP:
+            yield from self._negotiation.met(now, membership, member)
 
     def _turn_away(
         self, membership: Membership, sender: DeviceKey, reason: ByeReason
@@ -384,8 +387,8 @@ class Company:
         assert waiting.greeting is not None
         del membership.lobby.people[waiting.dev]
         yield from self._door.gone(membership, waiting)
-        if membership.count >= limits.MESH_MEMBERS_MAX:
-            yield from self._turn_away(membership, waiting.dev, ByeReason.FULL)
+        if not membership.has_place(outbound=False):
+            yield from self._turn_away(membership, waiting.dev, no_place(membership))
             return
         link = membership.links[waiting.dev]
         link.stage, link.until = Stage.AWAITED, now.mono + UNHEARD_S_MAX
@@ -411,13 +414,13 @@ class Company:
         membership.refusal = frames.BYE_TEXTS[reason]
         if reason is ByeReason.PUT_OUT and self._authority.has_gone_by(membership):
             membership.over = frames.BYE_TEXTS[reason]
-        if reason is not ByeReason.FULL:  # in a full room a place may become free
+        if reason not in NO_PLACE:  # in a full room a place may become free
             self._search.refused(membership, sender)
         member = membership.members.get(sender)
         if member is not None:
             self._successors.moved(membership, member, reason)
             yield from self._remove(membership, member, EventKind.MEMBER_LEFT)
-        elif reason is ByeReason.FULL and now.mono - membership.since < NEWCOMER_S:
+        elif reason in NO_PLACE and now.mono - membership.since < NEWCOMER_S:
             membership.full_for.add(sender)
             membership.judged_at = min(membership.judged_at, now.mono + JUDGED_AFTER_S)
 
@@ -455,12 +458,17 @@ class Company:
             # Sound goes on without it: the peer may be rebuilding its libp2p host.
             member.redial_at = now.mono + self._search.pause(0 if member.outbound else 2)
             member.give_up_at = min(member.give_up_at, now.mono + LINKLESS_S_MAX)
+        elif not membership.wants(sender) and member.missed_until <= now.mono:
+            # Nothing but this link held it, and it may be back at once.
+            member.redial_at = now.mono + self._search.pause(0 if member.outbound else 1)
+            member.give_up_at = min(member.give_up_at, now.mono + UNHELD_S)
         else:
             yield from self._lose(now, membership, member)
 
     def media_changed(self, now: Now, membership: Membership, member: Member) -> Iterator[Output]:
         """The member's media link failed or fell silent: was it the last that held the member?"""
-        if not membership.is_linked(member.dev) and not member.is_heard:
+        is_held = membership.is_linked(member.dev) or member.is_heard
+        if not is_held and (membership.wants(member.dev) or math.isinf(member.give_up_at)):
             yield from self._lose(now, membership, member)
 
     def silence(
@@ -478,8 +486,23 @@ class Company:
         """No link of any kind is left: out of the room, but looked for."""
         if membership.links.pop(member.dev, None) is not None:
             yield CloseRoomLink(member.dev, membership.room)
+        if membership.hub is not None and membership.wants(member.dev):
+            # Others had no media link that could tell them.
+            for dev in membership.listening():
+                yield SendRoomFrame(dev, membership.room, frames.lost(member.join.id))
         yield from self._remove(membership, member, EventKind.MEMBER_LOST)
         self._search.lost(now, membership, member.dev, member.addrs)
+
+    def _missed(self, now: Now, membership: Membership, join: bytes) -> Iterator[Output]:
+        """Another member has lost this one, of whom we may have nothing but a room link."""
+        for member in list(membership.members.values()):
+            if member.join.id != join or member.is_heard:
+                continue
+            # Security: whatever is said, a room link that stands holds a member.
+            # Test: test_crowd.py::test_a_member_that_is_linked_is_not_lost_on_anybodys_word
+            member.missed_until = now.mono + MISSED_S
+            if not membership.is_linked(member.dev):
+                yield from self._lose(now, membership, member)
 
     def _remove(self, membership: Membership, member: Member, kind: EventKind) -> Iterator[Output]:
         del membership.members[member.dev]
@@ -533,6 +556,12 @@ def _check_voices(
         # Security: a voice that takes our slot has us make another; not as fast as a peer signs.
         if speak.id != known and not voices.take(now.mono):
             raise FrameRefused(reason="new voices without end")
+
+
+def no_place(membership: Membership) -> ByeReason:
+    """Why somebody does not fit in."""
+    is_mesh = membership.places == limits.MESH_MEMBERS_MAX
+    return ByeReason.NEEDS_CARRIER if is_mesh else ByeReason.FULL
 
 
 def _is_too_far(link: RoomLink, genesis: Genesis) -> bool:

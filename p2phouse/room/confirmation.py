@@ -15,6 +15,7 @@ from p2phouse.record import envelope
 from p2phouse.record.cbor import Value
 from p2phouse.record.envelope import Signed
 from p2phouse.record.types import Beat
+from p2phouse.room import flood
 from p2phouse.room.beats import BEAT_SOON_S, level_of, read_beat
 from p2phouse.room.frames import FrameKind, FrameRefused
 from p2phouse.room.messages import Event, EventKind, Output, SendRoomFrame
@@ -95,8 +96,8 @@ class Confirmation:
         if not book.take(now, beat, identity, state, direct=dev == sender):
             return
         if held is None and level_of(identity.record, dev, state) is not None:
-            for other, link in membership.links.items():
-                if link.stage is Stage.UP and other not in (sender, dev):
+            for other in flood.onward(membership, self._me.dev):
+                if other not in (sender, dev):
                     yield self._send(membership, other, beat, identity.data)
         yield from self.judge(now, membership)
 

@@ -16,7 +16,7 @@ from p2phouse.record.types import Epoch, Genesis, Identity, Join, Soft, Speak
 from p2phouse.room.chat import HAVE_BYTES, HAVE_MAX
 from p2phouse.vocabulary import DeviceKey, RoomId
 
-MEMBERS_TOLD_MAX: Final = 8
+MEMBERS_TOLD_MAX: Final = limits.ROOM_MEMBERS_MAX  # 10 kB with four long addresses each
 ENTRIES_TOLD_MAX: Final = 64  # in one frame; so many do not fit
 DIGEST_BYTES: Final = 32
 EPOCHS_TOLD_MAX: Final = 8  # in one frame; so many small ones fit
@@ -38,6 +38,7 @@ class FrameKind(IntEnum):
     LOBBY = 10  # read in lobby.py
     SUCCESSOR = 11
     REPORT = 12
+    LOST = 16
 
 
 class ByeReason(IntEnum):
@@ -49,17 +50,20 @@ class ByeReason(IntEnum):
     LOCKED = 5
     REFUSED = 6
     MOVED = 7
+    NEEDS_CARRIER = 8
 
 
 BYE_TEXTS: Final = {
     ByeReason.LEAVING: "that member is leaving",
-    ByeReason.FULL: f"the room is full ({limits.MESH_MEMBERS_MAX} people)",
+    ByeReason.FULL: f"the room is full ({limits.ROOM_MEMBERS_MAX} people)",
     ByeReason.NOT_HERE: "that node is not in the room any more",
     ByeReason.LOCAL_ONLY: "the room is for people on its own network",
     ByeReason.PUT_OUT: "you were put out of the room",
     ByeReason.LOCKED: "the room is locked",
     ByeReason.MOVED: "that member went on to the room that continues this one",
     ByeReason.REFUSED: "whoever runs the room did not let you in",
+    ByeReason.NEEDS_CARRIER: f"the room is full ({limits.MESH_MEMBERS_MAX} people): "
+    "this room needs a relay or somebody willing to carry it",
 }
 
 
@@ -189,6 +193,11 @@ def read_exactly(frame: list[Value], size: int) -> bytes:
 
 def bye(reason: ByeReason) -> list[Value]:
     return [int(FrameKind.BYE), int(reason)]
+
+
+def lost(join: bytes) -> list[Value]:
+    """The sender has lost the member with that join."""
+    return [int(FrameKind.LOST), join]
 
 
 def read_bye(frame: list[Value]) -> ByeReason:

@@ -14,7 +14,7 @@ from p2phouse.identity.keys import Me
 from p2phouse.record.cbor import Value
 from p2phouse.record.envelope import Signed
 from p2phouse.record.types import Epoch
-from p2phouse.room import epochs, frames, keys
+from p2phouse.room import epochs, flood, frames, keys
 from p2phouse.room.custody import Custody
 from p2phouse.room.epochs import Known
 from p2phouse.room.handing import Handing
@@ -92,8 +92,9 @@ class Keeper:
             return
         is_first = len(known.records) == 1 and known.records.get(signer) is signed
         given = {box.dev for box in signed.record.boxes}
+        onward = flood.onward(membership, self._me.dev) if is_first else []
         for member in self._hands.here(membership):
-            if member.dev != sender and (is_first or member.dev in given):
+            if member.dev != sender and (member.dev in onward or member.dev in given):
                 passing.setdefault(member.dev, []).append(signed)
 
     def _open(self, box: bytes) -> bytes | None:

@@ -2,6 +2,9 @@
 
 Who opened the room link offers; if both did, the offer of the lower device id counts. A link
 that fails is offered anew by the one who offered, with a growing pause.
+
+In a room that somebody carries, links are wanted with the hub and its standby alone. A link that is
+wanted no more lives on until the new ones are up.
 """
 
 import math
@@ -18,7 +21,7 @@ from p2phouse.channel import (
     OpenLink,
 )
 from p2phouse.identity.keys import Me
-from p2phouse.record import envelope
+from p2phouse.record import envelope, limits
 from p2phouse.record.types import Access, Offer
 from p2phouse.room.frames import FrameRefused
 from p2phouse.room.messages import Event, EventKind, Output, SendAnswer, SendOffer, ToMedia
@@ -28,6 +31,11 @@ from p2phouse.vocabulary import DeviceKey, Entropy, LinkNumber, Now, RoomId
 NONCE_BYTES = 16
 RETRY_FIRST_S = 0.5
 RETRY_MAX_S = 8.0  # doubling from 0.5 s: five tries in 16 s, then one each 8 s
+OFFER_AWAITED_S = 10.0  # the opener offers within a second; then we do
+SWITCH_AWAITED_S = 3.0  # the same, when it is another with whom a link is wanted
+CLAIM_AWAITED_S = 2.0  # by then somebody has said that he carries the room
+UNWANTED_S = 5.0  # what was on its way has come by then, and the other end wants it no more
+UNWANTED_S_MAX = 30.0  # though there be no new link
 UNHEARD_S_MAX = 45.0  # 15 s for the answer, 10 s each for path and handshake: media forgot the link
 
 
@@ -39,6 +47,58 @@ class Negotiation:
         self._rng = rng
         self._entropy = entropy
         self._last_link = 0
+        self._wanted: frozenset[DeviceKey] | None = None  # as when we last looked
+
+    # ── with whom ────────────────────────────────────────────────────────────────────────────
+
+    def met(self, now: Now, membership: Membership, member: Member) -> Iterator[Output]:
+        """A room link to the member has come up."""
+        if member.link is not None or not membership.wants(member.dev):
+            return
+        if member.outbound and not _may_be_carried(membership):
+            yield from self.offer(now, membership, member)
+        else:
+            wait_s = CLAIM_AWAITED_S if member.outbound else OFFER_AWAITED_S
+            member.retry_at = now.mono + wait_s
+
+    def settle(self, now: Now, membership: Membership) -> None:
+        """Links may be wanted with others than before."""
+        before, self._wanted = self._wanted, membership.wanted
+        for member in membership.members.values():
+            if not membership.wants(member.dev):
+                member.unwanted_since = min(member.unwanted_since, now.mono)
+                continue
+            member.unwanted_since = math.inf
+            is_new = before != membership.wanted and (before is None or member.dev not in before)
+            if member.link is None and (is_new or math.isinf(member.retry_at)):
+                wait_s = 0.0 if member.outbound else SWITCH_AWAITED_S
+                member.retry_at = min(member.retry_at, now.mono + wait_s)
+
+    def drop(self, now: Now, membership: Membership) -> Iterator[Output]:
+        """Closes what is wanted no more. The table must do without it already."""
+        for member in membership.members.values():
+            if self._drop_at(membership, member) <= now.mono:
+                yield from self.close(member)
+                member.retry_at = math.inf
+
+    def _drop_at(self, membership: Membership, member: Member) -> float:
+        """Make before break: while a wanted link is not up, the old one may still be of use."""
+        if member.link is None:
+            return math.inf
+        is_up = all(
+            other.link_up for other in membership.members.values() if membership.wants(other.dev)
+        )
+        return member.unwanted_since + (UNWANTED_S if is_up else UNWANTED_S_MAX)
+
+    # ── how ──────────────────────────────────────────────────────────────────────────────────
+
+    def anew(self, now: Now, membership: Membership) -> Iterator[Output]:
+        """Media died: all links are gone, and offered by us."""
+        for member in membership.members.values():
+            if membership.wants(member.dev):
+                yield from self.offer(now, membership, member)
+            else:
+                yield from self.close(member)
 
     def offer(self, now: Now, membership: Membership, member: Member) -> Iterator[Output]:
         """Begins a new link to the member as its offerer; an older one is closed."""
@@ -117,19 +177,27 @@ class Negotiation:
             member.retries, member.retry_at = 0, math.inf
             yield Event(EventKind.LINK_CONNECTED, membership.room, member.dev)
             return
-        yield Event(EventKind.LINK_FAILED, membership.room, member.dev, state.reason)
         yield from self.close(member)
-        self._retry_later(now, member)
+        if membership.wants(member.dev):
+            yield Event(EventKind.LINK_FAILED, membership.room, member.dev, state.reason)
+            self._retry_later(now, member)
+        else:
+            member.retry_at = math.inf
 
     def tick(self, now: Now, membership: Membership) -> Iterator[Output]:
         for member in list(membership.members.values()):
-            if member.retry_at <= now.mono and membership.is_linked(member.dev):
+            if member.retry_at > now.mono or not _may_offer(membership, member):
+                continue
+            if membership.hub is None and _links(membership) >= limits.MESH_MEMBERS_MAX - 1:
+                member.retry_at = now.mono + CLAIM_AWAITED_S  # an uplink carries no more
+            else:
                 yield from self.offer(now, membership, member)
 
     def deadline(self, membership: Membership) -> float:
         members = membership.members.values()
-        waiting = (who.retry_at for who in members if membership.is_linked(who.dev))
-        return min(waiting, default=math.inf)
+        times = [who.retry_at for who in members if _may_offer(membership, who)]
+        times += [self._drop_at(membership, who) for who in members]
+        return min(times, default=math.inf)
 
     def close(self, member: Member) -> Iterator[Output]:
         """Forgets the member's link, if any. The table must already do without it, or soon will:
@@ -182,6 +250,20 @@ class Negotiation:
         if offer.dev != sender or offer.to != self._me.dev:
             raise FrameRefused(reason="an offer between other people")
         return offer
+
+
+def _may_offer(membership: Membership, member: Member) -> bool:
+    return membership.is_linked(member.dev) and membership.wants(member.dev)
+
+
+def _links(membership: Membership) -> int:
+    return sum(member.link is not None for member in membership.members.values())
+
+
+def _may_be_carried(membership: Membership) -> bool:
+    """Whether there are more people than a mesh holds, and nobody has told us yet who carries."""
+    told = sum(each.teller is not None for each in membership.sought.values())
+    return membership.hub is None and membership.count + told > limits.MESH_MEMBERS_MAX
 
 
 def _is_local(membership: Membership) -> bool:

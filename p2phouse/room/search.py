@@ -6,6 +6,7 @@ has us open connections to addresses of his choice. Hence every bound below.
 
 import math
 import random
+from collections import Counter
 from collections.abc import Iterator
 from typing import Final
 
@@ -21,10 +22,11 @@ REDIAL_FIRST_S: Final = 1.0
 REDIAL_S_MAX: Final = 15.0
 REDIAL_LOST_S_MAX: Final = 4.0  # who was here is back within seconds of its network's return
 LOST_SOUGHT_S: Final = 300.0  # a laptop that changed network is back long before
-LOST_MAX: Final = 16  # the longest sought goes first; a room of eight loses seven at most
-# Security: one member has us dial at most seven strangers in half a minute, whatever it tells.
+LOST_MAX: Final = limits.ROOM_MEMBERS_MAX  # the longest sought goes first
+# Security: one member has us dial at most so many strangers in half a minute, whatever it tells,
+# and all of them together no more.
 TOLD_SOUGHT_S: Final = 30.0  # dialled at once and after 1, 3, 7 and 15 s
-TOLD_EACH_MAX: Final = limits.MESH_MEMBERS_MAX - 1
+TOLD_MAX: Final = limits.ROOM_MEMBERS_MAX - 1
 
 
 class Search:
@@ -57,13 +59,28 @@ class Search:
     ) -> Iterator[Output]:
         """Somebody who is here, or so a member says."""
         known = dev == self._own or dev in membership.members or dev in membership.sought
-        if known or membership.count >= limits.MESH_MEMBERS_MAX:
-            return
-        told = sum(sought.teller == teller for sought in membership.sought.values())
-        if told >= TOLD_EACH_MAX:
+        if (
+            known
+            or not membership.has_place(outbound=True)
+            or not self._listens(membership, teller)
+        ):
             return
         membership.sought[dev] = Sought(addrs, teller, math.inf, now.mono + TOLD_SOUGHT_S)
         yield from self.dial(now, membership, dev, addrs)
+
+    def _listens(self, membership: Membership, teller: DeviceKey) -> bool:
+        """Whether one more is looked for on that member's word; it takes the place of one whom
+        somebody has told of who has told of more."""
+        told = Counter(each.teller for each in membership.sought.values() if each.teller)
+        if told.total() < TOLD_MAX:
+            return True
+        # Security: nobody's word crowds out the others'.
+        loudest, most = max(told.items(), key=lambda item: (item[1], item[0]))
+        if most <= told[teller] + 1:
+            return False
+        spare = [dev for dev, each in membership.sought.items() if each.teller == loudest]
+        del membership.sought[spare[-1]]
+        return True
 
     # ── how it goes ──────────────────────────────────────────────────────────────────────────
 

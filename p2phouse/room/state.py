@@ -47,7 +47,8 @@ class Asking:
 
     queue: dict[DeviceKey, None] = field(default_factory=dict)  # in their order
     asked: DeviceKey | None = None
-    until: float = math.inf  # it has answered by then; nobody asked: then all are asked again
+    until: float = math.inf  # it has answered by then; nobody asked: then some are asked again
+    turn: int = 0  # whom then
     passing: dict[RecordId, tuple[Signed[Chat], DeviceKey]] = field(default_factory=dict)
     pass_at: float = math.inf  # to be passed on, each with who told us, and when
     refused: bool = False  # something that a newer log might allow
@@ -100,8 +101,10 @@ class Member:
     remote: tuple[str, str, bytes, tuple[str, ...]] | None = None  # of the offer we answer
     retries: int = 0
     retry_at: float = math.inf  # offer again
+    unwanted_since: float = math.inf  # its link could be closed
     redial_at: float = math.inf  # open the room link again
     give_up_at: float = math.inf
+    missed_until: float = -math.inf  # another member has lost it
 
     @property
     def name(self) -> str:
@@ -216,6 +219,11 @@ class Membership:
     met_identities: dict[RecordId, Identity] = field(default_factory=dict, compare=False)
     doubted_at: float = math.inf  # when to ask again whether everybody here was let in
 
+    hub: DeviceKey | None = None  # who forwards all voices; None: nobody, the room is a mesh
+    standby: DeviceKey | None = None  # who would go on if the hub died
+    wanted: frozenset[DeviceKey] | None = None  # who shall have media links to us; None: all
+    can_grow: bool = False  # somebody would carry more people than a mesh holds
+
     paces: OrderedDict[DeviceKey, Pace] = field(default_factory=OrderedDict, compare=False)
     custody: Custody = field(default_factory=Custody, compare=False)
     _log: EntryLog | None = field(default=None, compare=False)
@@ -313,6 +321,25 @@ class Membership:
     def count(self) -> int:
         """People in the room, ourselves included."""
         return 1 + len(self.members)
+
+    def wants(self, dev: DeviceKey) -> bool:
+        """Whether a media link to that member is wanted."""
+        return self.wanted is None or dev in self.wanted
+
+    @property
+    def places(self) -> int:
+        """How many people the room has room for, as far as we know."""
+        is_mesh = self.hub is None and not self.can_grow
+        return limits.MESH_MEMBERS_MAX if is_mesh else limits.ROOM_MEMBERS_MAX
+
+    def has_place(self, *, outbound: bool) -> bool:
+        """Whether one more fits in. outbound: on a link that we opened."""
+        # Who let us in and knows seven others besides is in a room that has outgrown the mesh,
+        # whether or not we have heard yet who carries it.
+        crowd = limits.MESH_MEMBERS_MAX - 1
+        if outbound and any(len(each.knows) >= crowd for each in self.members.values()):
+            return self.count < limits.ROOM_MEMBERS_MAX
+        return self.count < self.places
 
     @property
     def on_stage_count(self) -> int:

@@ -21,7 +21,7 @@ from p2phouse.room import keeper
 from p2phouse.room.attendance import Attendance
 from p2phouse.room.authority import COMPARE_S
 from p2phouse.room.chat_view import mode_of
-from p2phouse.room.company import RETELL_S, Company, is_understood
+from p2phouse.room.company import RETELL_S, Company, is_understood, no_place
 from p2phouse.room.confirmation import Confirmation
 from p2phouse.room.frames import BYE_TEXTS, ByeReason
 from p2phouse.room.hallway import Hallway
@@ -301,6 +301,7 @@ class Stay:
                 yield from self.leave(now, membership.refusal or "nobody there answered")
                 return
         yield from self._company.settle(now, membership)
+        self._negotiation.settle(now, membership)
         yield from self._attendance.settle(now, membership)
         if membership.over:
             yield from self.leave(now, membership.over)
@@ -319,8 +320,7 @@ class Stay:
         yield from self._talk.media_gone(now, membership)
         if membership is None:
             return
-        for member in membership.members.values():
-            yield from self._negotiation.offer(now, membership, member)
+        yield from self._negotiation.anew(now, membership)
         yield from self._wiring.rewire(membership)
 
     def tick(self, now: Now) -> Iterator[Output]:
@@ -332,8 +332,12 @@ class Stay:
         elif membership.genesis is not None and membership.genesis.record.exp <= now.unix:
             yield from self.leave(now, "the room reached the end of its twelve hours")
         elif membership.judged_at <= now.mono and self._company.has_no_place(membership):
-            yield from self.leave(now, BYE_TEXTS[ByeReason.FULL])
+            yield from self.leave(now, BYE_TEXTS[no_place(membership)])
         else:
+            dropped = list(self._negotiation.drop(now, membership))
+            if dropped:  # the table first: it names no link that is gone
+                yield from self._wiring.rewire(membership)
+                yield from dropped
             yield from self._negotiation.tick(now, membership)
             yield from self._company.tick(now, membership)
             yield from self._search.tick(now, membership)

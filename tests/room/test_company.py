@@ -197,18 +197,27 @@ def test_a_member_told_of_is_called_again_until_half_a_minute_is_over(table: Tab
     assert 3 <= calls <= 5
 
 
-def test_one_member_has_us_call_at_most_seven_strangers_whatever_it_tells(
-    table: Table, ann: Person
-):
+def test_one_member_has_us_call_at_most_31_strangers_whatever_it_tells(table: Table, ann: Person):
     table.up(ann)
-    calls = of(OpenRoomLink, table.greet(ann, members=strangers(8)))
+    calls = of(OpenRoomLink, table.greet(ann, members=strangers(32)))
     for _ in range(29):
-        calls += of(OpenRoomLink, table.greet(ann, members=strangers(8)))
+        calls += of(OpenRoomLink, table.greet(ann, members=strangers(32)))
         for opened in calls:
             table.tell(opened.dev, messages.RoomLinkDown(opened.room, "refused"))
         calls += of(OpenRoomLink, table.wait(0.5))
-    assert len({opened.dev for opened in calls}) == 7
-    assert len(calls) <= 7 * 5
+    assert len({opened.dev for opened in calls}) == 31
+    assert len(calls) <= 31 * 5
+
+
+def test_who_tells_of_many_does_not_hide_those_others_tell_of(table: Table, ann: Person):
+    bob, cem = table.person("bob"), table.person("cem")
+    for person in (ann, bob):
+        table.let_in(person)
+    assert len(of(OpenRoomLink, table.greet(ann, members=strangers(32)))) == 31
+    (call,) = of(OpenRoomLink, table.greet(bob, members=[cem.dev]))
+    assert call.dev == cem.dev
+    assert len(table.here.sought) == 31
+    assert not of(OpenRoomLink, table.greet(ann, members=strangers(1)))
 
 
 def test_a_stranger_who_refuses_is_not_called_again_on_the_same_word(table: Table, ann: Person):
@@ -238,7 +247,7 @@ def test_a_full_room_calls_nobody_and_turns_the_ninth_away(table: Table, ann: Pe
     assert table.here.count == limits.MESH_MEMBERS_MAX
     table.up(ann)
     outputs = table.greet(ann)
-    assert byes(outputs) == [ByeReason.FULL]
+    assert byes(outputs) == [ByeReason.NEEDS_CARRIER]
     assert of(CloseRoomLink, outputs)
     assert table.here.count == limits.MESH_MEMBERS_MAX
     assert not of(OpenRoomLink, table.greet(people[0], members=strangers(3)))
@@ -540,10 +549,10 @@ def test_people_lost_beyond_number_are_not_all_looked_for(table: Table):
         person = table.person(f"p{number}")
         table.let_in(person)
         table.down(person)
-    assert len(table.here.sought) == 16
+    assert len(table.here.sought) == 32
     (remembered,) = of(Remember, table.said)[-1:]
     assert remembered.state is not None
-    assert len(remembered.state[1]) <= 16  # type: ignore[arg-type]
+    assert len(remembered.state[1]) <= 32  # type: ignore[arg-type]
 
 
 def test_a_leaver_says_bye_to_all_and_closes_everything(table: Table, ann: Person):
@@ -722,7 +731,7 @@ def test_ourselves_and_those_who_are_here_count_for_nobody_told_of(table: Table,
 def test_who_came_counts_no_longer_for_those_told_of(table: Table, ann: Person):
     bob = table.person("bob")
     table.up(ann)
-    table.greet(ann, members=[bob.dev, *strangers(6)])
+    table.greet(ann, members=[bob.dev, *strangers(30)])
     assert not of(OpenRoomLink, table.greet(ann, members=strangers(1)))
     table.up(bob, outbound=True)
     table.greet(bob)
@@ -733,7 +742,7 @@ def test_people_lost_beyond_number_do_not_hide_those_told_of(table: Table, ann: 
     bob = table.person("bob")
     table.up(ann)
     table.greet(ann, members=[bob.dev])
-    for number in range(20):
+    for number in range(40):
         person = table.person(f"p{number}")
         table.let_in(person)
         table.down(person)
@@ -813,7 +822,7 @@ def test_who_is_turned_away_from_a_full_room_is_not_looked_for(table: Table, ann
     table.down(ann)
     fill(table, limits.MESH_MEMBERS_MAX - 1)
     table.up(ann)
-    assert byes(table.greet(ann)) == [ByeReason.FULL]
+    assert byes(table.greet(ann)) == [ByeReason.NEEDS_CARRIER]
     assert not of(OpenRoomLink, table.wait(50))
 
 

@@ -116,7 +116,7 @@ def test_a_voice_of_somebody_else_or_for_another_room_is_refused(table: Table, a
         (ADDRS, [b"a"] * 5),
         (ADDRS, [b"a" * 65]),
         (ADDRS, ["text"]),
-        (MEMBERS, [[bytes(32), []]] * 9),
+        (MEMBERS, [[bytes(32), []]] * 33),
         (MEMBERS, [[bytes(31), []]]),
         (MEMBERS, [[bytes(32)]]),
         (MEMBERS, [[bytes(32), [], 1]]),

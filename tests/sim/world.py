@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 
 from p2phouse.errors import PeerError
 from p2phouse.identity.keys import make_identity
+from p2phouse.record import limits
 from p2phouse.record.cbor import Value
 from p2phouse.room import epochs, messages
 from p2phouse.room.door import KNOCK_S_MAX
@@ -34,7 +35,7 @@ BUSY_S_MAX = 0.05  # what a control loop may be held up by; mostly far less
 PINGS_S = 12.0  # three without an answer: the connection is given up
 
 
-def seeds() -> Iterable[int]:
+def seeds() -> range:
     """P2PHOUSE_SEEDS=300 runs the first 300, P2PHOUSE_SEEDS=57-57 that one; else twenty."""
     first, _, last = os.environ.get("P2PHOUSE_SEEDS", "20").partition("-")
     return range(int(first), int(last) + 1) if last else range(int(first))
@@ -142,6 +143,7 @@ class Node:
             return
         if isinstance(message, messages.MediaGone):
             self.media.is_known = True
+        self.world.carry(self)
         before = None if self.world.is_honest(sender) else _snapshot(self.rooms.membership)
         try:
             outputs = self.rooms.receive(self.now, sender, message)
@@ -227,6 +229,7 @@ class World:
         self.rng = random.Random(seed)
         self.wire = wire
         self.time = 0.0
+        self.carriers: tuple[Node, ...] = ()  # hub and standby of a room of more than eight
         self.numbers = itertools.count(1)
         self.nodes: dict[DeviceKey, Node] = {}
         self.ends: dict[str, tuple[Media, Link]] = {}  # of media links, by ufrag
@@ -294,6 +297,20 @@ class World:
 
     def is_honest(self, dev: DeviceKey) -> bool:
         return dev not in self.nodes or self.nodes[dev].is_honest
+
+    def carry(self, node: Node) -> None:
+        """As if the living among `carriers` had been elected, at once and by all."""
+        membership = node.rooms.membership
+        if membership is None or not self.carriers:
+            return
+        alive = [each.dev for each in self.carriers if each.alive][:2]
+        is_in = {node.dev, *membership.members}
+        membership.can_grow = bool(alive)
+        if membership.count <= limits.MESH_MEMBERS_MAX or not is_in & set(alive):
+            membership.hub = membership.standby = membership.wanted = None
+            return
+        membership.hub, membership.standby = alive[0], alive[1] if alive[1:] else None
+        membership.wanted = None if node.dev in alive else frozenset(alive)
 
     # ── trouble ──────────────────────────────────────────────────────────────────────────────
 
@@ -452,7 +469,8 @@ class World:
             assert (media.input, media.output) in (("none", "none"), ("none", "null"))
             assert not node.asked, "a verb forgotten on leaving"
             return
-        assert membership.count <= 8, f"a mesh of {membership.count}"
+        most = limits.ROOM_MEMBERS_MAX if self.carriers else limits.MESH_MEMBERS_MAX
+        assert membership.count <= most, f"a room of {membership.count}"
         assert len(membership.links) <= 64
         assert len(membership.sought) <= 64
         if not media.is_known:
