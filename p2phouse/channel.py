@@ -78,20 +78,34 @@ class CloseLink:
 
 @dataclass(frozen=True, slots=True)
 class TableRow:
-    """One voice's way through this node: only `ingress` (or `standby`) may bring it."""
+    """One voice's way through this node: only `ingress` (or `standby`) may bring it.
+
+    warm: links that we stand by for: they are sent this voice only while they pull, or while we
+    push. pinned: the choice of the loudest never leaves it out.
+    """
 
     ingress: LinkNumber
     ssrc: Ssrc
     standby: LinkNumber | None
     sinks: Annotated[tuple[LinkNumber, ...], Count(0, 4096)]
+    warm: Annotated[tuple[LinkNumber, ...], Count(0, 4096)] = ()
+    pinned: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class SetTable:
-    """Replaces the whole forwarding table; an older epoch than the last is refused."""
+    """Replaces the whole forwarding table; an older epoch than the last is refused.
+
+    guarded: the link to the hub that we stand by for: when it falls silent we push by ourselves.
+    hurried: links whose other end stands by for us and must notice our end at once.
+    loudest: of the voices that go to more than one place, only so many at a time; 0: all.
+    """
 
     epoch: int
     rows: Annotated[tuple[TableRow, ...], Count(0, 256)]
+    guarded: LinkNumber | None = None
+    hurried: Annotated[tuple[LinkNumber, ...], Count(0, 256)] = ()
+    loudest: Annotated[int, Range(0, 16)] = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,18 +264,25 @@ class Heard:
 
 @dataclass(frozen=True, slots=True)
 class Pulls:
+    """How many of the links that we stand by for have pulled within 400 ms; told on change."""
+
     count: int
     of: int
 
 
 @dataclass(frozen=True, slots=True)
 class FirstPacket:
+    """This link has brought a voice for the first time under our table of this epoch."""
+
     link: LinkNumber
     epoch: int
 
 
 @dataclass(frozen=True, slots=True)
 class Released:
+    """The other end of this link needs us to carry nothing to it any more; under this table it is
+    sent nothing more."""
+
     link: LinkNumber
 
 

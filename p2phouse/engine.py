@@ -13,15 +13,13 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Iterable
 from contextlib import suppress
 from typing import Any, Final
 
 from p2phouse import channel
+from p2phouse.carry.carrier import Ask, Carrier, CarrierOutput
 from p2phouse.carry.control import LinkControl
-from p2phouse.carry.forwarder import Forwarder
-from p2phouse.carry.repair import Pull, Release, Repair, RepairOutput
-from p2phouse.carry.rtcp import ControlKind, Keepalive
 from p2phouse.carry.table import TableRefused, compile_table
 from p2phouse.channel import (
     CloseLink,
@@ -105,9 +103,7 @@ class Engine:
         self._loopback_only = loopback_only
         self._links: dict[LinkNumber, Link] = {}
         self._controls: dict[LinkNumber, LinkControl] = {}  # of connected links
-        self._repair = Repair()
-        self._forwarder = Forwarder(self._hear)
-        self._epoch = 0
+        self._carrier = Carrier(self._hear)
         self._voice: OutgoingVoice | None = None
         self._voice_key: SealKey | None = None
         self._keys: dict[Ssrc, tuple[SealKey, ...]] = {}
@@ -146,8 +142,8 @@ class Engine:
                     self._start(link.connect(Description(ufrag, pwd, fp, cands)))
             case CloseLink(number):
                 self._close(number)
-            case SetTable(epoch, rows):
-                self._set_table(epoch, rows)
+            case SetTable():
+                self._set_table(message)
             case NewVoice(sid):
                 self._new_voice(sid)
             case SetVoice():
@@ -259,8 +255,7 @@ class Engine:
                 link.send(packet)
                 control.sent_voice(time.monotonic(), packet)
 
-            self._repair.add(now, number)
-            self._forwarder.add(number, send)
+            self._carrier.add(now, number, send)
             self._awake.set()
         else:
             self._carry_no_more(number)
@@ -273,22 +268,19 @@ class Engine:
             self._start(link.close())
 
     def _carry_no_more(self, number: LinkNumber) -> None:
-        self._forwarder.remove(number)
-        self._repair.remove(number)
+        self._carrier.remove(number)
         self._controls.pop(number, None)
 
-    def _set_table(self, epoch: int, rows: tuple[channel.TableRow, ...]) -> None:
+    def _set_table(self, to: SetTable) -> None:
         try:
-            table = compile_table(epoch, rows)
+            table = compile_table(to.epoch, to.rows, to.guarded, to.hurried, to.loudest)
         except TableRefused as error:
-            log.error("table_refused epoch=%d error=%s", epoch, error)
+            log.error("table_refused epoch=%d error=%s", to.epoch, error)
             return
-        if not self._forwarder.set_table(table):
-            log.warning("table_old epoch=%d", epoch)
+        if not self._carrier.set_table(time.monotonic(), table):
+            log.warning("table_old epoch=%d", to.epoch)
             return
-        self._epoch = epoch
-        self._repair.set_table(table)
-        heard = {row.ssrc for row in rows if HERE in row.sinks}
+        heard = {row.ssrc for row in to.rows if HERE in row.sinks}
         for ssrc in self._heard.keys() - heard:
             del self._heard[ssrc]
             self._conditions.pop(ssrc, None)
@@ -304,8 +296,8 @@ class Engine:
         control = self._controls.get(number)
         if control is not None:
             # Heard even if refused: a peer may talk before our table names its voice.
-            self._tell_all(self._repair.heard(now, number, talking=True))
-            if self._forwarder.receive(number, packet):
+            self._tell_all(self._carrier.hear_voice(now, number))
+            if self._carrier.receive(number, packet):
                 control.received_voice(now, packet)
 
     def _control(self, number: LinkNumber, data: bytes) -> None:
@@ -318,8 +310,7 @@ class Engine:
         except PeerError as error:
             log.debug("bad_control link=%d error=%s", number, error)
             return
-        talking = not message.quiet if isinstance(message, Keepalive) else None
-        self._tell_all(self._repair.heard(now, number, talking=talking))
+        self._tell_all(self._carrier.hear_control(now, number, message))
 
     def _hear(self, ssrc: Ssrc, packet: bytes) -> None:
         voice = self._heard.get(ssrc)
@@ -396,7 +387,7 @@ class Engine:
         if self._voice is not None:
             for packet in (self._voice.next_packet(frame), self._voice.next_audit()):
                 if packet is not None:
-                    self._forwarder.receive(HERE, packet)
+                    self._carrier.receive(HERE, packet)
         heard = [
             (voice.pull(now), self._gains.get(ssrc, 1.0)) for ssrc, voice in self._heard.items()
         ]
@@ -421,30 +412,31 @@ class Engine:
             voice.skip(ticks)
 
     def _keep_links(self, now: float) -> None:
-        talking = self._voice is not None and self._voice.talking
+        carrier = self._carrier
+        loud = carrier.loud(own=self._voice is not None and self._voice.talking)
         for number, control in self._controls.items():
-            for data in control.tick(now, quiet=not talking, epoch=self._epoch):
+            for data in control.tick(
+                now,
+                quiet=number not in loud,
+                epoch=carrier.epoch,
+                is_standby=number in carrier.hurried,
+                carries=number in carrier.carried,
+            ):
                 self._links[number].send_control(data)
-        self._tell_all(self._repair.tick(now))
-        for link, epoch in self._forwarder.first_packets():
-            self._say(channel.FirstPacket(link, epoch))
+        self._tell_all(carrier.tick(now))
 
     # ── telling control ──────────────────────────────────────────────────────────────────────
 
-    def _tell_all(self, outputs: Sequence[RepairOutput]) -> None:
+    def _tell_all(self, outputs: Iterable[CarrierOutput]) -> None:
         for output in outputs:
             match output:
-                case Pull(link):
-                    self._request(link, ControlKind.PULL)
-                case Release(link):
-                    self._request(link, ControlKind.RELEASE)
+                case Ask(link, kind, altogether):
+                    control = self._controls.get(link)
+                    if control is not None:
+                        data = control.request(kind, self._carrier.epoch, altogether=altogether)
+                        self._links[link].send_control(data)
                 case _:
                     self._say(output)
-
-    def _request(self, number: LinkNumber, kind: ControlKind) -> None:
-        control = self._controls.get(number)
-        if control is not None:
-            self._links[number].send_control(control.request(kind, self._epoch))
 
     def _sound_state(self, condition: VoiceCondition, text: str) -> None:
         # First the figures: of a short file the end comes before the next report would.
@@ -484,6 +476,8 @@ class Engine:
             # Security: the median, for one listener that lies must not spoil the voice for all.
             loss_pct = losses[len(losses) // 2] // 10 if losses else 0
             self._voice.set_loss(min(LOSS_PCT_MAX, loss_pct))
+        for number, control in self._controls.items():
+            self._carrier.set_jitter(number, control.jitter_us / 1e6)
         self._say(
             channel.Stats(
                 _age_us(now, self._mouth.began_s),
@@ -500,7 +494,7 @@ class Engine:
         self._input = Loudness()
 
     def _link_stats(self, number: LinkNumber) -> channel.LinkStats:
-        counts, control = self._forwarder.counts(number), self._controls[number]
+        counts, control = self._carrier.counts(number), self._controls[number]
         return channel.LinkStats(
             number,
             counts.sent,

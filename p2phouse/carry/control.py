@@ -178,27 +178,34 @@ class LinkControl:
         return None
 
     def tick(
-        self, now_s: float, *, quiet: bool, epoch: int, is_standby: bool = False
+        self,
+        now_s: float,
+        *,
+        quiet: bool,
+        epoch: int,
+        is_standby: bool = False,
+        carries: bool = False,
     ) -> list[bytes]:
         """The datagrams that are due.
 
         quiet: nobody talks whose voice this link would carry. epoch: of our table.
         is_standby: the other end is the standby of ours, and must notice our end at once.
+        carries: some voice goes to this link by our table, unasked.
         """
         self._quiet, self._is_standby = quiet, is_standby
         datagrams = []
         if now_s >= self._keepalive_due_s:
             self._said_s, self._said_voice, self._said_quiet = now_s, False, quiet
-            datagrams.append(encode_keepalive(self._ssrc, Keepalive(quiet, epoch)))
+            datagrams.append(encode_keepalive(self._ssrc, Keepalive(quiet, epoch, carries)))
         if now_s >= self._report_due_s:
             self._report_due_s = now_s + REPORT_S
             datagrams.append(encode_report(self._report(now_s)))
         return datagrams
 
-    def request(self, kind: ControlKind, epoch: int) -> bytes:
+    def request(self, kind: ControlKind, epoch: int, *, altogether: bool = False) -> bytes:
         """The datagram of a PULL, PUSH or RELEASE."""
         assert kind is not ControlKind.KEEPALIVE
-        return encode_request(self._ssrc, Request(kind, epoch))
+        return encode_request(self._ssrc, Request(kind, epoch, altogether))
 
     @property
     def _keepalive_due_s(self) -> float:

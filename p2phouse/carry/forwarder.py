@@ -2,6 +2,8 @@
 
 A packet leaves with the very bytes it came with; SSRC, seq and timestamp mean the same in every
 shape. This is the plain forwarder: one call of a link per sink, in the tick the packet came in.
+Where a voice goes is looked up when that changes, never per packet: by a table, by links that come
+and go, by links that pull or release (feeding.py), by the choice of the loudest (loudest.py).
 """
 
 from collections.abc import Callable
@@ -11,11 +13,18 @@ from typing import Final
 from p2phouse.carry.table import Table, Way
 from p2phouse.carry.window import SeqWindow
 from p2phouse.vocabulary import HERE, LinkNumber, Ssrc
-from p2phouse.voice.packet import NotAPacket, parse
+from p2phouse.voice.packet import PT_OPUS, NotAPacket, parse
 
 # Kept windows of about 250 B: 4 MB. A room of 8 whose members all begin a new voice each minute
 # reaches it after 34 hours on one link.
 VOICES_MAX: Final = 16_384
+
+# Of a voice one packet in 64 goes to a link that is warm and not fed, or has released us. It shows
+# what the hub should have brought, and it keeps both ends of SRTP at one count of the wraps of seq:
+# that count is guessed (RFC 3711 §3.3.1) and is wrong after 32,768 packets without one, 11 minutes
+# of talk. For a voice that is withheld the second reason alone counts, and each is a blip of sound.
+SAMPLE_PACKETS: Final = 64
+KEEP_COUNT_PACKETS: Final = 8_192
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,15 +52,30 @@ class _End:
 class _Voice:
     """One voice: what was seen of it, and the sinks of its present row."""
 
-    __slots__ = ("hears", "hops", "link_max", "sinks", "way", "window")
+    __slots__ = (
+        "hears",
+        "hops",
+        "idle",
+        "idle_mask",
+        "level",
+        "link_max",
+        "sinks",
+        "way",
+        "window",
+        "withheld",
+    )
 
     def __init__(self) -> None:
         self.window = SeqWindow()
         self.way = Way(())
         self.sinks: tuple[tuple[_End, Callable[[bytes], None]], ...] = ()
+        self.idle: tuple[tuple[_End, Callable[[bytes], None]], ...] = ()  # given samples alone
+        self.idle_mask = SAMPLE_PACKETS - 1
         self.hears = False
         self.hops: tuple[LinkNumber, ...] = ()
         self.link_max = HERE  # the highest number of a link that it went to
+        self.level = -1  # of its last packet, in -dBov; -1 once read
+        self.withheld = False  # it is not among the loudest
 
 
 class Forwarder:
@@ -66,6 +90,9 @@ class Forwarder:
         self._voices: dict[Ssrc, _Voice] = {}
         self._routes: dict[tuple[LinkNumber, Ssrc], _Voice] = {}
         self._first: list[tuple[LinkNumber, int]] = []
+        self._carried: set[LinkNumber] | None = None  # None: to be looked up
+        self._fed: frozenset[LinkNumber] = frozenset()
+        self._released: frozenset[LinkNumber] = frozenset()
 
     def add(self, link: LinkNumber, send: Callable[[bytes], None]) -> None:
         """A link is up. send: puts one packet on it or drops it; must not raise."""
@@ -84,6 +111,7 @@ class Forwarder:
             return False
         self._table = table
         self._routes = {}
+        self._carried = None
         self._first.clear()
         self._forget()
         for (ingress, ssrc), way in table.ways.items():
@@ -96,6 +124,46 @@ class Forwarder:
             self._routes[ingress, ssrc] = voice
             self._bind(voice)
         return True
+
+    def steer(self, fed: frozenset[LinkNumber], released: frozenset[LinkNumber]) -> None:
+        """fed: the warm links that are sent voices now. released: those sent none, sinks or not.
+        Cheap if nothing changed."""
+        changed = (fed ^ self._fed) | (released ^ self._released)
+        if changed:
+            self._fed, self._released = fed, released
+            for link in changed:
+                self._rebind(link)
+
+    def withhold(self, ssrcs: frozenset[Ssrc]) -> None:
+        """These voices go nowhere for now, nor to our ear: others are louder."""
+        for (_, ssrc), voice in self._routes.items():
+            if voice.withheld is not (ssrc in ssrcs):
+                voice.withheld = ssrc in ssrcs
+                self._bind(voice)
+
+    def take_levels(self) -> dict[Ssrc, int]:
+        """The level in -dBov of each voice that came since the last call."""
+        levels = {}
+        for (_, ssrc), voice in self._routes.items():
+            if voice.level >= 0:
+                levels[ssrc] = voice.level
+                voice.level = -1
+        return levels
+
+    @property
+    def carried(self) -> set[LinkNumber]:
+        """The links that are sent some voice by the present table, as it is steered."""
+        if self._carried is None:
+            self._carried = self.served(frozenset(link for link, _ in self._routes))
+        return self._carried
+
+    def served(self, ingresses: frozenset[LinkNumber]) -> set[LinkNumber]:
+        """The links that are sent some voice of these ingresses."""
+        links: set[LinkNumber] = set()
+        for (ingress, _), voice in self._routes.items():
+            if ingress in ingresses:
+                links.update(voice.hops)
+        return links
 
     def next_hops(self, ingress: LinkNumber, ssrc: Ssrc) -> tuple[LinkNumber, ...]:
         """The sinks that a new packet would go to now."""
@@ -122,10 +190,12 @@ class Forwarder:
         if voice is None:
             end.refused += 1
             return False
-        if end.first_epoch != self._table.epoch:
+        if end.first_epoch != self._table.epoch and parsed.seq % SAMPLE_PACKETS:
             end.first_epoch = self._table.epoch
             if ingress != HERE:
                 self._first.append((ingress, self._table.epoch))
+        if parsed.payload_type == PT_OPUS:  # the level in an audit is that of no frame
+            voice.level = parsed.level
         # Security: dedupe before any link protects it. Two packets of one seq under one SRTP key
         # repeat a nonce of AES-GCM, which gives away the key that authenticates the link.
         # Test: test_forwarder.py::test_no_sink_is_sent_one_seq_twice
@@ -133,6 +203,10 @@ class Forwarder:
             for sink, send in voice.sinks:
                 send(packet)
                 sink.sent += 1
+            if voice.idle and not parsed.seq & voice.idle_mask:
+                for sink, send in voice.idle:
+                    send(packet)
+                    sink.sent += 1
         else:
             end.duplicates += 1
         if voice.hears:
@@ -147,23 +221,36 @@ class Forwarder:
 
     def first_packets(self) -> list[tuple[LinkNumber, int]]:
         """The links that brought a voice for the first time under the present table, with its
-        epoch; each is told once. A duplicate counts: the old way may still be feeding too."""
+        epoch; each is told once. A duplicate counts: the old way may still be feeding too. A sample
+        does not: who sends only these carries nothing to us."""
         first, self._first = self._first, []
         return first
 
     def _rebind(self, link: LinkNumber) -> None:
         """A link came or went: the voices that go to it are bound anew."""
         for voice in self._routes.values():
-            if link in voice.way.sinks:
+            if link in voice.way.sinks or link in voice.way.warm:
                 self._bind(voice)
 
     def _bind(self, voice: _Voice) -> None:
         """Look the sinks up once, not per packet. A sink that is not here is passed over."""
-        known = [(link, end) for link in voice.way.sinks if (end := self._ends.get(link))]
-        voice.hops = tuple(link for link, _ in known)
-        voice.sinks = tuple((end, end.send) for _, end in known if end.send is not None)
+        self._carried = None
+        way, mask = voice.way, SAMPLE_PACKETS - 1
+        fed = [k for k in way.sinks if k not in self._released]
+        fed += [k for k in way.warm if k in self._fed]
+        idle = [k for k in (*way.sinks, *way.warm) if k not in fed]
+        if voice.withheld:
+            fed, idle, mask = [], [*fed, *idle], KEEP_COUNT_PACKETS - 1
+        voice.hops = tuple(link for link in fed if link in self._ends)
+        voice.sinks, voice.idle = self._sends(fed), self._sends(idle)
+        voice.idle_mask = mask
         voice.hears = HERE in voice.hops
-        voice.link_max = max(voice.link_max, *voice.hops, HERE)
+        # Idle ones as well, for samples are of this seq under their key too.
+        voice.link_max = max(voice.link_max, *(k for k in (*fed, *idle) if k in self._ends), HERE)
+
+    def _sends(self, links: list[LinkNumber]) -> tuple[tuple[_End, Callable[[bytes], None]], ...]:
+        ends = (self._ends.get(link) for link in links)
+        return tuple((end, end.send) for end in ends if end is not None and end.send is not None)
 
     def _forget(self) -> None:
         """Let go of the voices that went to no link which is still here; numbers only rise.

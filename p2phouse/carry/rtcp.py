@@ -23,7 +23,10 @@ _SR, _RR, _APP = 200, 201, 204
 _TYPES: Final = range(192, 224)  # RFC 5761 §4: the other values could be RTP
 _VERSION: Final = 0x80
 _PADDING: Final = 0x20
-_QUIET: Final = 1  # the one flag; the others are zero when sent and not looked at
+# Flags of a message; the others are zero when sent and not looked at.
+_QUIET: Final = 1  # in a keepalive
+_CARRIES: Final = 2  # in a keepalive
+_ALTOGETHER: Final = 1  # in a release
 _COUNT_MASK: Final = 0x1F  # reports: how many blocks; APP: the subtype
 _HEADER: Final = struct.Struct("!BBH")
 _MESSAGE: Final = struct.Struct("!BBHI4sII")
@@ -49,18 +52,21 @@ class ControlKind(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Keepalive:
-    """The link lives though no voice is on it. quiet: nobody talks, so none is missing."""
+    """The link lives though no voice is on it. quiet: nobody talks, so none is missing.
+    carries: by the sender's table some voice goes to this link, unasked."""
 
     quiet: bool
     epoch: int  # of the sender's table, its low 32 bits
+    carries: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """PULL, PUSH or RELEASE."""
+    """PULL, PUSH or RELEASE. altogether: a release of all that is sent, not of a pull alone."""
 
     kind: ControlKind
     epoch: int
+    altogether: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,11 +97,12 @@ class Report:
 
 
 def encode_keepalive(ssrc: Ssrc, message: Keepalive) -> bytes:
-    return _message(ssrc, ControlKind.KEEPALIVE, _QUIET if message.quiet else 0, message.epoch)
+    flags = (_QUIET if message.quiet else 0) | (_CARRIES if message.carries else 0)
+    return _message(ssrc, ControlKind.KEEPALIVE, flags, message.epoch)
 
 
 def encode_request(ssrc: Ssrc, message: Request) -> bytes:
-    return _message(ssrc, message.kind, 0, message.epoch)
+    return _message(ssrc, message.kind, _ALTOGETHER if message.altogether else 0, message.epoch)
 
 
 def _message(ssrc: Ssrc, kind: ControlKind, flags: int, epoch: int) -> bytes:
@@ -206,8 +213,8 @@ def _app(packet: bytes) -> Keepalive | Request | None:
     _, _, _, _, _, flags, epoch = _MESSAGE.unpack(packet)
     kind = ControlKind(subtype)
     if kind is ControlKind.KEEPALIVE:
-        return Keepalive(bool(flags & _QUIET), epoch)
-    return Request(kind, epoch)
+        return Keepalive(bool(flags & _QUIET), epoch, bool(flags & _CARRIES))
+    return Request(kind, epoch, kind is ControlKind.RELEASE and bool(flags & _ALTOGETHER))
 
 
 def _ssrc(packet: bytes) -> Ssrc:

@@ -22,9 +22,12 @@ class TableRefused(P2PHouseError):
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """Where one voice goes from here, HERE being our own ear."""
+    """Where one voice goes from here, HERE being our own ear; to the warm links only while they
+    pull or we push."""
 
     sinks: tuple[LinkNumber, ...]
+    warm: tuple[LinkNumber, ...] = ()
+    pinned: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +37,9 @@ class Table:
     epoch: int
     rows: tuple[TableRow, ...]
     ways: Mapping[tuple[LinkNumber, Ssrc], Way]
+    guarded: LinkNumber | None = None
+    hurried: frozenset[LinkNumber] = frozenset()
+    loudest: int = 0
 
     @staticmethod
     def empty() -> "Table":
@@ -44,8 +50,16 @@ class Table:
         return self.ways.get((ingress, ssrc))
 
 
-def compile_table(epoch: int, rows: Sequence[TableRow]) -> Table:
+def compile_table(
+    epoch: int,
+    rows: Sequence[TableRow],
+    guarded: LinkNumber | None = None,
+    hurried: Sequence[LinkNumber] = (),
+    loudest: int = 0,
+) -> Table:
     """The table of these rows. Raises TableRefused."""
+    if guarded == HERE or HERE in hurried:
+        raise TableRefused(reason="we cannot stand by for ourselves")
     ways: dict[tuple[LinkNumber, Ssrc], Way] = {}
     voices: set[Ssrc] = set()
     for row in rows:
@@ -55,13 +69,13 @@ def compile_table(epoch: int, rows: Sequence[TableRow]) -> Table:
         if row.ssrc in voices:
             raise TableRefused(reason=f"two rows for voice {row.ssrc:08x}")
         voices.add(row.ssrc)
-        way = Way(row.sinks)
+        way = Way(row.sinks, row.warm, row.pinned)
         # Security: its ingress and its standby may bring a voice, and no other link.
         # Test: test_table.py::test_ingress_and_standby_may_bring_a_voice_and_nobody_else
         ways[row.ingress, row.ssrc] = way
         if row.standby is not None:
             ways[row.standby, row.ssrc] = way
-    return Table(epoch, tuple(rows), MappingProxyType(ways))
+    return Table(epoch, tuple(rows), MappingProxyType(ways), guarded, frozenset(hurried), loudest)
 
 
 def _check(row: TableRow) -> None:
@@ -72,7 +86,10 @@ def _check(row: TableRow) -> None:
     # Security: our own voice comes from here; no link may bring it instead of us.
     if row.standby is not None and HERE in sources:
         raise TableRefused(reason=f"our own voice {row.ssrc:08x} has a standby")
-    if len(set(row.sinks)) < len(row.sinks):
+    if HERE in row.warm:
+        raise TableRefused(reason=f"our own ear stands by for voice {row.ssrc:08x}")
+    targets = (*row.sinks, *row.warm)
+    if len(set(targets)) < len(targets):
         raise TableRefused(reason=f"voice {row.ssrc:08x} goes twice to one link")
-    if not sources.isdisjoint(row.sinks):
+    if not sources.isdisjoint(targets):
         raise TableRefused(reason=f"voice {row.ssrc:08x} goes back to where it comes from")

@@ -78,9 +78,15 @@ class Dtls(RTCDtlsTransport):  # type: ignore[misc]  # aiortc has no types we fo
     def is_ready(self) -> bool:
         return self._tx_srtp is not None
 
-    def protect(self, packet: bytes) -> bytes:
-        """SRTP of one RTP packet. No two packets may share SSRC and seq: carry/forwarder.py."""
-        protected: bytes = self._tx_srtp.protect(packet)
+    def protect(self, packet: bytes) -> bytes | None:
+        """SRTP of one RTP packet. No two packets may share SSRC and seq: carry/forwarder.py.
+
+        None if its seq is too far behind the newest of its SSRC on this link.
+        """
+        try:
+            protected: bytes = self._tx_srtp.protect(packet)
+        except pylibsrtp.Error:
+            return None
         return protected
 
     def protect_control(self, data: bytes) -> bytes:

@@ -101,9 +101,12 @@ class Link:
         self._on_state(self.number, LinkStatus.CONNECTED, "")
 
     def send(self, packet: bytes) -> None:
-        """One RTP packet; dropped if the link is not connected or the system takes no more."""
+        """One RTP packet; dropped if the link is not connected, the system takes no more or SRTP
+        cannot count so far back."""
         if self._connected:
-            self._datagrams.send_now(self._dtls.protect(packet))
+            protected = self._dtls.protect(packet)
+            if protected is not None:
+                self._datagrams.send_now(protected)
 
     def send_control(self, data: bytes) -> None:
         """One RTCP datagram."""

@@ -32,6 +32,7 @@ def rows_among(links: st.SearchStrategy[LinkNumber]) -> st.SearchStrategy[TableR
         ssrc=st.sampled_from(VOICES),
         standby=st.none() | links,
         sinks=st.lists(links, max_size=4).map(tuple),
+        warm=st.lists(links, max_size=2).map(tuple),
     )
 
 
@@ -45,6 +46,8 @@ STEPS = st.one_of(
     st.tuples(st.just("table"), st.lists(rows_among(st.sampled_from(LINKS)), max_size=3)),
     st.tuples(st.just("add"), st.sampled_from(LINKS[1:])),
     st.tuples(st.just("remove"), st.sampled_from(LINKS[1:])),
+    st.tuples(st.just("steer"), *[st.frozensets(st.sampled_from(LINKS[1:]))] * 2),
+    st.tuples(st.just("withhold"), st.frozensets(st.sampled_from(VOICES))),
 )
 
 
@@ -321,6 +324,101 @@ class ForwarderTests:
         here.set_rows(TableRow(ONE, ANA, None, (TWO,)))
         assert here.forwarder.first_packets() == []
 
+    # ── only while it is asked for ───────────────────────────────────────────────────────────
+
+    def test_a_warm_link_is_fed_while_it_is_said_to_be_and_otherwise_given_one_packet_in_64(
+        self, here: Here
+    ):
+        here.add(ONE, TWO, THREE)
+        here.set_rows(TableRow(ONE, ANA, None, (TWO,), warm=(THREE,)))
+        packets = [a_packet(ANA, seq) for seq in range(400)]
+
+        def bring(first: int, last: int) -> list[int]:
+            before = len(here.sent[THREE])
+            for packet in packets[first:last]:
+                here.forwarder.receive(ONE, packet)
+            return [seq_of(packet)[1] for packet in here.sent[THREE][before:]]
+
+        assert bring(1, 200) == [64, 128, 192]
+        here.forwarder.steer(frozenset({THREE}), frozenset())
+        assert bring(200, 210) == [*range(200, 210)]
+        assert here.forwarder.next_hops(ONE, ANA) == (TWO, THREE)
+        here.forwarder.steer(frozenset(), frozenset())
+        assert bring(210, 400) == [256, 320, 384]
+        assert here.sent[TWO] == packets[1:]
+
+    def test_a_packet_that_came_before_a_warm_link_was_fed_is_never_sent_there(self, here: Here):
+        here.add(ONE, TWO, THREE)
+        here.set_rows(TableRow(ONE, ANA, TWO, (), warm=(THREE,)))
+        here.forwarder.receive(ONE, a_packet(ANA, 63))
+        here.forwarder.receive(ONE, a_packet(ANA, 64))
+        here.forwarder.steer(frozenset({THREE}), frozenset())
+        for seq in (63, 64, 65):
+            here.forwarder.receive(TWO, a_packet(ANA, seq))
+        assert [seq_of(packet)[1] for packet in here.sent[THREE]] == [64, 65]
+
+    def test_a_link_that_has_released_us_is_sent_samples_alone(self, here: Here):
+        here.add(ONE, TWO, THREE)
+        here.set_rows(TableRow(ONE, ANA, None, (TWO, THREE, HERE)))
+        here.forwarder.steer(frozenset(), frozenset({THREE}))
+        packets = [a_packet(ANA, seq) for seq in range(1, 66)]
+        for packet in packets:
+            here.forwarder.receive(ONE, packet)
+        assert here.sent[TWO] == here.heard == packets
+        assert here.sent[THREE] == [packets[63]]
+
+    def test_a_link_that_comes_up_while_it_is_fed_is_fed(self, here: Here):
+        here.add(ONE)
+        here.forwarder.steer(frozenset({TWO}), frozenset())
+        here.set_rows(TableRow(ONE, ANA, None, (), warm=(TWO,)))
+        here.add(TWO)
+        here.forwarder.receive(ONE, a_packet(ANA, 1))
+        assert here.sent[TWO] == [a_packet(ANA, 1)]
+
+    def test_a_voice_that_is_withheld_goes_nowhere_but_for_one_packet_in_8192(self, here: Here):
+        here.add(ONE, TWO, THREE)
+        here.set_rows(
+            TableRow(ONE, ANA, None, (TWO, HERE), warm=(THREE,)),
+            TableRow(ONE, BEN, None, (TWO, HERE)),
+        )
+        here.forwarder.withhold(frozenset({ANA}))
+        for seq in range(1, 8_200):
+            assert here.forwarder.receive(ONE, a_packet(ANA, seq))
+        assert here.sent[TWO] == here.sent[THREE] == [a_packet(ANA, 8_192)]
+        here.forwarder.receive(ONE, a_packet(BEN, 1))
+        assert here.heard == [a_packet(BEN, 1)]
+        here.forwarder.withhold(frozenset())
+        here.forwarder.receive(ONE, a_packet(ANA, 9_000))
+        assert here.sent[TWO][-1] == here.heard[-1] == a_packet(ANA, 9_000)
+
+    def test_levels_are_those_of_sealed_packets_since_they_were_last_taken(self, here: Here):
+        here.add(ONE)
+        here.set_rows(TableRow(ONE, ANA, None, ()), TableRow(ONE, BEN, None, ()))
+        here.forwarder.receive(ONE, a_packet(ANA, 1))
+        here.forwarder.receive(ONE, a_packet(BEN, 1, kind=PT_AUDIT))
+        assert here.forwarder.take_levels() == {ANA: 30}
+        assert here.forwarder.take_levels() == {}
+
+    def test_it_is_known_who_is_carried_and_who_is_sent_the_voices_of_whom(self, here: Here):
+        here.add(ONE, TWO, THREE, FOUR)
+        here.set_rows(
+            TableRow(ONE, ANA, None, (TWO, HERE), warm=(FOUR,)),
+            TableRow(HERE, BEN, None, (ONE, THREE)),
+        )
+        assert here.forwarder.carried - {HERE} == {ONE, TWO, THREE}
+        assert here.forwarder.served(frozenset({ONE})) == {TWO, HERE}
+        here.forwarder.steer(frozenset({FOUR}), frozenset({THREE}))
+        assert here.forwarder.carried - {HERE} == {ONE, TWO, FOUR}
+        assert here.forwarder.served(frozenset({HERE, FOUR})) == {ONE}
+
+    def test_a_sample_is_no_first_packet(self, here: Here):
+        here.add(ONE, TWO)
+        here.set_rows(TableRow(ONE, ANA, None, (TWO,)))
+        here.forwarder.receive(ONE, a_packet(ANA, 128))
+        assert here.forwarder.first_packets() == []
+        here.forwarder.receive(ONE, a_packet(ANA, 129))
+        assert here.forwarder.first_packets() == [(ONE, 1)]
+
     # ── always ───────────────────────────────────────────────────────────────────────────────
 
     # differing_executors: it is meant that several classes run this one.
@@ -348,6 +446,10 @@ class ForwarderTests:
                     except TableRefused:
                         continue
                     rows = {row.ssrc: row for row in new}
+                case ("steer", fed, released):
+                    here.forwarder.steer(fed, released)
+                case ("withhold", ssrcs):
+                    here.forwarder.withhold(ssrcs)
                 case ("packet", ingress, ssrc, ahead):
                     seq = newest[ssrc] + ahead
                     newest[ssrc] = max(newest[ssrc], seq)
@@ -367,7 +469,7 @@ class ForwarderTests:
                     if row is None or not accepted:
                         assert not given_to
                     else:
-                        assert given_to <= set(row.sinks)
+                        assert given_to <= {*row.sinks, *row.warm}
         for sent in here.sent.values():
             assert len(sent) == len(set(map(seq_of, sent)))
 

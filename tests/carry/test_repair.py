@@ -10,6 +10,7 @@ from p2phouse.carry.repair import (
     LOOK_S,
     SILENCE_S,
     Pull,
+    Push,
     Release,
     Repair,
     RepairOutput,
@@ -32,8 +33,8 @@ class Here:
         for link in links:
             self.repair.add(0.0, link)
 
-    def set_rows(self, *rows: TableRow) -> None:
-        self.repair.set_table(compile_table(1, rows))
+    def set_rows(self, *rows: TableRow, guarded: LinkNumber | None = None) -> None:
+        self.repair.set_table(compile_table(1, rows, guarded))
 
     def run(self, until_s: float) -> Told:
         """Lets time go by; returns what was told in it."""
@@ -226,9 +227,10 @@ def test_the_standby_of_a_link_that_was_removed_steps_in_until_the_next_table():
     keep_hearing(here, 0.15, TWO, THREE)
     assert [output for _, output in here.told] == [Pull(TWO)]
     here.told.clear()
+    # That one is now her forwarder: a release could reach it when it already carries her to us.
     here.set_rows(TableRow(TWO, ANA, None, (HERE,)))
     keep_hearing(here, 0.5, TWO, THREE)
-    assert [output for _, output in here.told] == [Release(TWO)]
+    assert here.told == []
 
 
 def test_a_table_may_name_a_link_that_is_not_up_yet():
@@ -248,6 +250,164 @@ def test_a_removed_standby_is_neither_pulled_nor_released():
     keep_hearing(here, 0.5, THREE)
     here.hear(ONE)
     assert [output for _, output in here.told] == [Heard(ONE)]
+
+
+def test_jitter_lengthens_the_limit_of_talk_up_to_a_bound():
+    for jitter_s, limit_s in [(0.010, 0.060), (0.020, 0.100), (0.5, 0.200)]:
+        here = with_standby(talking=True)
+        here.repair.set_jitter(ONE, jitter_s)
+        keep_hearing(here, 0.3, TWO, THREE)
+        assert here.told[0] == (limit_s, Pull(TWO))
+
+
+def test_a_push_of_the_standby_makes_a_quiet_link_count_sooner():
+    here = with_standby(talking=False)
+    keep_hearing(here, 0.1, TWO, THREE)
+    here.repair.pushed(here.now, TWO)
+    here.repair.pushed(here.now, THREE)  # it stands by for nobody
+    keep_hearing(here, 0.4, TWO, THREE)
+    assert here.told[:1] == [(0.25, Pull(TWO))]
+
+
+# ── we stand by for a hub ────────────────────────────────────────────────────────────────────
+
+
+def as_standby() -> Here:
+    """ONE is the hub that we stand by for, TWO a member."""
+    here = Here(ONE, TWO)
+    rows = [TableRow(ONE, ANA, None, (HERE,), warm=(TWO,))]
+    here.set_rows(*rows, guarded=ONE)
+    return here
+
+
+def test_60_ms_after_the_hub_fell_silent_its_standby_pushes_then_tells():
+    here = as_standby()
+    here.hear(ONE, talking=True)
+    keep_hearing(here, 0.2, TWO)
+    assert here.told == [(0.06, Push()), (0.06, Silent(ONE))]
+
+
+def test_in_quiet_too_once_keepalives_of_the_hub_come_each_20_ms():
+    here = as_standby()
+    for n in range(3):  # it has not heard yet that we stand by for it
+        here.run(0.2 * n)
+        here.hear(ONE, talking=False)
+        here.hear(TWO)
+    assert here.told == []
+    here.run(0.42)
+    here.hear(ONE, talking=False)
+    keep_hearing(here, 0.6, TWO)
+    assert here.told == [(0.48, Push()), (0.48, Silent(ONE))]
+
+
+def test_a_report_between_keepalives_makes_no_link_brisk():
+    here = as_standby()
+    for n in range(4):
+        here.run(0.2 * n)
+        here.hear(ONE, talking=False)
+        here.run(0.2 * n + 0.01)
+        here.hear(ONE)
+        here.hear(TWO)
+    assert here.told == []
+
+
+def test_a_push_is_not_repeated_within_five_seconds():
+    here = as_standby()
+    for n in range(1, 60):  # the hub comes and goes
+        here.hear(ONE, talking=True)
+        here.hear(TWO)
+        here.run(0.1 * n)
+    assert [at for at, output in here.told if output == Push()] == [0.06, 5.06]
+
+
+def test_a_hub_that_says_goodbye_is_pushed_for_at_once():
+    here = as_standby()
+    here.hear(ONE, talking=False)
+    here.run(0.05)
+    here.repair.remove(ONE)
+    keep_hearing(here, 0.2, TWO)
+    assert [output for _, output in here.told] == [Push()]
+    here.set_rows(TableRow(TWO, ANA, None, (HERE,)))
+    here.repair.remove(TWO)
+    here.run(1.0)
+    assert [output for _, output in here.told] == [Push()]
+
+
+# ── a hub moved ──────────────────────────────────────────────────────────────────────────────
+
+
+def after_a_move(*, links: tuple[LinkNumber, ...] = (ONE, TWO, THREE)) -> Here:
+    """ONE carried Ana and Ben to us; from now on TWO does, and ONE stands by while it yields."""
+    here = Here(*links)
+    here.set_rows(TableRow(ONE, ANA, TWO, (HERE,)), TableRow(ONE, BEN, TWO, (HERE,)))
+    here.set_rows(TableRow(TWO, ANA, ONE, (HERE,)), TableRow(TWO, BEN, ONE, (HERE,)))
+    return here
+
+
+def test_the_former_hub_is_released_once_the_new_one_has_brought_something():
+    here = after_a_move()
+    assert list(here.repair.brought(0.0, ONE)) == list(here.repair.brought(0.0, THREE)) == []
+    assert list(here.repair.brought(0.0, TWO)) == [Release(ONE, altogether=True)]
+    assert list(here.repair.brought(0.0, TWO)) == []
+
+
+def test_a_keepalive_that_says_so_releases_the_former_hub_and_another_does_not():
+    here = after_a_move()
+    assert list(here.repair.carried(0.0, TWO, feeds=False)) == []
+    assert list(here.repair.carried(0.0, TWO, feeds=True)) == [Release(ONE, altogether=True)]
+
+
+def test_a_table_in_between_does_not_forget_whom_to_release():
+    here = after_a_move()
+    here.set_rows(TableRow(TWO, ANA, ONE, (HERE,)))
+    assert list(here.repair.brought(0.0, TWO)) == [Release(ONE, altogether=True)]
+    here.set_rows(TableRow(TWO, ANA, ONE, (HERE,)))
+    assert list(here.repair.brought(0.0, TWO)) == []
+
+
+def test_what_the_new_hub_brings_because_we_pulled_proves_nothing():
+    here = Here(ONE, TWO)
+    here.set_rows(TableRow(ONE, ANA, TWO, (HERE,)))
+    here.hear(ONE, talking=True)
+    keep_hearing(here, 0.1, TWO)
+    assert here.told[0] == (0.06, Pull(TWO))
+    here.set_rows(TableRow(TWO, ANA, ONE, (HERE,)))
+    assert list(here.repair.brought(1.5, TWO)) == []
+    assert list(here.repair.brought(1.56, TWO)) == [Release(ONE, altogether=True)]
+
+
+def test_who_brings_us_his_own_voice_is_not_released():
+    here = Here(ONE, TWO)
+    here.set_rows(TableRow(ONE, ANA, TWO, (HERE,)), TableRow(ONE, BEN, TWO, (HERE,)))
+    here.set_rows(TableRow(TWO, ANA, ONE, (HERE,)), TableRow(ONE, BEN, None, (HERE,)))
+    assert list(here.repair.brought(0.0, TWO)) == []
+
+
+def test_a_former_hub_is_released_when_the_last_of_its_voices_has_a_new_way():
+    here = Here(ONE, TWO, THREE)
+    here.set_rows(TableRow(ONE, ANA, None, (HERE,)), TableRow(ONE, BEN, None, (HERE,)))
+    here.set_rows(TableRow(TWO, ANA, ONE, (HERE,)), TableRow(THREE, BEN, ONE, (HERE,)))
+    assert list(here.repair.brought(0.0, TWO)) == []
+    assert list(here.repair.brought(0.0, THREE)) == [Release(ONE, altogether=True)]
+
+
+def test_a_former_hub_that_is_gone_is_not_released():
+    here = after_a_move(links=(TWO,))
+    assert list(here.repair.brought(0.0, TWO)) == []
+
+
+def test_a_hub_that_lives_and_says_that_it_carries_nothing_to_us_is_pulled_with_its_standby():
+    here = with_standby(talking=False)
+    for n in range(1, 9):
+        here.run(0.1 * n)
+        here.repair.carried(here.now, ONE, feeds=False)
+        for link in (ONE, TWO, THREE):
+            here.hear(link, talking=False)
+    assert here.told[:2] == [(0.6, Pull(ONE)), (0.6, Pull(TWO))]
+    here.repair.carried(here.now, ONE, feeds=True)
+    here.told.clear()
+    keep_hearing(here, 1.2, ONE, TWO, THREE)
+    assert [output for _, output in here.told] == [Release(ONE), Release(TWO)]
 
 
 # ── our own stalls ───────────────────────────────────────────────────────────────────────────

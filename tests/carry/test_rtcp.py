@@ -43,8 +43,10 @@ REPORTS = st.builds(
     sender=st.none() | st.builds(SenderInfo, clock=U32, packets=U32, octets=U32),
     blocks=st.lists(BLOCKS, max_size=BLOCKS_MAX).map(tuple),
 )
-MESSAGES = st.builds(Keepalive, quiet=st.booleans(), epoch=U32) | st.builds(
-    Request, kind=st.sampled_from(list(ControlKind)[1:]), epoch=U32
+MESSAGES = (
+    st.builds(Keepalive, quiet=st.booleans(), epoch=U32, carries=st.booleans())
+    | st.builds(Request, kind=st.sampled_from(list(ControlKind)[1:]), epoch=U32)
+    | st.builds(Request, kind=st.just(ControlKind.RELEASE), epoch=U32, altogether=st.booleans())
 )
 BLOCK = Block(THEM, 25, -2, 0x0001_0002, 58, 0xB705_2000, 0x0005_4000)
 REPORT = Report(US, SenderInfo(0xB710_8000, 7, 700), (BLOCK,))
@@ -65,6 +67,19 @@ def test_messages_have_the_published_bytes():
     for kind, first in [("PULL", "81"), ("PUSH", "82"), ("RELEASE", "83")]:
         data = encode_request(US, Request(ControlKind[kind], 7))
         assert data.hex() == first + "cc0004cafef00d" + b"p2ph".hex() + "00000000" + "00000007"
+
+
+def test_flags_have_the_published_bits():
+    assert encode_keepalive(US, Keepalive(False, 7, carries=True))[12:16].hex() == "00000002"
+    assert encode_keepalive(US, Keepalive(True, 7, carries=True))[12:16].hex() == "00000003"
+    release = Request(ControlKind.RELEASE, 7, altogether=True)
+    assert encode_request(US, release)[12:16].hex() == "00000001"
+
+
+def test_a_flag_means_nothing_in_a_message_that_has_none():
+    pull = bytearray(encode_request(US, Request(ControlKind.PULL, 7)))
+    pull[15] = 0xFF
+    assert decode(bytes(pull)) == Request(ControlKind.PULL, 7)
 
 
 def test_reports_have_the_bytes_of_the_rfc():

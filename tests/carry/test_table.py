@@ -16,6 +16,7 @@ ROWS = st.builds(
     ssrc=st.integers(0, 7).map(Ssrc),
     standby=st.none() | LINKS,
     sinks=st.lists(LINKS, max_size=4).map(tuple),
+    warm=st.lists(LINKS, max_size=3).map(tuple),
 )
 
 
@@ -54,11 +55,32 @@ def test_a_table_with_two_rows_for_one_voice_is_refused():
         (TableRow(ONE, ANA, ONE, (TWO,)), "link 1 is its own standby"),
         (TableRow(HERE, ANA, ONE, (TWO,)), "our own voice a0a0a0a0 has a standby"),
         (TableRow(ONE, ANA, HERE, (TWO,)), "our own voice a0a0a0a0 has a standby"),
+        (TableRow(ONE, ANA, None, (TWO,), warm=(TWO,)), "goes twice to one link"),
+        (TableRow(ONE, ANA, None, (), warm=(TWO, TWO)), "goes twice to one link"),
+        (TableRow(ONE, ANA, None, (), warm=(ONE,)), "goes back to where it comes from"),
+        (TableRow(ONE, ANA, TWO, (), warm=(TWO,)), "goes back to where it comes from"),
+        (TableRow(ONE, ANA, None, (), warm=(HERE,)), "our own ear stands by for voice a0a0a0a0"),
     ],
 )
 def test_a_row_that_contradicts_itself_is_refused(row: TableRow, why: str):
     with pytest.raises(TableRefused, match=why):
         compile_table(1, [row])
+
+
+def test_a_row_says_where_its_voice_goes_only_when_asked():
+    table = compile_table(
+        1, [TableRow(ONE, ANA, None, (HERE,), warm=(TWO, THREE), pinned=True)], loudest=3
+    )
+    assert table.way(ONE, ANA) == Way((HERE,), (TWO, THREE), True)
+    assert table.way(TWO, ANA) is None
+    assert table.loudest == 3
+
+
+def test_nobody_stands_by_for_himself():
+    assert compile_table(1, [], ONE, (TWO,)).guarded == ONE
+    for wrong in ({"guarded": HERE}, {"hurried": (TWO, HERE)}):
+        with pytest.raises(TableRefused, match="stand by for ourselves"):
+            compile_table(1, [], **wrong)
 
 
 def test_a_table_cannot_be_changed():
@@ -85,5 +107,6 @@ def test_whatever_compiles_names_at_most_two_sources_a_voice_and_no_sink_among_t
         for link in sources:
             way = table.way(LinkNumber(link), Ssrc(ssrc))
             assert way is not None
-            assert not set(way.sinks) & set(sources)
-            assert len(set(way.sinks)) == len(way.sinks)
+            targets = [*way.sinks, *way.warm]
+            assert not set(targets) & set(sources)
+            assert len(set(targets)) == len(targets)

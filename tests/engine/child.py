@@ -7,11 +7,13 @@ import subprocess
 import sys
 import time
 from collections import deque
+from pathlib import Path
 
 from p2phouse import channel
 from p2phouse.channel import LinkRole, LinkStatus
 from p2phouse.room.keys import key_id, open_secret, sender_base
 from p2phouse.vocabulary import HERE, DeviceKey, LinkNumber, RoomId, Ssrc, VoiceId
+from tests.e2e import witness
 
 ROOM = RoomId(bytes(32))
 WAIT_S_MAX = 20.0
@@ -20,14 +22,17 @@ WAIT_S_MAX = 20.0
 class MediaChild:
     """One engine. `say` tells it something, `next` waits for something it says."""
 
-    def __init__(self, name: str = "media"):
+    def __init__(self, name: str = "media", opened: Path | None = None):
+        """opened: where it writes down each packet that it opens (tests/e2e/witness.py)."""
         ours, theirs = socket.socketpair()
+        module = "p2phouse.engine" if opened is None else witness.__name__
         with theirs:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "p2phouse.engine", str(theirs.fileno()), "--loopback"],
+                [sys.executable, "-m", module, str(theirs.fileno()), "--loopback"],
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
                 stderr=subprocess.PIPE,
+                env=os.environ | ({} if opened is None else {witness.WITNESS: str(opened)}),
             )
         self.name = name
         self.socket = ours
@@ -93,16 +98,22 @@ class MediaChild:
         base = sender_base(open_secret(ROOM), room=ROOM, epoch=0, dev=self.dev, sid=self.sid)
         return channel.VoiceKeyRow(self.ssrc, key_id(epoch=0, slot=1), base, self.akey)
 
-    def speak(self, *, muted: bool = False) -> None:
-        """Gives it its voice."""
+    def speak(self, *, muted: bool = False, sealed: bool = False) -> None:
+        """Gives it its voice; a sealed one sends a packet each 20 ms, whatever it hears."""
         self.say(channel.NewVoice(self.sid))
         self.akey = self.next(channel.VoiceKey, sid=self.sid).akey
         key = self.key
-        self.say(channel.SetVoice(self.sid, key.ssrc, key.kid, key.base, muted, False))
+        self.say(channel.SetVoice(self.sid, key.ssrc, key.kid, key.base, muted, sealed))
 
-    def set_table(self, *rows: channel.TableRow) -> None:
+    def set_table(
+        self,
+        *rows: channel.TableRow,
+        guarded: LinkNumber | None = None,
+        hurried: tuple[LinkNumber, ...] = (),
+        loudest: int = 0,
+    ) -> None:
         self._epoch += 1
-        self.say(channel.SetTable(self._epoch, rows))
+        self.say(channel.SetTable(self._epoch, rows, guarded, hurried, loudest))
 
     def mesh(self, number: LinkNumber, other: "MediaChild") -> None:
         """The rows of a mesh of two."""

@@ -21,23 +21,6 @@ from tests.voice.speech import librivox
 
 
 @pytest.fixture
-def make_child():
-    made: list[MediaChild] = []
-
-    def make(name="media"):
-        made.append(MediaChild(name))
-        return made[-1]
-
-    yield make
-    for child in made:
-        if child.process.poll() is None:
-            child.end()
-        elif child.process.stderr and not child.process.stderr.closed:
-            child.process.stderr.close()
-            child.socket.close()
-
-
-@pytest.fixture
 def pair(make_child):
     ana, ben = make_child("ana"), make_child("ben")
     connect(ana, ben)

@@ -1,0 +1,104 @@
+"""Who is brought voices that we stand by for, and who wants no more of those that we carry.
+
+The other side of repair.py: there a node notices that its forwarder is silent and pulls; here the
+standby is pulled, or pushes by itself, and a former hub is released. Each pull lapses, so that a
+node which is gone costs nobody anything.
+"""
+
+from math import inf
+from typing import Final
+
+from p2phouse.carry.repair import PULL_HOLD_S
+from p2phouse.carry.table import Table
+from p2phouse.channel import Pulls, Released
+from p2phouse.vocabulary import LinkNumber
+
+PULL_COUNTS_S: Final = 0.400  # for how long a pull is a voice against the hub: two of them
+PUSH_S: Final = 0.500  # until then whoever misses something has pulled
+
+FeedingOutput = Pulls | Released
+
+
+class Feeding:
+    """Tell it what other ends ask; `fed` and `released` say which links the forwarder serves."""
+
+    def __init__(self) -> None:
+        self._up: set[LinkNumber] = set()
+        self._warm: frozenset[LinkNumber] = frozenset()
+        # Kept whatever the table says: a member may adopt a new hub, and pull, before we do.
+        self._pulled: dict[LinkNumber, float] = {}
+        self._push_ends = -inf
+        self._released: frozenset[LinkNumber] = frozenset()
+        self._counted: list[LinkNumber] = []  # as told last
+        self._told = (0, 0)
+
+    @property
+    def released(self) -> frozenset[LinkNumber]:
+        """The links that want nothing of what the present table says they are sent."""
+        return self._released
+
+    @property
+    def warm(self) -> frozenset[LinkNumber]:
+        """The links that we stand by for and that are up."""
+        return self._warm & self._up
+
+    @property
+    def deadline(self) -> float:
+        """When to call tick(), at the latest; inf if nobody is fed."""
+        counting = [self._pulled[k] + PULL_COUNTS_S for k in self._counted if k in self._pulled]
+        lapsing = [at + PULL_HOLD_S for at in self._pulled.values()]
+        ends = [self._push_ends] if self._push_ends > -inf else []
+        return min([*counting, *lapsing, *ends], default=inf)
+
+    def add(self, link: LinkNumber) -> None:
+        self._up.add(link)
+
+    def remove(self, link: LinkNumber) -> None:
+        self._up.discard(link)
+        self._pulled.pop(link, None)
+        self._released -= {link}
+
+    def set_table(self, table: Table) -> None:
+        """Whom we stand by for from now on. Nobody has released us from a new table yet."""
+        self._warm = frozenset(link for row in table.rows for link in row.warm)
+        self._released = frozenset()
+
+    def pull(self, now_s: float, link: LinkNumber) -> None:
+        """The other end misses something: it is brought all we have, whatever it said before."""
+        if link in self._up:
+            self._pulled[link] = now_s
+            self._released -= {link}
+
+    def release(self, link: LinkNumber, *, altogether: bool) -> list[FeedingOutput]:
+        """The other end misses nothing any more; altogether: it is carried by somebody else."""
+        self._pulled.pop(link, None)
+        if not altogether or link in self._released or link not in self._up:
+            return []
+        self._released |= {link}
+        return [Released(link)]
+
+    def push(self, now_s: float) -> None:
+        """For a moment everybody whom we stand by for is brought everything."""
+        self._push_ends = now_s + PUSH_S
+
+    def fed(self, now_s: float) -> frozenset[LinkNumber]:
+        """The warm links that are sent voices now."""
+        if now_s < self._push_ends:
+            return self._warm
+        return frozenset(
+            link for link, at in self._pulled.items() if now_s < at + PULL_HOLD_S
+        ).intersection(self._warm)
+
+    def tick(self, now_s: float) -> list[FeedingOutput]:
+        """Lets go of what has lapsed, and tells when the count of pulls is another."""
+        if now_s >= self._push_ends:
+            self._push_ends = -inf
+        for link in [k for k, at in self._pulled.items() if now_s >= at + PULL_HOLD_S]:
+            del self._pulled[link]
+        warm = self.warm
+        self._counted = [k for k in warm if now_s < self._pulled.get(k, -inf) + PULL_COUNTS_S]
+        told = (len(self._counted), len(warm))
+        if told == self._told or (not told[0] and not self._told[0]):
+            return []
+        self._told = told
+        return [Pulls(*told)]
