@@ -28,7 +28,7 @@ class RuntimeUnsafe(UserError):
 class Config:
     """home: identity and state. runtime: sockets, gone after a reboot. mouth, ear: SetInput and
     SetOutput specs. port: TCP and UDP port asked for, None for any free one. page: serve the
-    owner's page."""
+    owner's page. relays: host and port of nodes to keep in touch with, to be reached through."""
 
     home: Path
     runtime: Path
@@ -38,6 +38,7 @@ class Config:
     ear: str = "null"
     name: str = ""
     page: bool = False
+    relays: tuple[tuple[str, int], ...] = ()
 
 
 def home_of(given: str | None) -> Path:

@@ -138,6 +138,8 @@ class Node:
             entropy=os.urandom,
             clock=clock,
             cards=lambda: self.rooms.live_cards(clock()),
+            relays=self.config.relays,
+            carries=lambda: self.willing.offer.willing and not self.willing.choices.metered,
         )
         await nursery.start(self.network.run)
         nursery.start_soon(self._from_network)

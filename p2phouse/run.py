@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from p2phouse.node import Node
 
 
+RELAYS_MAX = 4
+
+
 class BadAudio(UserError):
     """--audio {given} is not understood. Use device, device:NAME, file:PATH, tone,
     silence or none."""
@@ -26,6 +29,11 @@ class BadAudio(UserError):
 
 class BadLogLevel(UserError):
     """--log {given} is not understood. Use debug, info, warning or error."""
+
+
+class BadRelay(UserError):
+    """--relay {given} is not understood. Use HOST:PORT, as the `p2phouse id show` of that node
+    prints them; at most {most} of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +49,7 @@ class Settings:
     json: bool
     tied: bool
     page: bool
+    relays: tuple[str, ...] = ()
 
 
 def run_node(settings: Settings) -> None:
@@ -57,6 +66,7 @@ def run_node(settings: Settings) -> None:
         ear=ear,
         name=settings.name,
         page=settings.page,
+        relays=_relays(settings.relays),
     )
     try:
         trio.run(_run, config, settings, began)
@@ -82,6 +92,16 @@ def _audio(given: str | None, *, page: bool) -> tuple[str, str]:
     if given in ("tone", "silence", "none") or (kind == "file" and rest):
         return given, "null"
     raise BadAudio(given=given)
+
+
+def _relays(given: tuple[str, ...]) -> tuple[tuple[str, int], ...]:
+    found = []
+    for text in given:
+        host, _, port = text.rpartition(":")
+        if not (host and port.isdigit() and 0 < int(port) < 65_536) or len(given) > RELAYS_MAX:
+            raise BadRelay(given=text, most=RELAYS_MAX)
+        found.append((host.strip("[]"), int(port)))
+    return tuple(found)
 
 
 def _start_log(level: str) -> None:

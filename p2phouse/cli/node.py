@@ -36,6 +36,13 @@ def up(
     loopback: Annotated[
         bool, typer.Option("--loopback", help="Meet only nodes of this machine.")
     ] = False,
+    relay: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="HOST:PORT",
+            help="Keep in touch with this node and be reached through it; may be given twice.",
+        ),
+    ] = None,
     no_page: Annotated[
         bool, typer.Option("--no-page", help="Neither serve nor open the page.")
     ] = False,
@@ -61,6 +68,7 @@ def up(
             json=json,
             tied=tied,
             page=not no_page,
+            relays=tuple(relay or ()),
         )
     )
 

@@ -20,6 +20,7 @@ from p2phouse.vocabulary import DeviceKey, Entropy, Now, RoomId
 CARD_REST_BYTES: Final = 160  # envelope, numbers and heads at their longest
 _IP4: Final = 0x04  # multicodec numbers of a multiaddr's first part
 _IP6: Final = 0x29
+_CIRCUIT: Final = b"\xa2\x02"  # its last part, /p2p-circuit
 
 
 class TitleTooLong(UserError):
@@ -116,11 +117,12 @@ def make_card(
 ) -> Signed[Card]:
     """The room's present card; a ttl of 0 takes the room off the list.
 
-    addrs: of these only addresses of local networks are told, for cards travel further than
-    their room: a public address is for join links alone. Of those as many as there is space for.
+    addrs: of these only addresses of local networks and circuits are told, for cards travel
+    further than their room: a public address is for join links alone, and a circuit shows that of
+    a relay. Of those as many as there is space for.
     grant: what proves that we may publish it (hall/grant.py).
     """
-    local = tuple(addr for addr in addrs if is_local_address(addr))
+    local = tuple(addr for addr in addrs if is_local_address(addr) or is_circuit(addr))
     space = Card.SIZE_MAX - CARD_REST_BYTES - len(genesis.data) - len(grant)
     while sum(2 + len(addr) for addr in local[: limits.CARD_ADDRS_MAX]) > space:
         local = local[:-1]
@@ -144,6 +146,11 @@ def is_local_address(addr: bytes) -> bool:
     if size is None or len(addr) <= size:
         return False
     return ipaddress.ip_address(addr[1 : 1 + size]).is_private
+
+
+def is_circuit(addr: bytes) -> bool:
+    """Whether a binary multiaddr ends in /p2p-circuit: it leads to a relay's machine, not ours."""
+    return addr.endswith(_CIRCUIT)
 
 
 def is_provably_bad(data: bytes) -> bool:

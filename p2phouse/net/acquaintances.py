@@ -13,7 +13,7 @@ from typing import Final
 import trio
 
 from p2phouse.errors import LinkError
-from p2phouse.net.addresses import Address
+from p2phouse.net.addresses import Way
 from p2phouse.vocabulary import DeviceKey
 
 log = logging.getLogger(__name__)
@@ -31,7 +31,7 @@ class Acquaintances:
     def __init__(
         self,
         *,
-        reach: Callable[[DeviceKey, Sequence[Address]], Awaitable[None]],
+        reach: Callable[[DeviceKey, Sequence[Way]], Awaitable[None]],
         connected: Callable[[DeviceKey], bool],
         connected_count: Callable[[], int],
         rng: random.Random,
@@ -43,10 +43,10 @@ class Acquaintances:
         self._connected_count = connected_count
         self._rng = rng
         self._lonely_first_s = lonely_first_s
-        self._known: OrderedDict[DeviceKey, tuple[Address, ...]] = OrderedDict()
+        self._known: OrderedDict[DeviceKey, tuple[Way, ...]] = OrderedDict()
         self._wanted = trio.Event()
 
-    def add(self, dev: DeviceKey, addresses: Iterable[Address]) -> None:
+    def add(self, dev: DeviceKey, addresses: Iterable[Way]) -> None:
         """Met just now."""
         self._known[dev] = tuple(addresses)
         self._known.move_to_end(dev)

@@ -1,8 +1,10 @@
 """Network addresses as the records carry them: binary multiaddrs of TCP over IPv4 or IPv6.
 
-A multiaddr is a run of (protocol code, value); we write and read exactly /ip4|ip6/A/tcp/N and pass
-over every other kind, so that a record made by a later version does no harm.
-Spec: https://github.com/multiformats/multiaddr, protocols.csv (ip4 4, ip6 41, tcp 6).
+A multiaddr is a run of (protocol code, value); we write and read exactly /ip4|ip6/A/tcp/N, alone or
+followed by /p2p/RELAY/p2p-circuit, and pass over every other kind, so that a record made by a later
+version does no harm.
+Spec: https://github.com/multiformats/multiaddr, protocols.csv (ip4 4, ip6 41, tcp 6, p2p 421,
+p2p-circuit 290).
 """
 
 import ipaddress
@@ -12,11 +14,19 @@ from typing import Final
 
 import ifaddr
 
+from p2phouse.vocabulary import DeviceKey
+
 IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 IPNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 ADDR_BYTES_MAX: Final = 64
 _IP4, _TCP, _IP6 = b"\x04", b"\x06", b"\x29"
+# A PeerId of an Ed25519 key is the key itself behind a fixed head.
+# Spec: https://github.com/libp2p/specs/blob/master/peer-ids/peer-ids.md
+PEER_ID_HEAD: Final = bytes.fromhex("002408011220")
+_P2P: Final = b"\xa5\x03\x26" + PEER_ID_HEAD  # code 421 and 38 bytes of value
+_CIRCUIT: Final = b"\xa2\x02"
+_CIRCUIT_BYTES: Final = len(_P2P) + 32 + len(_CIRCUIT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +38,17 @@ class Address:
 
     def __str__(self) -> str:
         return f"/ip{self.ip.version}/{self.ip}/tcp/{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class Circuit:
+    """A node that is reached through a relay: `through` answers at `relay` and passes bytes on."""
+
+    relay: Address
+    through: DeviceKey
+
+
+Way = Address | Circuit
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,9 +69,11 @@ class Interface:
         return (self.ip.is_private or self.ip.is_link_local) and not self.ip.is_loopback
 
 
-def pack(address: Address) -> bytes:
-    code = _IP4 if address.ip.version == 4 else _IP6
-    return code + address.ip.packed + _TCP + address.port.to_bytes(2, "big")
+def pack(way: Way) -> bytes:
+    if isinstance(way, Circuit):
+        return pack(way.relay) + _P2P + way.through + _CIRCUIT
+    code = _IP4 if way.ip.version == 4 else _IP6
+    return code + way.ip.packed + _TCP + way.port.to_bytes(2, "big")
 
 
 def unpack(data: bytes) -> Address | None:
@@ -65,9 +88,23 @@ def unpack(data: bytes) -> Address | None:
     return None
 
 
+def unpack_way(data: bytes) -> Way | None:
+    """As `unpack`, and circuits through a relay whose address is one."""
+    tail = data[-_CIRCUIT_BYTES:]
+    if not (tail.startswith(_P2P) and tail.endswith(_CIRCUIT)):
+        return unpack(data)
+    relay = unpack(data[:-_CIRCUIT_BYTES])
+    return None if relay is None else Circuit(relay, DeviceKey(tail[len(_P2P) : len(_P2P) + 32]))
+
+
 def unpack_all(addrs: Iterable[bytes]) -> list[Address]:
-    """Those we can dial, in order, each once."""
+    """Those we can dial directly, in order, each once."""
     return list(dict.fromkeys(address for address in map(unpack, addrs) if address is not None))
+
+
+def unpack_ways(addrs: Iterable[bytes]) -> list[Way]:
+    """All that lead to a node, in order, each once."""
+    return list(dict.fromkeys(way for way in map(unpack_way, addrs) if way is not None))
 
 
 def interfaces() -> list[Interface]:

@@ -1,8 +1,8 @@
 """Connects to peers: which addresses, in which order, how often, and never twice at once.
 
 libp2p's own dialling tries one address per transport and takes up to two minutes to fail. Here two
-addresses are tried at a time, each for 4 s, best first; a peer to be kept is tried again with a
-pause that grows from 1 s to 60 s.
+addresses are tried at a time, each for 4 s, best first, and circuits beside them a moment later; a
+peer to be kept is tried again with a pause that grows from 1 s to 60 s.
 """
 
 import logging
@@ -14,7 +14,7 @@ from typing import Final
 import trio
 
 from p2phouse.errors import LinkError
-from p2phouse.net.addresses import Address, IPNetwork, rank
+from p2phouse.net.addresses import Address, Circuit, IPNetwork, Way, rank
 from p2phouse.vocabulary import DeviceKey, key_short
 
 log = logging.getLogger(__name__)
@@ -22,6 +22,9 @@ log = logging.getLogger(__name__)
 ADDRESS_S: Final = 4.0  # two lost SYNs (1 s, 2 s) and the handshake
 AT_ONCE: Final = 2
 HEAD_START_S: Final = 0.25  # of the better address, as in RFC 8305 §5; else both often connect
+# Of every direct address: a circuit costs a volunteer, and an answer from afar takes 0.3 s.
+DIRECT_HEAD_START_S: Final = 0.8
+CIRCUIT_S: Final = 12.0  # the relay is dialled first, then it calls the other end
 ADDRESSES_MAX: Final = 8
 WISHES_MAX: Final = 256  # more peers than libp2p may hold connections to
 PAUSE_FIRST_S: Final = 1.0
@@ -51,7 +54,7 @@ class _Outcome:
 
 @dataclass(slots=True)
 class _Wish:
-    addresses: list[Address]
+    addresses: list[Way]
     tries: float  # rounds left; inf for a peer to be kept
     changed: trio.Event = field(default_factory=trio.Event)
     outcome: _Outcome = field(default_factory=_Outcome)
@@ -68,7 +71,7 @@ class Dialer:
     def __init__(
         self,
         *,
-        connect: Callable[[DeviceKey, Address], Awaitable[None]],
+        connect: Callable[[DeviceKey, Way], Awaitable[None]],
         connected: Callable[[DeviceKey], bool],
         failed: Callable[[DeviceKey, str], Awaitable[None]],
         rng: random.Random,
@@ -84,7 +87,7 @@ class Dialer:
         self._new: list[tuple[DeviceKey, _Wish]] = []
         self._wake = trio.Event()
 
-    def want(self, dev: DeviceKey, addresses: Sequence[Address], *, tries: float = 1) -> None:
+    def want(self, dev: DeviceKey, addresses: Sequence[Way], *, tries: float = 1) -> None:
         """Connects to `dev` in the background; a second wish for it adds its addresses.
 
         tries: rounds before giving up; inf keeps the peer connected until `forget`.
@@ -103,7 +106,7 @@ class Dialer:
         self._new.append((dev, wish))
         self._wake.set()
 
-    async def reach(self, dev: DeviceKey, addresses: Sequence[Address]) -> None:
+    async def reach(self, dev: DeviceKey, addresses: Sequence[Way]) -> None:
         """Returns once the peer is connected. Raises LinkError if the next round fails."""
         if self._connected(dev):
             return
@@ -176,26 +179,31 @@ class Dialer:
         """Tries every address once. Raises NoAddress or NobodyThere."""
         if not wish.addresses:
             raise NoAddress
-        waiting = rank(wish.addresses, self._networks())
+        waiting: list[Way] = [
+            *rank([each for each in wish.addresses if isinstance(each, Address)], self._networks())
+        ]
+        circuits: list[Way] = [each for each in wish.addresses if isinstance(each, Circuit)]
         reasons: list[str] = []
 
-        async def try_addresses(delay_s: float) -> None:
+        async def try_all(ways: list[Way], limit_s: float, delay_s: float) -> None:
             await trio.sleep(delay_s)
-            while waiting:
-                address = waiting.pop(0)
-                with trio.move_on_after(ADDRESS_S) as timer:
+            while ways:
+                way = ways.pop(0)
+                with trio.move_on_after(limit_s) as timer:
                     try:
-                        await self._connect(dev, address)
+                        await self._connect(dev, way)
                     except LinkError as error:
                         reasons.append(str(error.facts.get("reason", error)))
                         continue
                 if not timer.cancelled_caught:
                     nursery.cancel_scope.cancel()
                     return
-                reasons.append(f"silent for {ADDRESS_S:.0f} s")
+                reasons.append(f"silent for {limit_s:.0f} s")
 
         async with trio.open_nursery() as nursery:
+            direct = bool(waiting)
             for order in range(AT_ONCE):
-                nursery.start_soon(try_addresses, order * HEAD_START_S)
+                nursery.start_soon(try_all, waiting, ADDRESS_S, order * HEAD_START_S)
+            nursery.start_soon(try_all, circuits, CIRCUIT_S, DIRECT_HEAD_START_S * direct)
         if not self._connected(dev):
             raise NobodyThere(reason=reasons[0] if reasons else "it hung up")

@@ -237,6 +237,12 @@ class _Pubsub(Pubsub):  # type: ignore[misc]  # as above
         """What we subscribe to, without our addresses."""
         return RPC(subscriptions=[RPC.SubOpts(subscribe=True, topicid=TOPIC)])
 
+    async def _handle_new_peer(self, peer_id: ID) -> None:
+        # A volunteer's circuit is for what two people's nodes say to each other; cards come to
+        # both from the relay itself.
+        if self._our_host.directly(device_of(peer_id)):
+            await super()._handle_new_peer(peer_id)
+
     async def stream_handler(self, stream: NetStream) -> None:
         """One neighbour's RPCs, to the end of its stream. Raises PeerError."""
         neighbour = stream.muxed_conn.peer_id

@@ -60,6 +60,11 @@ class Ground:
         return [Address(interface.ip, self.port) for interface in self._standing]
 
     @property
+    def is_public(self) -> bool:
+        """Whether this machine stands on the internet itself, with no router in between."""
+        return any(interface.ip.is_global for interface in self._standing)
+
+    @property
     def interfaces(self) -> list[Interface]:
         return list(self._standing)
 

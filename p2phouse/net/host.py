@@ -39,7 +39,16 @@ from libp2p.stream_muxer.yamux.yamux import PROTOCOL_ID as YAMUX
 from libp2p.utils.varint import read_varint_prefixed_bytes_limited
 
 from p2phouse.errors import LinkError, PeerError
-from p2phouse.net.addresses import Address, IPAddress, IPNetwork
+from p2phouse.net.addresses import (
+    PEER_ID_HEAD,
+    Address,
+    Circuit,
+    IPAddress,
+    IPNetwork,
+    Way,
+    pack,
+)
+from p2phouse.net.circuit import HOP, CircuitConnection, ask_for_circuit, circuit_of
 from p2phouse.net.door import Door, crowd_of, is_near, to_close
 from p2phouse.net.faults import Faults, cause, place
 from p2phouse.net.muxer import StrictYamux
@@ -61,10 +70,6 @@ NEGOTIATE_S: Final = 5.0  # naming a protocol takes one round trip
 NEGOTIATION_BYTES_MAX: Final = 1_024  # a protocol id has 20
 OPEN_S: Final = 6.0  # longer than NEGOTIATE_S, so that the stream ends cleanly first
 CLOSE_S: Final = 1.0
-
-# A PeerId of an Ed25519 key is the key itself behind a fixed head.
-# Spec: https://github.com/libp2p/specs/blob/master/peer-ids/peer-ids.md
-_PEER_ID_HEAD: Final = bytes.fromhex("002408011220")
 
 
 class CannotListen(LinkError):
@@ -88,13 +93,13 @@ class ForeignKey(PeerError):
 
 
 def peer_id_of(dev: DeviceKey) -> ID:
-    return ID(_PEER_ID_HEAD + dev)
+    return ID(PEER_ID_HEAD + dev)
 
 
 def device_of(peer_id: ID) -> DeviceKey:
     """Raises ForeignKey for RSA, secp256k1 and hashed keys, which no p2phouse device has."""
     data = peer_id.to_bytes()
-    if len(data) != 38 or not data.startswith(_PEER_ID_HEAD):
+    if len(data) != 38 or not data.startswith(PEER_ID_HEAD):
         raise ForeignKey
     return DeviceKey(data[6:])
 
@@ -110,14 +115,14 @@ class Host:
         faults: Faults,
         networks: Callable[[], Sequence[IPNetwork]],
         protected: Callable[[DeviceKey], bool],
-        peer_up: Callable[[DeviceKey, Address | None], None],
+        peer_up: Callable[[DeviceKey, Way | None], None],
         peer_down: Callable[[DeviceKey], None],
         lost: Callable[[DeviceKey], None],
     ) -> None:
         """networks: those this machine is attached to now; protected: whether a peer stays when
         there are too many.
 
-        peer_up: called for each connection with the device and, if we dialled, its address;
+        peer_up: called for each connection with the device and, if we dialled, the way to it;
         peer_down: called when the last connection of a device is gone; lost: when any of them is.
         None may block.
         """
@@ -133,6 +138,7 @@ class Host:
         self._inbound: Counter[DeviceKey] = Counter()
         self._stream_rates = Buckets(STREAMS_A_SECOND, STREAMS_BURST, CONNECTIONS_HARD_MAX)
         self._since: dict[SwarmConn, float] = {}  # every connection that was told about
+        self._circuits: dict[SwarmConn, Circuit] = {}  # those of them that a relay carries
         self._ending = False
         self.libp2p = _new_host(device_key)
         self._swarm = self.libp2p.get_network()
@@ -158,7 +164,7 @@ class Host:
             await self._serve(stream, unguarded)
 
         swarm.set_stream_handler(guarded)
-        upgrade = swarm.upgrade_inbound_raw_conn
+        upgrade = self._upgrade_inbound = swarm.upgrade_inbound_raw_conn
 
         async def upgrade_and_stay(raw: IRawConnection, listener: multiaddr.Multiaddr) -> None:
             await self._welcome(raw, lambda: upgrade(raw, listener))
@@ -316,6 +322,20 @@ class Host:
     def peers(self) -> list[DeviceKey]:
         return list({device_of(each.muxed_conn.peer_id) for each in self._since})
 
+    def directly(self, dev: DeviceKey) -> bool:
+        """Whether one of its connections has no relay in it."""
+        connections = self._swarm.get_connections(peer_id_of(dev))
+        return any(each not in self._circuits for each in connections)
+
+    def reached_at(self, dev: DeviceKey) -> Address | None:
+        """Where this node dialled the peer with success; None if the peer came to us."""
+        for connection in self._swarm.get_connections(peer_id_of(dev)):
+            if connection.direction == Direction.OUTBOUND:
+                remote = _remote(connection)
+                if remote is not None:
+                    return remote
+        return None
+
     def near(self, dev: DeviceKey) -> bool:
         """Whether each of its connections comes from this machine or an attached network."""
         connections = self._swarm.get_connections(peer_id_of(dev))
@@ -334,6 +354,33 @@ class Host:
         if connection.muxed_conn.peer_id != peer_id:
             await _close(connection)
             raise DialRefused(reason="somebody else answers there")
+
+    async def dial_through(self, dev: DeviceKey, circuit: Circuit) -> None:
+        """Connects over a relay that we are connected to. Raises LinkError or PeerError.
+
+        The relay passes on what it cannot read: the handshake is with `dev` itself.
+        """
+        wire = await self.open(circuit.through, HOP)
+        try:
+            await ask_for_circuit(wire, dev)
+            raw = CircuitConnection(wire, circuit, initiator=True)
+            await self._swarm.upgrade_outbound_raw_conn(raw, peer_id_of(dev))
+        except (LinkError, PeerError):
+            await wire.reset()
+            raise
+        except Exception as error:
+            # As in `dial`.
+            await wire.reset()
+            raise DialRefused(reason=cause(error)) from error
+
+    async def welcome(self, wire: Wire, circuit: Circuit) -> None:
+        """Lets in who comes over a circuit, and stays with the connection to its end."""
+        raw = CircuitConnection(wire, circuit, initiator=False)
+        try:
+            muxed = await self._upgrade_inbound(raw, multiaddr.Multiaddr(pack(circuit)))
+        except Exception as error:
+            raise DialRefused(reason=cause(error)) from error
+        await muxed.event_closed.wait()
 
     async def open(self, dev: DeviceKey, protocol: str) -> Wire:
         """A new stream to a connected peer. Raises NotConnected or DialRefused."""
@@ -391,9 +438,17 @@ class Host:
             self._nursery.start_soon(_close, connection)
             return
         outbound = connection.direction == Direction.OUTBOUND
-        log.info("connected peer=%s outbound=%s", key_short(dev), outbound)
+        circuit = circuit_of(connection)
+        log.info(
+            "connected peer=%s outbound=%s circuit=%s",
+            key_short(dev),
+            outbound,
+            circuit is not None,
+        )
         self._since[connection] = self._clock().mono
-        self._peer_up(dev, _remote(connection) if outbound else None)
+        if circuit is not None:
+            self._circuits[connection] = circuit
+        self._peer_up(dev, circuit or _remote(connection) if outbound else None)
         self._make_room(dev)
 
     def _make_room(self, dev: DeviceKey) -> None:
@@ -424,6 +479,7 @@ class Host:
 
     def _disconnected(self, connection: SwarmConn) -> None:
         self._since.pop(connection, None)
+        self._circuits.pop(connection, None)
         try:
             dev = device_of(connection.muxed_conn.peer_id)
         except ForeignKey:
@@ -434,7 +490,9 @@ class Host:
             self._peer_down(dev)
 
     def _wire(self, stream: NetStream, dev: DeviceKey) -> Wire:
-        return Wire(stream, dev, near=self._is_near(stream.swarm_conn))
+        connection = stream.swarm_conn
+        relayed = connection in self._circuits
+        return Wire(stream, dev, near=self._is_near(connection), relayed=relayed)
 
     def _is_near(self, connection: SwarmConn) -> bool:
         return is_near(_ip(connection), self._networks())

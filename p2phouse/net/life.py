@@ -15,9 +15,10 @@ import nacl.signing
 import trio
 
 from p2phouse.errors import LinkError, PeerError
-from p2phouse.net import keepalive, room_links, signalling
-from p2phouse.net.addresses import Address, IPNetwork
+from p2phouse.net import circuit, keepalive, room_links, signalling
+from p2phouse.net.addresses import Address, Circuit, IPNetwork, Way, pack
 from p2phouse.net.cards import Cards
+from p2phouse.net.circuit_relay import CircuitRelay
 from p2phouse.net.events import NetEvent
 from p2phouse.net.faults import Faults
 from p2phouse.net.gossip import Gossip
@@ -25,7 +26,7 @@ from p2phouse.net.hall_exchange import PROTOCOL as HALL
 from p2phouse.net.hall_exchange import HallExchange
 from p2phouse.net.host import CannotListen, Host
 from p2phouse.net.room_links import RoomLinks
-from p2phouse.net.wire import shielded
+from p2phouse.net.wire import Wire, shielded
 from p2phouse.vocabulary import DeviceKey, Now, key_short
 
 if TYPE_CHECKING:
@@ -54,9 +55,14 @@ class Life:
         cards: Cards,
         emit: Callable[[NetEvent], Awaitable[None]],
         heard: Callable[[bytes, DeviceKey], Awaitable[None]],
-        peer_up: Callable[[DeviceKey, Address | None], None],
+        peer_up: Callable[[DeviceKey, Way | None], None],
         peer_down: Callable[[DeviceKey], None],
+        willing: Callable[[], bool],
+        place_at: Callable[[DeviceKey], Circuit | None],
+        addresses: Callable[[], Sequence[Address]],
     ) -> None:
+        """willing: whether this node may be a circuit relay now. place_at: the circuit that a
+        relay may call us by. addresses: where this node stands."""
         self._rng = rng
         self._rooms = rooms
         self._hall = hall
@@ -77,6 +83,14 @@ class Life:
             peer_down=self._peer_down,
             lost=lambda dev: self.gossip.lost(dev),
         )
+        self._place_at = place_at
+        self.relay = CircuitRelay(
+            clock=clock,
+            willing=willing,
+            connected=self.host.directly,
+            open_wire=self.host.open,
+            addrs=lambda: [pack(each) for each in addresses() if each.ip.is_global],
+        )
         self.gossip = Gossip(self.host, cards=cards, heard=heard, clock=clock, faults=faults)
 
     @asynccontextmanager
@@ -87,6 +101,8 @@ class Life:
         self.host.serve(keepalive.PROTOCOL, keepalive.echo, a_second=0.2, burst=8)
         self.host.serve(HALL, self._hall.answer, a_second=0.1, burst=4)
         self.host.serve(room_links.PROTOCOL, self._rooms.accept, a_second=1, burst=8)
+        self.host.serve(circuit.HOP, self.relay.serve, a_second=1, burst=32)
+        self.host.serve(circuit.STOP, self._called, a_second=1, burst=32)
         answer = partial(signalling.answer, emit=self._emit)
         self.host.serve(signalling.PROTOCOL, answer, a_second=2, burst=16)
         async with trio.open_nursery() as self._nursery:
@@ -140,12 +156,12 @@ class Life:
         except PeerError as error:
             self.host.blame(dev, error)
 
-    def _peer_up(self, dev: DeviceKey, dialled: Address | None) -> None:
+    def _peer_up(self, dev: DeviceKey, dialled: Way | None) -> None:
         """For each connection; libp2p waits for us here, so it only notes and starts."""
         if dev not in self._pings:
             scope = self._pings[dev] = trio.CancelScope()
             self.start(dev, partial(self._keep_alive, dev, scope))
-        if dialled is not None:
+        if isinstance(dialled, Address):  # over a circuit cards would cost a volunteer
             self.start(dev, partial(self._ask_hall, dev))
         self._up(dev, dialled)
 
@@ -153,6 +169,7 @@ class Life:
         scope = self._pings.pop(dev, None)
         if scope is not None:
             scope.cancel()
+        self.relay.lost(dev)
         self._down(dev)
 
     async def _keep_alive(self, dev: DeviceKey, scope: trio.CancelScope) -> None:
@@ -165,6 +182,20 @@ class Life:
             )
             log.warning("peer_silent peer=%s", key_short(dev))
             self.host.drop(dev)
+
+    async def reserve(self, dev: DeviceKey) -> int:
+        """A place at this relay, until when in unix time. Raises LinkError or PeerError."""
+        return await circuit.reserve(await self.host.open(dev, circuit.HOP))
+
+    async def _called(self, wire: Wire) -> None:
+        """A relay says that somebody wants to come through it."""
+        way = self._place_at(wire.dev)
+        # Security: or any peer could put itself between us and others, and wear us out with calls.
+        if way is None or wire.relayed:
+            await circuit.refuse(wire)
+            return
+        await circuit.accept(wire)
+        await self.host.welcome(wire, way)
 
     async def _ask_hall(self, dev: DeviceKey) -> None:
         await self._hall.ask(await self.host.open(dev, HALL))

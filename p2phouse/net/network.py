@@ -22,10 +22,10 @@ from typing import TYPE_CHECKING, Final
 import nacl.signing
 import trio
 
-from p2phouse.errors import LinkError, UserError
+from p2phouse.errors import LinkError, PeerError, UserError
 from p2phouse.net import room_links, signalling
 from p2phouse.net.acquaintances import Acquaintances
-from p2phouse.net.addresses import Address, Interface, pack, unpack_all
+from p2phouse.net.addresses import Address, Interface, Way, pack, unpack_all, unpack_ways
 from p2phouse.net.cards import Cards, Judge, judge
 from p2phouse.net.dialer import Dialer
 from p2phouse.net.door import is_near
@@ -38,6 +38,7 @@ from p2phouse.net.hello import ask as ask_hello
 from p2phouse.net.lan import Lan
 from p2phouse.net.machine import Machine
 from p2phouse.net.meeting import Meeting
+from p2phouse.net.nat import Nat, keep_named
 from p2phouse.net.presence import Presence
 from p2phouse.net.wire import Wire
 from p2phouse.record.cbor import Value
@@ -68,6 +69,10 @@ class Unexpected(UserError):
     """Looking for nodes nearby failed ({reason}); p2phouse join HOST:PORT still works."""
 
 
+class NoWay(LinkError):
+    """The relay on the way to that node passes nothing on."""
+
+
 class Starting(LinkError):
     """The network of this node is starting; try again in a moment."""
 
@@ -88,12 +93,16 @@ class Network:
         cards: Callable[[], list[bytes]],
         judge: Judge = judge,
         ground: Ground | None = None,
+        relays: Sequence[tuple[str, int]] = (),
+        carries: Callable[[], bool] = lambda: True,
     ) -> None:
         """port: None for the usual one or any free one, 0 for any free one, else that one.
 
         lan: "on" advertises and browses on private networks, "loopback" on this machine only and
         listens nowhere else, "off" not at all. runtime_dir: where nodes of this machine meet.
         cards: live cards to tell a new peer, own first. judge, ground: as they are, but for tests.
+        relays: nodes that the person named, to be kept in touch with and to be reached through.
+        carries: whether the person lets this node be a circuit relay for others.
         """
         self.dev = DeviceKey(bytes(device_key.verify_key))
         self.faults = Faults()
@@ -134,6 +143,9 @@ class Network:
             connected_count=self._connected_count,
             rng=rng,
         )
+        self._carries = carries
+        self._relays = list(relays)
+        self.nat = Nat(clock=clock, rng=rng, peers=self._reached, reserve=self._reserve)
         self._meeting = Meeting(
             self.dev,
             connected=self._connected,
@@ -151,10 +163,16 @@ class Network:
 
     @property
     def addrs(self) -> list[bytes]:
-        """Where others may dial this node: at most four multiaddrs, loopback only if alone."""
+        """Where others may dial this node: at most four multiaddrs, loopback only if alone.
+
+        Circuits stand last: direct ways are better, for everybody.
+        """
         addresses = self._ground.addresses
         far = [address for address in addresses if not address.ip.is_loopback]
-        return [pack(address) for address in (far or addresses)[:ADDRS_TOLD_MAX]]
+        circuits = self.nat.circuits
+        direct: list[Way] = [*(far or addresses)]
+        told = [*direct[: ADDRS_TOLD_MAX - len(circuits)], *circuits]
+        return [pack(way) for way in told]
 
     @property
     def counters(self) -> Counter[str]:
@@ -174,7 +192,7 @@ class Network:
             self._presence.remind(dev)
             if not keep:
                 return
-        self._dialer.want(dev, unpack_all(addrs), tries=math.inf if keep else 1)
+        self._dialer.want(dev, unpack_ways(addrs), tries=math.inf if keep else 1)
 
     def forget(self, dev: DeviceKey) -> None:
         """The peer is kept and protected no longer."""
@@ -192,7 +210,7 @@ class Network:
         """Dials peers of earlier runs, the first given first, until there is company enough."""
         for dev, addrs in reversed(list(peers)):
             if dev != self.dev:
-                self._acquaintances.add(dev, unpack_all(addrs))
+                self._acquaintances.add(dev, unpack_ways(addrs))
         self._acquaintances.meet()
 
     async def hello(self, host: str, port: int) -> Hello:
@@ -221,9 +239,11 @@ class Network:
 
         The result is RoomOpen, upon which the node greets, or RoomClosed.
         """
-        addresses = unpack_all(addrs)
+        addresses = unpack_ways(addrs)
         if self._cards.is_near_only(room):
-            addresses = [each for each in addresses if is_near(each.ip, self._ground.networks)]
+            addresses = [
+                each for each in unpack_all(addrs) if is_near(each.ip, self._ground.networks)
+            ]
 
         async def connect() -> Wire:
             await self._dialer.reach(dev, addresses)
@@ -284,6 +304,11 @@ class Network:
             # Only now, when whom we find can be dialled and can dial us.
             nursery.start_soon(self._beside, self._new_machine(answerer).run)
             nursery.start_soon(self._stay_on_lan)
+            nursery.start_soon(self.nat.run)
+            for host, port in self._relays:
+                nursery.start_soon(
+                    partial(keep_named, host, port, greet=self._greet, keep=self._keep_relay)
+                )
             nursery.start_soon(self._watch_ground, nursery, answerer)
             task_status.started()
 
@@ -395,6 +420,7 @@ class Network:
                 log.error("host_died error=%s at=%s", cause(error), place(error))
                 self.faults.count("host_died", error)
             await self._rooms.abandon("the network of this node restarted")
+            self.nat.forget()
             lost = self._presence.clear()
             if trio.current_time() - began > REBUILD_S_MAX:
                 pause_s = REBUILD_FIRST_S
@@ -417,6 +443,9 @@ class Network:
             heard=self._card_heard,
             peer_up=self._peer_up,
             peer_down=self._peer_down,
+            willing=lambda: self._carries() and self._ground.is_public,
+            place_at=self.nat.place_at,
+            addresses=lambda: self._ground.addresses,
         )
         async with life.run(self._ground.addresses):
             self._life = life
@@ -440,9 +469,10 @@ class Network:
 
     # ── what the parts report ────────────────────────────────────────────────────────────────
 
-    def _peer_up(self, dev: DeviceKey, dialled: Address | None) -> None:
+    def _peer_up(self, dev: DeviceKey, dialled: Way | None) -> None:
         if dialled is not None:
             self._acquaintances.add(dev, [dialled])
+            self.nat.met()
         self._presence.up(dev, (pack(dialled),) if dialled else ())
         self._dialer.connected(dev)
 
@@ -452,6 +482,7 @@ class Network:
 
     def _peer_gone(self, dev: DeviceKey) -> None:
         """Whoever keeps contact with the peer dials it again."""
+        self.nat.lost(dev)
         self._dialer.disconnected(dev)
         self._meeting.lost(dev)
 
@@ -461,10 +492,41 @@ class Network:
     def _connected_count(self) -> int:
         return self._life.peer_count if self._life else 0
 
-    async def _connect(self, dev: DeviceKey, address: Address) -> None:
+    async def _connect(self, dev: DeviceKey, way: Way) -> None:
         while self._life is None:
             await self._alive.wait()
-        await self._life.host.dial(dev, address)
+        if isinstance(way, Address):
+            await self._life.host.dial(dev, way)
+            return
+        if way.through in (self.dev, dev):
+            raise NoWay
+        await self._dialer.reach(way.through, [way.relay])
+        try:
+            await self._require_life().host.dial_through(dev, way)
+        except PeerError as error:
+            raise NoWay from error
+
+    # ── relays ───────────────────────────────────────────────────────────────────────────────
+
+    def _reached(self) -> list[tuple[DeviceKey, Address]]:
+        if self._life is None:
+            return []
+        host = self._life.host
+        return [(dev, at) for dev in host.peers() if (at := host.reached_at(dev)) is not None]
+
+    async def _reserve(self, dev: DeviceKey) -> int:
+        return await self._require_life().reserve(dev)
+
+    async def _greet(self, host: str, port: int) -> tuple[DeviceKey, list[Address]]:
+        answer = await self.hello(host, port)
+        return DeviceKey(answer.dev), unpack_all(answer.addrs)
+
+    def _keep_relay(self, dev: DeviceKey, addresses: Sequence[Address]) -> None:
+        if dev != self.dev:
+            self.nat.named.add(dev)
+            self.protect(dev)
+            self._dialer.want(dev, addresses, tries=math.inf)
+            self.nat.met()
 
     async def _dial_failed(self, dev: DeviceKey, reason: str) -> None:
         await self._emit(DialFailed(dev, reason))

@@ -64,10 +64,14 @@ class Wire:
     Whoever is cancelled in `receive` or `send` may have lost half a frame: reset the wire then.
     """
 
-    def __init__(self, stream: "NetStream", dev: DeviceKey, *, near: bool) -> None:
-        """near: whether the peer is on this machine or on a network attached to it."""
+    def __init__(
+        self, stream: "NetStream", dev: DeviceKey, *, near: bool, relayed: bool = False
+    ) -> None:
+        """near: whether the peer is on this machine or on a network attached to it; relayed:
+        whether a relay stands between."""
         self.dev = dev
         self.near = near
+        self.relayed = relayed
         self._stream = stream
         self._buffer = bytearray()
 
@@ -100,14 +104,39 @@ class Wire:
 
     async def send(self, body: bytes) -> None:
         """Writes one frame. Raises WireBroken; the wire is good for nothing then."""
+        await self.write(_LENGTH.pack(len(body)) + body)
+
+    async def send_varint(self, body: bytes) -> None:
+        """One frame in libp2p's own way. Raises WireBroken."""
+        size = bytearray()
+        left = len(body)
+        while left >= 0x80:
+            size.append(left & 0x7F | 0x80)
+            left >>= 7
+        await self.write(bytes([*size, left]) + body)
+
+    # ── without frames, when what they agreed upon is a circuit ──────────────────────────────
+
+    async def read(self) -> bytes:
+        """What has come, at least a byte of it. Raises WireEnded or WireBroken."""
+        if not self._buffer:
+            await self._read_some()
+        data = bytes(self._buffer)
+        self._buffer.clear()
+        return data
+
+    async def write(self, data: bytes) -> None:
+        """Raises WireBroken; the wire is good for nothing then."""
         with trio.move_on_after(SEND_S) as writing:
             try:
-                await self._stream.write(_LENGTH.pack(len(body)) + body)
+                await self._stream.write(data)
             except Exception as error:
                 # libp2p raises a dozen unrelated kinds here; each means the same to us.
                 raise WireBroken(reason=type(error).__name__) from error
         if writing.cancelled_caught:
             raise WireBroken(reason="it does not read")
+
+    # ── ends ─────────────────────────────────────────────────────────────────────────────────
 
     async def close(self) -> None:
         """Ends our direction; the peer may still send. Never raises."""

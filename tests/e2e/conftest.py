@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.e2e.nat import Internet
 from tests.e2e.nodes import ProcessNode, write_clip
 from tests.voice.speech import librivox
 
@@ -84,6 +85,13 @@ class Lan:
 @pytest.fixture
 def lan():
     made = Lan(f"p2ph{os.getpid()}")
+    yield made
+    made.remove()
+
+
+@pytest.fixture
+def internet():
+    made = Internet(f"p2n{os.getpid()}")
     yield made
     made.remove()
 

@@ -7,7 +7,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 from multiaddr import Multiaddr
 
-from p2phouse.net.addresses import Address, Interface, interfaces, pack, rank, unpack, unpack_all
+from p2phouse.net.addresses import (
+    Address,
+    Circuit,
+    Interface,
+    interfaces,
+    pack,
+    rank,
+    unpack,
+    unpack_all,
+    unpack_way,
+    unpack_ways,
+)
+from p2phouse.record.limits import ADDR_BYTES_MAX
+from p2phouse.vocabulary import DeviceKey
 
 LAN = ip_network("192.168.1.0/24")
 
@@ -75,3 +88,26 @@ def test_this_machine_has_a_loopback_interface_and_it_comes_first():
 )
 def test_a_lan_is_what_was_set_aside_for_it_but_not_loopback(ip, is_private):
     assert Interface.of(ip, 24).is_private is is_private
+
+
+@given(addresses, st.binary(min_size=32, max_size=32))
+def test_a_circuit_is_packed_as_the_multiaddr_library_packs_it_and_fits_a_record(relay, dev):
+    from p2phouse.identity.keys import peer_id
+
+    circuit = Circuit(relay, DeviceKey(dev))
+    data = pack(circuit)
+    assert data == Multiaddr(f"{relay}/p2p/{peer_id(DeviceKey(dev))}/p2p-circuit").to_bytes()
+    assert unpack_way(data) == circuit
+    assert len(data) <= ADDR_BYTES_MAX
+    assert unpack(data) is None, "who dials directly does not take the relay for the node"
+
+
+@given(st.binary(max_size=80))
+def test_any_bytes_are_a_way_or_nothing(data):
+    way = unpack_way(data)
+    assert way is None or pack(way) == data
+
+
+def test_a_circuit_of_a_relay_that_nobody_can_dial_is_passed_over():
+    data = pack(Circuit(address("224.0.0.1"), DeviceKey(bytes(32))))
+    assert unpack_ways([data, pack(address("10.0.0.1"))]) == [address("10.0.0.1")]

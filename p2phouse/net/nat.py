@@ -1,0 +1,149 @@
+"""How others reach this node when they cannot dial it: places at relays, and circuits through them.
+
+A relay is any node that we reached at a public address and that is willing; nobody is one by
+office. Relays named by the person come first. Every node holds a place or two, also one that can be
+dialled: somebody may be allowed to talk to relays alone.
+"""
+
+import logging
+import random
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import trio
+
+from p2phouse.errors import LinkError, PeerError, UserError
+from p2phouse.net.addresses import Address, Circuit
+from p2phouse.vocabulary import DeviceKey, Now, key_short
+
+log = logging.getLogger(__name__)
+
+PLACES_MAX: Final = 2  # one relay may leave
+LOOK_S: Final = 60.0
+RENEW_S: Final = 900.0  # before a place ends; the clocks of two machines differ
+REFUSED_S: Final = 600.0  # whoever said no is asked again
+SOON_S: Final = 0.3  # after somebody was met: others may come in the same moment
+NAMED_AGAIN_S: Final = 5.0
+NAMED_AGAIN_S_MAX: Final = 300.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    relay: Address
+    until_unix: float
+
+
+class Nat:
+    """`circuits` is where others reach this node; `run` keeps it so."""
+
+    def __init__(
+        self,
+        *,
+        clock: Callable[[], Now],
+        rng: random.Random,
+        peers: Callable[[], Sequence[tuple[DeviceKey, Address]]],
+        reserve: Callable[[DeviceKey], Awaitable[int]],
+        look_s: float = LOOK_S,
+    ) -> None:
+        """peers: those that this node reached by dialling, with the address that answered.
+
+        reserve: asks one for a place, until when in unix time; raises LinkError or PeerError.
+        """
+        self._clock = clock
+        self._rng = rng
+        self._peers = peers
+        self._reserve = reserve
+        self._look_s = look_s
+        self._places: dict[DeviceKey, _Place] = {}
+        self.refused: dict[DeviceKey, float] = {}  # until when, in monotonic time
+        self._wake = trio.Event()
+        self.named: set[DeviceKey] = set()  # relays that the person named
+
+    @property
+    def circuits(self) -> list[Circuit]:
+        """Ways to this node, at most PLACES_MAX; those through named relays first."""
+        held = sorted(self._places, key=lambda dev: dev not in self.named)
+        return [Circuit(self._places[dev].relay, dev) for dev in held]
+
+    def place_at(self, dev: DeviceKey) -> Circuit | None:
+        """Ours at this relay. Security: only from there do we let a circuit come."""
+        place = self._places.get(dev)
+        return None if place is None else Circuit(place.relay, dev)
+
+    def met(self) -> None:
+        """Somebody was reached who may be a relay."""
+        if len(self._places) < PLACES_MAX:
+            self._wake.set()
+
+    def lost(self, dev: DeviceKey) -> None:
+        """The connection is gone, and the place with it."""
+        if self._places.pop(dev, None) is not None:
+            log.info("place_lost relay=%s", key_short(dev))
+            self._wake.set()
+
+    def forget(self) -> None:
+        """The host died: every place is gone."""
+        self._places.clear()
+
+    async def run(self) -> None:
+        while True:
+            with trio.move_on_after(self._look_s * self._rng.uniform(0.9, 1.1)):
+                await self._wake.wait()
+                await trio.sleep(SOON_S)
+            self._wake = trio.Event()
+            await self._look()
+
+    async def _look(self) -> None:
+        """Renews what ends soon, and fills what is free."""
+        now = self._clock()
+        at = dict(self._peers())
+        for dev, place in list(self._places.items()):
+            if place.until_unix - now.unix < RENEW_S and not await self._ask(dev, place.relay):
+                del self._places[dev]
+        for dev in [dev for dev, until in self.refused.items() if until <= now.mono]:
+            del self.refused[dev]
+        for dev in sorted(at, key=lambda dev: (dev not in self.named, self._rng.random())):
+            if len(self._places) >= PLACES_MAX:
+                break
+            if dev not in self._places and dev not in self.refused and self._may_be(dev, at[dev]):
+                await self._ask(dev, at[dev])
+
+    def _may_be(self, dev: DeviceKey, address: Address) -> bool:
+        # An address of a private network would lead whoever reads it to another machine there.
+        return dev in self.named or address.ip.is_global
+
+    async def _ask(self, dev: DeviceKey, relay: Address) -> bool:
+        try:
+            until_unix = await self._reserve(dev)
+        except (LinkError, PeerError) as error:
+            log.info("place_refused relay=%s error=%s", key_short(dev), error)
+            self.refused[dev] = self._clock().mono + REFUSED_S
+            return False
+        log.info("place_held relay=%s", key_short(dev))
+        self._places[dev] = _Place(relay, until_unix)
+        return True
+
+
+async def keep_named(
+    host: str,
+    port: int,
+    *,
+    greet: Callable[[str, int], Awaitable[tuple[DeviceKey, Sequence[Address]]]],
+    keep: Callable[[DeviceKey, Sequence[Address]], None],
+    again_s: float = NAMED_AGAIN_S,
+) -> None:
+    """Asks a relay that the person named who it is, until it says so, and keeps contact then.
+
+    greet: raises UserError.
+    """
+    while True:
+        try:
+            dev, addresses = await greet(host, port)
+        except UserError as error:
+            log.info("named_relay_away error=%s", type(error).__name__)
+            await trio.sleep(again_s)
+            again_s = min(NAMED_AGAIN_S_MAX, again_s * 2)
+        else:
+            keep(dev, addresses)
+            return

@@ -1,0 +1,184 @@
+"""A small internet in network namespaces: public machines, and homes behind routers of all kinds.
+
+Everything is routed by one namespace, so that nobody is on anybody's network but at home. Public
+machines have public addresses (5.9.n.2), homes all have the same private ones (192.168.1.0/24), as
+homes do. nftables does what home routers do; `filterwarnings` of real life are on purpose absent.
+"""
+
+import subprocess
+from dataclasses import dataclass, field
+from enum import Enum
+
+GATEWAY = "192.168.1.1"
+FIRST_HOST = 10
+
+
+class Router(Enum):
+    """What stands between a home and the internet."""
+
+    PORT_PRESERVING = "masquerade"
+    """The usual one: a socket keeps its port outside, whomever it talks to."""
+
+    SYMMETRIC = "masquerade random,fully-random"
+    """A port of its own for each destination: nobody can foresee it."""
+
+
+def run(*command: str, given: str | None = None) -> str:
+    done = subprocess.run(command, input=given, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f"{' '.join(command)}: {done.stderr}"
+    return done.stdout
+
+
+def nft(namespace: str, rules: str) -> None:
+    run("ip", "netns", "exec", namespace, "nft", "-f", "-", given=rules)
+
+
+@dataclass(slots=True)
+class Home:
+    """A network behind a router; `internet.laptop(home)` makes machines in it."""
+
+    number: int
+    router: str
+    laptops: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def public_ip(self) -> str:
+        return f"5.8.{self.number}.2"
+
+
+class Internet:
+    """Machines are named by their namespaces. `remove` ends it all."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._namespaces: list[str] = []
+        self._wires = 0
+        self._homes = 0
+        self._publics = 0
+        self._world = self._namespace("world", routes=True)
+
+    # ── building ─────────────────────────────────────────────────────────────────────────────
+
+    def public(self) -> str:
+        """A machine that everybody can reach."""
+        self._publics += 1
+        machine = self._namespace(f"pub{self._publics}")
+        self._uplink(machine, f"5.9.{self._publics}")
+        return machine
+
+    def public_ip(self, machine: str) -> str:
+        return f"5.9.{machine.rpartition('pub')[2]}.2"
+
+    def home(self, kind: Router = Router.PORT_PRESERVING, *, udp: bool = True) -> Home:
+        """udp: whether the router lets UDP out at all."""
+        self._homes += 1
+        home = Home(self._homes, self._namespace(f"nat{self._homes}", routes=True))
+        self._uplink(home.router, f"5.8.{home.number}")
+        run("ip", "-n", home.router, "link", "add", "lan", "type", "bridge")
+        run("ip", "-n", home.router, "addr", "add", f"{GATEWAY}/24", "dev", "lan")
+        run("ip", "-n", home.router, "link", "set", "lan", "up")
+        nft(
+            home.router,
+            f"""
+            table ip home {{
+              chain out {{
+                type nat hook postrouting priority srcnat;
+                oifname "wan" {kind.value}
+              }}
+              chain pass {{
+                type filter hook forward priority filter; policy drop;
+                {"" if udp else "meta l4proto udp drop"}
+                iifname "lan" accept
+                ct state established,related accept
+              }}
+              chain in {{
+                type filter hook input priority filter; policy accept;
+                iifname "wan" ct state new drop
+              }}
+            }}
+            """,
+        )
+        return home
+
+    def laptop(self, home: Home) -> str:
+        machine = self._namespace(f"lap{len(self._namespaces)}")
+        self.plug(machine, home)
+        return machine
+
+    def plug(self, machine: str, home: Home) -> None:
+        """Plugs a machine into a home; it takes the next free address there."""
+        port = self._wire(machine, "eth0", home.router)
+        run("ip", "-n", home.router, "link", "set", port, "master", "lan", "up")
+        number = home.laptops.setdefault(machine, FIRST_HOST + len(home.laptops))
+        run("ip", "-n", machine, "addr", "add", f"192.168.1.{number}/24", "dev", "eth0")
+        run("ip", "-n", machine, "link", "set", "eth0", "up")
+        run("ip", "-n", machine, "route", "add", "default", "via", GATEWAY)
+
+    # ── what happens to people ───────────────────────────────────────────────────────────────
+
+    def move(self, machine: str, home: Home) -> None:
+        """Out of one network and into another, as a laptop that is carried home."""
+        run("ip", "-n", machine, "link", "del", "eth0")
+        self.plug(machine, home)
+
+    def isolate(self, home: Home) -> None:
+        """Wi-Fi client isolation: machines reach the router and not one another."""
+        for port in self._ports(home):
+            run("ip", "-n", home.router, "link", "set", port, "type", "bridge_slave", "isolated",
+                "on")  # fmt: skip
+
+    def mute_multicast(self, home: Home) -> None:
+        """As many access points do; only what the router itself says still comes."""
+        nft(
+            home.router,
+            """
+            table bridge lan {
+              chain pass {
+                type filter hook forward priority filter;
+                ip daddr 224.0.0.0/4 drop
+              }
+            }
+            """,
+        )
+
+    def unplug_uplink(self, home: Home) -> None:
+        run("ip", "-n", home.router, "link", "set", "wan", "down")
+
+    def plug_uplink(self, home: Home) -> None:
+        run("ip", "-n", home.router, "link", "set", "wan", "up")
+        run("ip", "-n", home.router, "route", "replace", "default", "via", f"5.8.{home.number}.1")
+
+    def remove(self) -> None:
+        for namespace in self._namespaces:
+            subprocess.run(["ip", "netns", "del", namespace], check=False, capture_output=True)
+
+    # ── wires ────────────────────────────────────────────────────────────────────────────────
+
+    def _namespace(self, label: str, *, routes: bool = False) -> str:
+        namespace = f"{self._name}-{label}"
+        run("ip", "netns", "add", namespace)
+        self._namespaces.append(namespace)
+        run("ip", "-n", namespace, "link", "set", "lo", "up")
+        if routes:
+            run("ip", "netns", "exec", namespace, "sysctl", "-qw", "net.ipv4.ip_forward=1")
+        return namespace
+
+    def _wire(self, machine: str, device: str, other: str) -> str:
+        self._wires += 1
+        port = f"port{self._wires}"
+        run(
+            "ip", "-n", machine, "link", "add", device, "type", "veth", "peer", port, "netns", other
+        )
+        return port
+
+    def _uplink(self, machine: str, net: str) -> None:
+        port = self._wire(machine, "wan", self._world)
+        run("ip", "-n", self._world, "addr", "add", f"{net}.1/24", "dev", port)
+        run("ip", "-n", self._world, "link", "set", port, "up")
+        run("ip", "-n", machine, "addr", "add", f"{net}.2/24", "dev", "wan")
+        run("ip", "-n", machine, "link", "set", "wan", "up")
+        run("ip", "-n", machine, "route", "add", "default", "via", f"{net}.1")
+
+    def _ports(self, home: Home) -> list[str]:
+        shown = run("ip", "-n", home.router, "-o", "link", "show", "master", "lan")
+        return [line.split(": ")[1].partition("@")[0] for line in shown.splitlines()]

@@ -1,0 +1,160 @@
+"""Real hosts on loopback that meet through a third of them."""
+
+import random
+from ipaddress import ip_address
+
+import pytest
+import trio
+
+from p2phouse.net.addresses import Address, Circuit, unpack_way
+from p2phouse.net.cards import Judgement, Verdict
+from p2phouse.net.events import DialFailed, OfferHeard, PeerUp, RoomClosed, RoomFrame, RoomOpen
+from p2phouse.net.ground import Ground
+from p2phouse.net.nat import Nat
+from tests.net.conftest import clock
+from tests.net.test_network import ROOM, greeting
+
+
+class PublicGround(Ground):
+    """Loopback, taken for the internet."""
+
+    is_public = True
+
+
+def public_ground():
+    return PublicGround("loopback")
+
+
+async def until(holds):
+    with trio.fail_after(15):
+        while not holds():  # noqa: ASYNC110 - addresses have no event
+            await trio.sleep(0.02)
+
+
+def circuits(node):
+    return [addr for addr in node.network.addrs if addr.endswith(b"\xa2\x02")]
+
+
+def relays_of(*relays):
+    return [("127.0.0.1", relay.network.port) for relay in relays]
+
+
+async def test_two_meet_through_a_third_and_talk_as_if_they_had_dialled(make_node):
+    async with make_node(3, ground=public_ground()) as relay:
+        named = relays_of(relay)
+        async with make_node(1, relays=named) as ana, make_node(2, relays=named) as ben:
+            await until(lambda: circuits(ana) and circuits(ben))
+            (way,) = circuits(ben)
+            assert len(way) == 51
+            assert unpack_way(way) == Circuit(
+                Address(ip_address("127.0.0.1"), relay.network.port), relay.dev
+            )
+            ana.network.dial(ben.dev, [way])
+            assert (await ana.next(PeerUp, dev=ben.dev)).addrs == (way,)
+            await ben.next(PeerUp, dev=ana.dev)
+
+            ana.network.open_room(ben.dev, ROOM, [way])
+            opened = await ana.next(RoomOpen)
+            assert not opened.near, "only the relay is near"
+            ana.network.send_room(ben.dev, ROOM, greeting(ana))
+            assert not (await ben.next(RoomOpen)).near
+            await ben.next(RoomFrame)
+            async with trio.open_nursery() as nursery:
+
+                async def answer():
+                    offer = await ben.next(OfferHeard)
+                    offer.reply(b"answer to " + offer.data)
+
+                nursery.start_soon(answer)
+                assert await ana.network.signal(ben.dev, b"offer") == b"answer to offer"
+
+
+async def test_a_lan_room_s_records_do_not_leave_through_a_relay(make_node):
+    def near_only(data, now):
+        return Judgement(Verdict.TELL_NEAR, ROOM, until_unix=now.unix + 600)
+
+    async with make_node(3, ground=public_ground()) as relay:
+        named = relays_of(relay)
+        async with (
+            make_node(1, relays=named, judge=near_only) as ana,
+            make_node(2, relays=named) as ben,
+        ):
+            await until(lambda: circuits(ben))
+            await ana.network.publish_card(b"card of a lan room")
+            ana.network.dial(ben.dev, circuits(ben))
+            await ana.next(PeerUp, dev=ben.dev)
+            ana.network.open_room(ben.dev, ROOM, circuits(ben))
+            assert (await ana.next(RoomClosed)).room == ROOM
+
+
+async def test_a_relay_that_comes_back_is_held_again(make_node):
+    async with make_node(3, ground=public_ground()) as relay:
+        port, key = relay.network.port, relay.key
+        async with make_node(1, relays=[("127.0.0.1", port)]) as ana:
+            await until(lambda: circuits(ana))
+            ana.network._life.host.drop(relay.dev)
+            await until(lambda: not circuits(ana))
+            await until(lambda: circuits(ana))
+            assert key is relay.key
+
+
+async def test_who_lets_nobody_through_is_no_relay(make_node):
+    async with (
+        make_node(3, ground=public_ground(), carries=lambda: False) as relay,
+        make_node(1, relays=relays_of(relay)) as ana,
+    ):
+        await ana.next(PeerUp, dev=relay.dev)
+        await until(lambda: relay.dev in ana.network.nat.refused)
+        assert not circuits(ana)
+
+
+async def test_who_cannot_be_dialled_is_no_relay(make_node):
+    async with make_node(3) as relay, make_node(1, relays=relays_of(relay)) as ana:
+        await ana.next(PeerUp, dev=relay.dev)
+        await until(lambda: relay.dev in ana.network.nat.refused)
+        assert not circuits(ana)
+
+
+async def test_nobody_is_reached_through_a_relay_that_does_not_know_them(make_node):
+    async with (
+        make_node(3, ground=public_ground()) as relay,
+        make_node(1, relays=relays_of(relay)) as ana,
+        make_node(2) as ben,
+    ):
+        await until(lambda: circuits(ana))
+        ana.network.dial(ben.dev, circuits(ana))
+        assert "not there" in (await ana.next(DialFailed, dev=ben.dev)).reason
+
+
+async def test_a_peer_that_is_no_relay_of_ours_cannot_put_itself_between(make_node):
+    # Security: it could wear us out with calls, or learn whom we talk to.
+    async with make_node(3, ground=public_ground()) as relay, make_node(2) as ben:
+        relay.network.dial(ben.dev, ben.network.addrs)
+        await relay.next(PeerUp, dev=ben.dev)
+        life = relay.network._life
+        life.relay._reserved[ben.dev] = clock().mono + 60  # as if ben had asked
+        async with make_node(1, relays=relays_of(relay)) as ana:
+            await until(lambda: circuits(ana))
+            ana.network.dial(ben.dev, circuits(ana))
+            assert "does not answer" in (await ana.next(DialFailed, dev=ben.dev)).reason
+
+
+@pytest.mark.parametrize("given", [["10.0.0.1"], ["100.64.0.1"]])
+async def test_only_a_public_address_makes_a_relay_that_nobody_named(given):
+    asked = []
+
+    async def reserve(dev):
+        asked.append(dev)
+        return 10**10
+
+    def peers():
+        private = [(bytes([n]) * 32, Address(ip_address(ip), 1)) for n, ip in enumerate(given)]
+        return [*private, (b"\x77" * 32, Address(ip_address("5.9.1.2"), 1))]
+
+    nat = Nat(clock=clock, rng=random.Random(1), peers=peers, reserve=reserve)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(nat.run)
+        nat.met()
+        await until(lambda: nat.circuits)
+        nursery.cancel_scope.cancel()
+    assert asked == [b"\x77" * 32]

@@ -1,0 +1,76 @@
+import contextlib
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from libp2p.relay.circuit_v2.pb import circuit_pb2 as theirs
+
+from p2phouse.net.circuit_messages import (
+    BadCircuitMessage,
+    Kind,
+    Message,
+    Status,
+    read_hop,
+    read_stop,
+    write_hop,
+    write_stop,
+)
+
+messages = st.builds(
+    Message,
+    st.sampled_from([Kind.CONNECT, Kind.STATUS]),
+    peer=st.binary(max_size=64),
+    status=st.none() | st.integers(0, 2**32 - 1),
+    limit_s=st.integers(0, 2**32 - 1),
+    limit_bytes=st.integers(0, 2**64 - 1),
+)
+
+
+@given(messages)
+def test_what_is_written_is_read_as_it_was(message):
+    assert read_hop(write_hop(message)) == message
+    assert read_stop(write_stop(message)) == message
+
+
+def test_libp2p_reads_what_we_write():
+    answer = Message(Kind.STATUS, status=Status.OK, expire_unix=1_800_000_000, limit_s=7_200)
+    read = theirs.HopMessage.FromString(write_hop(answer, addrs=(b"\x04addr",)))
+    assert read.type == theirs.HopMessage.STATUS
+    assert read.status == theirs.OK
+    assert read.reservation.expire == 1_800_000_000
+    assert list(read.reservation.addrs) == [b"\x04addr"]
+    assert read.limit.duration == 7_200
+    call = theirs.StopMessage.FromString(write_stop(Message(Kind.CONNECT, peer=b"somebody")))
+    assert call.type == theirs.StopMessage.CONNECT
+    assert call.peer.id == b"somebody"
+
+
+def test_we_read_what_libp2p_writes():
+    asked = theirs.HopMessage(type=theirs.HopMessage.CONNECT, peer=theirs.PeerId(id=b"somebody"))
+    assert read_hop(asked.SerializeToString()) == Message(Kind.CONNECT, peer=b"somebody")
+    said = theirs.StopMessage(type=theirs.StopMessage.STATUS, status=theirs.PERMISSION_DENIED)
+    assert read_stop(said.SerializeToString()).status == Status.PERMISSION_DENIED
+
+
+@given(st.binary(max_size=200))
+def test_noise_is_a_message_or_refused(data):
+    for read in (read_hop, read_stop):
+        with contextlib.suppress(BadCircuitMessage):
+            assert isinstance(read(data), Message)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        bytes.fromhex("0803"),  # no kind of ours
+        bytes.fromhex("0a0100"),  # a kind that is bytes
+        bytes.fromhex("080112"),  # a field without its value
+        bytes.fromhex("08011205aa"),  # shorter than it says
+        bytes.fromhex("0801280b30"),
+        bytes.fromhex("08ffffffffffffffffffff01"),  # a number of eleven bytes
+        b"\x08\x01" * 65,  # more fields than anybody has
+    ],
+)
+def test_a_damaged_message_is_refused(data):
+    with pytest.raises(BadCircuitMessage):
+        read_hop(data)
