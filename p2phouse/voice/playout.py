@@ -13,32 +13,32 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from p2phouse.vocabulary import FRAME_S, FRAME_SAMPLES, SAMPLE_RATE_HZ, Frame
+from p2phouse.vocabulary import FRAME_S, FRAME_SAMPLES, Frame
 from p2phouse.voice.jitter import Jitter
 from p2phouse.voice.opus import Decoder, NotOpus, carries_fec
+from p2phouse.voice.stretch import PERIOD_MAX, Stretch
 
 QUEUE_MAX: Final = 64  # 1.28 s; a full queue drops its oldest packet
 AHEAD_MAX: Final = 50  # a second ahead of what is due: the voice's clock jumped, start afresh
 FEC_MARGIN_S: Final = FRAME_S  # a lost frame stands in its follower, so that must be here as well
 GROW_S: Final = 0.005  # too little delay by less than this is left alone: the estimate's noise
+LACK_TICKS: Final = 25  # half a second of too little delay is no noise, and speech is stretched
 GROW_NOW_S: Final = FRAME_S  # past this more packets come late than we accept: do not wait
 SLACK_S_MIN: Final = 0.001  # a whole frame too much, and this much more, and delay may shrink:
 SLACK_S_MAX: Final = 0.004  # less would move it to and fro with the estimate's noise
 HOLD_TICKS: Final = 4  # 80 ms; after 5 ticks without a packet play on where the clock stands
 WAKE_FRAMES: Final = 10  # 200 ms: the beginning of a word is worth that delay until the next pause
 VERY_LATE_S: Final = 5 * FRAME_S  # more than four frames late: louder frames may go
+HURRY_EACH: Final = 2  # frames: of each second one may be shortened, by 1/8 to 3/4
 TOO_LATE_S: Final = 0.2  # any frame may: a tone or music has no quiet ones, and clocks drift
 QUIET: Final = 10 ** (-20 / 10)  # power, relative to the voice's recent peak
 QUIET_VERY_LATE: Final = 10 ** (-8 / 10)
 PEAK_DECAY: Final = 0.995  # per frame; 1.1 dB a second
 SILENT_TICKS: Final = 64  # three of Opus' noise refreshes (each 0.4 s) missed: it is mute, not DTX
 LATE_TICK_S: Final = 0.010  # a tick this late found packets that had waited for us
-SPLICE_SAMPLES: Final = SAMPLE_RATE_HZ // 200  # 5 ms of cross-fade over a dropped frame
 
 SILENCE: Final[Frame] = np.zeros(FRAME_SAMPLES, np.float32)
 SILENCE.flags.writeable = False  # it is handed to many
-_FADE_IN: Final = np.linspace(0.0, 1.0, SPLICE_SAMPLES, dtype=np.float32)
-_FADE_OUT: Final = 1.0 - _FADE_IN
 UNKNOWN: Final = -1
 PASSED_OVER_MAX: Final = 16  # of a voice's audits the newest: 5 s, longer than any hole in speech
 _SEQ_MASK: Final = 0xFFFF
@@ -55,6 +55,8 @@ class Stats:
     late: int = 0  # packets that came after their time
     grown: int = 0  # frames inserted into speech
     dropped: int = 0  # quiet frames left out
+    slowed: int = 0  # frames by which delay grew without that, by time-stretch
+    hurried: int = 0  # and by which it shrank
     skipped: int = 0  # frames consumed while we stood still
     crowded_out: int = 0  # packets dropped from a full queue
     broken: int = 0  # packets that did not hold 20 ms of Opus
@@ -75,6 +77,7 @@ class Playout:
     def __init__(self) -> None:
         self.stats = Stats()
         self._decoder = Decoder()
+        self._stretch = Stretch()
         self._jitter = Jitter()
         self._queue: dict[int, _Queued] = {}
         self._passed_over: deque[int] = deque(maxlen=PASSED_OVER_MAX)
@@ -90,6 +93,9 @@ class Playout:
         self._tick_s = -math.inf
         self._peak = 0.0  # the voice's recent peak, energy of a frame
         self._quiet = True  # the last frame played was
+        self._stiff = False  # it could not be stretched
+        self._lacked = 0  # frames in a row that came with too little delay
+        self._stretched_ago = 0  # frames decoded since time was last taken out of the voice
 
     def receive(self, now_s: float, seq: int, counter: int, marker: bool, opus: bytes) -> None:
         """Take one packet. now_s: when it came, on the clock that pull() is given."""
@@ -115,20 +121,15 @@ class Playout:
         Ticks may come late, but each must come; those that fell out are told to skip() first.
         """
         self._keep_time(now_s)
-        if not self._queue:
-            return self._starve() if self._started else SILENCE
         if not self._started:
-            self._start()
-        first = min(self._queue)
-        if first < self._due:
-            self._catch_up(first)
             if not self._queue:
-                return self._starve()
-            first = min(self._queue)
-        elif first - self._due > AHEAD_MAX:
-            self._start_afresh()
-        self._starved = 0
-        return self._play() if first == self._due else self._cross_gap(first)
+                return SILENCE
+            self._start()
+        if self._stretch.spare < FRAME_SAMPLES:
+            self._go_on()
+        else:  # a whole frame was won by stretching: what is due may come a tick later
+            self.stats.slowed += 1
+        return self._stretch.give()
 
     def skip(self, ticks: int) -> None:
         """Our own ticks fell out: their frames are gone, and nobody's jitter rises for it."""
@@ -136,6 +137,7 @@ class Playout:
         self._tick_s += ticks * FRAME_S
         if not self._started:
             return
+        self._stretch.clear()
         self._last_seq = UNKNOWN
         self._due += ticks
         self.stats.skipped += self._drop_passed()
@@ -199,23 +201,61 @@ class Playout:
 
     # ── the three things a tick can find ─────────────────────────────────────────────────────
 
-    def _play(self) -> Frame:
+    def _go_on(self) -> None:
+        """Decode a frame, or more, for this tick."""
+        if self._queue:
+            first = min(self._queue)
+            if first < self._due:
+                self._catch_up(first)
+            elif first - self._due > AHEAD_MAX:
+                self._start_afresh()
+        if not self._queue:
+            self._stretch.take(self._starve())
+            return
+        self._starved = 0
+        first = min(self._queue)
+        if first == self._due:
+            self._play()
+        else:
+            self._stretch.take(self._cross_gap(first))
+
+    def _play(self) -> None:
         """The packet due is here."""
         room_s = self._room_s()
-        if room_s < -GROW_NOW_S or (room_s < -GROW_S and self._quiet):
+        lacks, urgent = room_s < -GROW_S, room_s < -GROW_NOW_S
+        self._lacked = self._lacked + 1 if lacks else 0
+        if lacks and (self._quiet or (urgent and self._stiff)):
             self.stats.grown += 1
-            return self._conceal()
-        played = self.stats.played
+            self._stretch.take(self._conceal())
+            return
         frame = self._decode_due()
-        surplus = room_s >= FRAME_S + self._slack_s()
-        if surplus and self._due in self._queue and self._may_drop(frame, room_s):
+        self._stretch.take(frame)
+        if urgent or self._lacked > LACK_TICKS:
+            self._stiff = not self._stretch.lengthen(PERIOD_MAX)
+        elif not lacks:
+            self._shrink(frame, room_s)
+
+    def _shrink(self, frame: Frame, room_s: float) -> None:
+        """Take out what delay is too much, as far as it is not heard."""
+        spare = self._stretch.spare - FRAME_SAMPLES
+        surplus = room_s >= FRAME_S + self._slack_s() and self._due in self._queue
+        if surplus and self._may_drop(frame, room_s):
             self.stats.dropped += 1
-            self.stats.played = played  # of the two one is heard
-            follower = self._decode_due()
-            head = frame[:SPLICE_SAMPLES] * _FADE_OUT + follower[:SPLICE_SAMPLES] * _FADE_IN
-            follower[:SPLICE_SAMPLES] = head
-            return follower
-        return frame
+            self.stats.played -= 1  # of the two one is heard
+            self._stretch.take(self._decode_due())
+            self._stretch.cut(FRAME_SAMPLES)
+        elif spare and self._quiet:
+            self._stretch.cut(spare)
+        elif surplus or spare:
+            self._hurry(PERIOD_MAX if surplus else spare)
+            if self._stretch.spare < FRAME_SAMPLES:
+                self.stats.hurried += 1
+                self._stretch.take(self._decode_due())
+
+    def _hurry(self, most: int) -> None:
+        self._stretched_ago += 1
+        if self._stretched_ago >= HURRY_EACH and self._stretch.shorten(most):
+            self._stretched_ago = 0
 
     def _cross_gap(self, first: int) -> Frame:
         """The packet due is not here, but a later one is: it was lost, late, or never sent."""

@@ -536,9 +536,10 @@ def test_a_clock_that_drifts_is_followed(ppm: int, voice: str):
     sent = speak(frames_of(said()) if voice == "speech" else tones, sealed=True)[20:]
     playout = Playout()
     buffered = drift(playout, sent, ppm=ppm, minutes=2)
-    moved = playout.stats.grown if ppm > 0 else playout.stats.dropped
-    assert max(buffered) <= 225_000 if voice == "tone" else max(buffered) < 65_000
-    assert moved <= 6
+    stats = playout.stats
+    moved = stats.grown + stats.slowed if ppm > 0 else stats.dropped + stats.hurried
+    assert max(buffered) < 65_000
+    assert 5 <= moved <= 7  # 120 ms, and the estimate's noise
     assert playout.stats.late == playout.stats.concealed == 0
 
 
@@ -555,7 +556,9 @@ def test_an_hour_of_talk_between_two_clocks_that_differ(ppm: int):
     assert max(buffered) < 65_000
     assert max(buffered[-5:]) < 65_000
     # 100 ppm of an hour are 360 ms, 18 frames.
-    assert 16 <= playout.stats.grown + playout.stats.dropped <= 20
+    stats = playout.stats
+    assert 16 <= stats.grown + stats.dropped + stats.slowed + stats.hurried <= 20
+    assert stats.grown + stats.dropped <= 12  # the rest is stretched: nothing of it made up or lost
     assert playout.stats.late == playout.stats.concealed == 0
 
 
@@ -634,7 +637,8 @@ def test_a_short_stall_of_the_network_is_waited_for_and_caught_up_within_two_sec
         playout, ear = hear(half(), Network(stalls=[(4.0, length_s)]), phase_s=phase_s)
         assert playout.stats.late <= 1
         assert len(set(delays_ms(ear, 3.0, 6.0, 7.0, 10.0))) == 1
-        assert playout.stats.dropped == playout.stats.grown
+        stats = playout.stats
+        assert stats.dropped + stats.hurried == stats.grown + stats.slowed
 
 
 def test_a_machine_that_stalls_again_and_again_is_no_rough_network():
