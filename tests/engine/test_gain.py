@@ -5,7 +5,7 @@ import numpy as np
 from p2phouse import channel
 from p2phouse.channel import VoiceCondition
 from p2phouse.sound.files import load, to_float
-from tests.engine.test_media import make_child, pair  # noqa: F401 - fixtures
+from tests.engine.test_media import pair  # noqa: F401 - a fixture
 
 
 def play(ben, reports: int) -> None:

@@ -14,7 +14,6 @@ from p2phouse.vocabulary import FRAME_S
 from tests.e2e.nodes import write_clip
 from tests.engine.test_media import (  # noqa: F401  # fixtures
     cpu_ticks,
-    make_child,
     pair,
     select_nothing,
     voice_of,
@@ -100,7 +99,7 @@ def test_what_another_node_says_is_heard_in_the_page(pair, tmp_path):  # noqa: F
     assert hearing.is_heard(concealed_pct=loss_pct(voice_of(stats, ben))), hearing
 
 
-def test_a_page_without_a_mouth_costs_no_ticks(make_child):  # noqa: F811
+def test_a_page_without_a_mouth_costs_no_ticks(make_child):
     child = make_child()
     port = open_page(child)
 
@@ -129,7 +128,7 @@ def test_a_page_that_speaks_before_it_is_unmuted_is_heard_by_nobody(pair):  # no
     assert stats.links[0].received == 0
 
 
-def test_a_new_page_takes_over_with_its_token_and_origin(make_child):  # noqa: F811
+def test_a_new_page_takes_over_with_its_token_and_origin(make_child):
     child = make_child()
     port, newer = open_page(child), secrets()
     child.say(channel.SetPage(newer, "http://127.0.0.1:6666"))
@@ -148,7 +147,7 @@ def test_a_new_page_takes_over_with_its_token_and_origin(make_child):  # noqa: F
     assert asyncio.run(knock_with(newer)) is None
 
 
-def test_the_process_ends_with_control_though_a_page_is_open(make_child):  # noqa: F811
+def test_the_process_ends_with_control_though_a_page_is_open(make_child):
     child = make_child()
     port = open_page(child)
 
@@ -164,7 +163,7 @@ def test_the_process_ends_with_control_though_a_page_is_open(make_child):  # noq
 
 
 @pytest.mark.parametrize("spec", ["page:", "page:1"])
-def test_there_is_but_one_page(make_child, spec):  # noqa: F811
+def test_there_is_but_one_page(make_child, spec):
     child = make_child()
     child.say(channel.SetInput(spec))
     assert child.next(channel.VoiceState, condition=VoiceCondition.INPUT_FAILED)
