@@ -33,7 +33,10 @@ class Person(TypedDict):
     ]
     gain_pct: NotRequired[Annotated[int, "how loud it is to us, of what it sends"]]
     may: NotRequired[Annotated[list[str], "what we may do to it now"]]
-    link: Literal["here", "connecting", "connected", "silent"]
+    link: Annotated[
+        Literal["here", "connecting", "connected", "carried", "silent"],
+        "carried: it has no link to us, and is heard through the hub",
+    ]
     followed: NotRequired[Annotated[bool, "whether you follow that person"]]
     silence: Annotated[Silence | None, "why it, or we, are not heard; null if nothing is known"]
     forged: Annotated[

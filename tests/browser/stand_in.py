@@ -24,7 +24,7 @@ VERBS = """
     id open join leave mute unmute rename title lock unlock end access hand lower_hand invite accept
     decline step_down audience mute_all unmute_all react typing role grant revoke why block unblock
     gain report follow unfollow invite_link qr lobby admit refuse chat unsay pin unpin mods
-    chat_mode continue_room move page_sound reports
+    chat_mode continue_room move page_sound reports carry doctor
 """
 NAMES = ("ana", "ben", "zoe", "wen", "emre", "vera")
 UIDS = {name: f"{at * 41 + 7:02x}" * 32 for at, name in enumerate(NAMES)}
@@ -87,7 +87,10 @@ class StandIn:
         self.room: Facts | None = None
         self.members: list[Facts] = []
         self.chat: Facts | None = None
-        self.answers: dict[str, Facts | Exception] = {}
+        self.answers: dict[str, Facts | Exception] = {
+            "carry": {"carry": "auto", "cap_kbps": 5_000, "links": 30}
+            | {"on_mains": True, "metered": False, "willing": True}
+        }
         self.asked: list[tuple[str, Facts]] = []
         self.pulse: Facts = {"sound": {"port": None, "ready": False}}
         self._happening: list[trio.MemorySendChannel[Facts]] = []

@@ -4,22 +4,16 @@ The node is a stand-in (stand_in.py), so that no state has to be brought about b
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 from itertools import product
 from typing import Any
 
 import pytest
 
 from tests.browser.chromium import chromium
+from tests.browser.screens import GRANTED, RUNS, asked, listened_to, run_by, seat, tab, violations
 from tests.browser.stand_in import StandIn, person, said, stand_in
 
 pytestmark = [pytest.mark.browser]
-GRANTED = "--use-fake-ui-for-media-stream"
-RUNS = ["title", "lock", "unlock", "end", "mute_all", "unmute_all", "hand", "step_down", "react"]
-RUNS += ["chat", "mods", "pin", "unsay", "chat_mode", "invite_link", "lobby", "access"]
-ACTS = ["invite", "audience", "mute", "unmute", "remove", "ban", "revoke", "lower_hand"]
-ACTS += ["grant_moderator", "grant_host"]
-LISTENS = {"on_stage": False, "role": "listener"}
 
 
 @pytest.fixture
@@ -32,75 +26,6 @@ def node() -> Iterator[StandIn]:
 def browser() -> Iterator[Any]:
     with chromium(GRANTED) as its:
         yield its
-
-
-@contextmanager
-def tab(browser, node, width=1280, scheme="light", locale="en", **options) -> Iterator[Any]:
-    """The page, arrived; it may not complain of anything."""
-    size = {"width": width, "height": 780}
-    context = browser.new_context(viewport=size, color_scheme=scheme, locale=locale, **options)
-    page = context.new_page()
-    complaints: list[str] = []
-    page.on("pageerror", lambda error: complaints.append(str(error)))
-    page.on("console", lambda told: complaints.extend([told.text] * (told.type == "error")))
-    page.goto(node.address())
-    page.wait_for_selector("main h1")
-    yield page
-    context.close()
-    assert complaints == []
-
-
-def run_by(node: StandIn, **room) -> None:
-    """Ana runs a room with people in every state."""
-    node.enter(
-        person("ana", level="creator"),
-        person("vera", level="moderator", may=ACTS),
-        person("ben", muted=False, may=ACTS),
-        person("zoe", role="muted", may=ACTS),
-        person("wen", **LISTENS, hand={"topic": "A song", "place": 1}, may=ACTS),
-        person("emre", **LISTENS, may=ACTS),
-        **{"title": "Night ferry", "may": RUNS, "stage": "invited"} | room,
-    )
-    by = {"id": "1", "act": "role", "value": "muted", "by": person("vera")["key_tag"]}
-    node.answers["why"] = {"entries": [by]}
-    node.answers["qr"] = {"size": 21, "rows": ["10" * 10 + "1"] * 21}
-    node.answers["lobby"] = {"people": [{**person("rosa"), "waits_s": 70}]}
-    node.chat = {
-        "messages": [
-            said(1, "ben", "Which one is it?"),
-            said(2, "ana", "The second.", mine=True),
-            said(3, "wen", "", deleted=True),
-            said(4, "emre", "Look: https://songs.example.org/a"),
-        ],
-        "pins": [{"id": "p1", "text": "Song sheet https://songs.example.org/sheet"}],
-        "mods": [said(5, "vera", "Shall we let Rosa in?")],
-        "mode": "on",
-    }
-
-
-def listened_to(node: StandIn, **facts) -> None:
-    """Ana listens to a room that Ben runs."""
-    node.enter(
-        person("ana", **LISTENS | facts),
-        person("ben", level="creator", muted=False),
-        title="Night ferry",
-        may=["hand", "react", "chat", "accept", "decline"],
-        stage="invited",
-    )
-
-
-def seat(page, name):
-    return page.locator(f'[data-peer="12D3{name}"]')
-
-
-def asked(page, node, verb):
-    """The last question with that verb; waits for one."""
-    page.wait_for_timeout(50)
-    for _ in range(200):
-        if found := node.asked_of(verb):
-            return found[-1]
-        page.wait_for_timeout(25)  # no event comes from the node's side
-    raise AssertionError(f"nobody asked {verb}")
 
 
 # ── the stage ────────────────────────────────────────────────────────────────────────────────
@@ -547,17 +472,6 @@ def test_who_is_asked_to_mute_may_unmute_again(browser, node):
         page.wait_for_selector(".banner >> text=You were asked to mute, and are muted.")
         page.get_by_role("button", name="Got it").click()
         page.wait_for_selector(".banner >> text=asked to mute", state="detached")
-
-
-def violations(page, what: str) -> list[Any]:
-    axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
-    found = [
-        (what, each["id"], [its["html"] for its in each["nodes"]])
-        for each in axe.run(page).response["violations"]
-    ]
-    if page.evaluate("document.documentElement.scrollWidth > innerWidth"):
-        found.append((what, "wider", []))
-    return found
 
 
 @pytest.mark.parametrize(

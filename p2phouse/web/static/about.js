@@ -1,6 +1,7 @@
 // The Room tab: what is true of this room, in sentences, and what those who run it can change.
 import {html} from "/vendor/htm-preact.js";
 import {useAsk} from "/asking.js";
+import {carriedWords} from "/carrying.js";
 import {Icon} from "/icons.js";
 import {language, t} from "/i18n.js";
 import {Face, Problem} from "/parts.js";
@@ -11,13 +12,13 @@ const SLOW_S = 10;
 export function About({app}) {
   const {room} = app;
   const {access, words, icon} = keeping(room, app.rooms);
-  const n = room.members.length;
+  const carrier = carriedWords(room);
   const said = [
     ["keeping", icon, t(words), t(`${words}Said`)],
     ["access", "door-open", t("whoCanCome"), t({open: "accessOpen", social: "accessSocial", closed: "accessClosed", lan: "networkOnly"}[access])],
     ...(room.stage ? [["stage", "mic", t("whoMaySpeak"), t(room.stage === "invited" ? "invitedSpeak" : "everyoneSpeaks")
       + (room.speakers_max ? ` ${t("onStageCount", {n: room.on_stage ?? 0, max: room.speakers_max})}` : "")]] : []),
-    ...(n > 1 ? [["direct", "waypoints", t("direct", {n}), t("directSaid")]] : []),
+    ...(room.members.length > 1 ? [["direct", carrier.icon, carrier.title, carrier.text]] : []),
     ["recorded", "circle-dot", t("recorded"), t("recordedSaid")],
     ...(room.locked ? [["locked", "lock", t("locked"), t("lockedSaid")]] : []),
     ...(room.confirmed === false ? [["confirmed", "clock", t("unconfirmed"), t("unconfirmedSaid")]] : []),

@@ -32,6 +32,8 @@ export class App {
   refusal = null;  // one sentence about what was just asked
   welcomed = false;
   askedToMute = null;
+  carry = null;  // whether we carry others, as the node says
+  toast = null;  // a good word that leaves by itself
   held = false;
   picking = null;  // "react" or "more", whose row is open over the dock
   deciders = new Map();  // uid and role → who decided it
@@ -86,6 +88,7 @@ export class App {
     try {
       const [me, {rooms}, facts] = await Promise.all(["status", "rooms", "members"].map((verb) => this.node.ask(verb)));
       const before = this.room;
+      this.carry = await this.node.ask("carry").catch(() => null);
       Object.assign(this, {me, rooms, room: facts.room ? facts : null});
       await Promise.all([...facts.members.map((each) => each.uid), ...rooms.map((each) => each.host_uid), me.uid].map(know));
       if (this.room) this.problem = "";
@@ -128,7 +131,7 @@ export class App {
 
   arrived() {
     this.view = "room";
-    this.chat = null;
+    this.chat = this.toast = null;
     this.readChat = 0;
     this.lobby = this.reports = [];
     this.deciders.clear();

@@ -1,6 +1,7 @@
 // The hallway: rooms that this node sees, and the two ways to another one.
 import {html, useState} from "/vendor/htm-preact.js";
 import {useAsk} from "/asking.js";
+import {count} from "/carrying.js";
 import {Icon} from "/icons.js";
 import {ago, t} from "/i18n.js";
 import {Face, Problem, Sheet} from "/parts.js";
@@ -14,19 +15,27 @@ export function Hallway({app}) {
         <button class="button line" onClick=${() => app.sheet("join")}><${Icon} name="link"/>${t("joinByLink")}</button>
         <button class="button go" onClick=${() => app.sheet("open")}><${Icon} name="plus"/>${t("openRoom")}</button>
       </div></div>
-    <h2 class="shelf"><${Icon} name="wifi"/>${t("onNetwork")}${rooms.length > 0 && html`<span>${rooms.length}</span>`}</h2>
+    <div class="foot shelf-line"><h2 class="shelf"><${Icon} name="wifi"/>${t("onNetwork")}${rooms.length > 0 && html`<span>${rooms.length}</span>`}</h2>
+      <${ToDoctor} app=${app}/></div>
     <${Problem} text=${app.problem}/>
+    ${app.problem && html`<p class="after-problem"><${ToDoctor} app=${app}/></p>`}
     ${app.rooms && (rooms.length ? html`<ul class="cards">${rooms.map((room) => html`<li key=${room.room}>
       <${Card} app=${app} room=${room}/></li>`)}</ul>` : html`<${Quiet} app=${app}/>`)}`;
+}
+
+function ToDoctor({app}) {
+  return html`<button type="button" class="button plain little" onClick=${() => { app.sheet(null); app.go("doctor"); }}>
+    <${Icon} name="stethoscope" size=${16}/>${t("checkNetwork")}</button>`;
 }
 
 function Card({app, room}) {
   const isOurs = app.room?.room === room.room;
   const isLan = room.access === "lan";
   const door = {social: ["users", "socialCard"], closed: ["lock", "closedCard"]}[room.access];
-  return html`<button class="card room" aria-labelledby=${"title-" + room.room}
+  return html`<button class=${"card room" + (room.ghost ? " ghost" : "")} title=${room.ghost ? t("ghostSaid") : null} aria-labelledby=${"title-" + room.room}
       onClick=${() => (isOurs ? app.go("room") : app.join(room.room))}>
-    <span class="live caption soft">${t(isLan ? "liveHere" : "liveFor", {time: ago(room.age_s)})}</span>
+    ${room.ghost ? html`<span class="caption soft row"><${Icon} name="cloud-off" size=${16}/>${t("ghost")}</span>`
+      : html`<span class="live caption soft">${t(isLan ? "liveHere" : "liveFor", {time: ago(room.age_s)})}</span>`}
     <h3 id=${"title-" + room.room} dir="auto">${room.title}</h3>
     <span class="small soft">${t("openedBy", {tag: room.host})}</span>
     <span class="foot"><${Face} uid=${room.host_uid} size=${44}/>
@@ -34,7 +43,7 @@ function Card({app, room}) {
         ${isOurs && html`<span class="chip pine"><${Icon} name="check" size=${15}/>${t("youAreIn")}</span>`}
         ${isLan && html`<span class="chip pine"><${Icon} name="house" size=${15}/>${t("staysHere")}</span>`}
         ${door && html`<span class="chip pine"><${Icon} name=${door[0]} size=${15}/>${t(door[1])}</span>`}
-        <span class="row small soft" style=${{gap: "6px"}}><${Icon} name="users" size=${16}/>${t("people", {n: isOurs ? app.room.members.length : room.people})}</span>
+        <span class="row small soft" style=${{gap: "6px"}}><${Icon} name="users" size=${16}/>${t("people", {n: isOurs ? count(app.room) : room.people})}</span>
       </span></span>
   </button>`;
 }
@@ -97,7 +106,7 @@ export function JoinSheet({app}) {
     <form onSubmit=${join}>
       <label class="field"><span>${t("linkLabel")}</span><input value=${room} required autofocus autocomplete="off"
         spellcheck=${false} onInput=${(event) => setRoom(event.target.value)}/></label>
-      <${Problem} text=${its.problem}/>
+      <${Problem} text=${its.problem}/>${its.problem && html`<p><${ToDoctor} app=${app}/></p>`}
       <button class=${"button go big" + (its.busy ? " busy" : "")}>${t("joinMuted")}</button>
       <button type="button" class="button plain" onClick=${() => app.sheet(null)}>${t("cancel")}</button>
     </form></${Sheet}>`;

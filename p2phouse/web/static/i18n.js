@@ -1,11 +1,13 @@
 // Says everything in the language of the person: what to say lies in words*.js.
 import {WORDS as PLACES} from "/words.js";
 import {ROOM_WORDS} from "/words-room.js";
+import {CARRY_WORDS} from "/words-carry.js";
 import {PEOPLE_WORDS} from "/words-people.js";
 
-const WORDS = {...PLACES, ...ROOM_WORDS, ...PEOPLE_WORDS};
+const WORDS = {...PLACES, ...ROOM_WORDS, ...PEOPLE_WORDS, ...CARRY_WORDS};
 
 const LANGUAGES = ["en", "fr"];
+const VOWEL = /^[aeiouh\u00e0-\u00e6\u00e8-\u00ef\u00f2-\u00f6\u00f9-\u00fc]/i;  // d’Ana, d’Hugo, de Ben
 let at = 0;
 
 export const names = {en: "English", fr: "Français"};
@@ -29,6 +31,7 @@ export function t(key, values = {}) {
     const [one, other] = text.split(" | ");
     text = new Intl.PluralRules(language()).select(values.n) === "one" ? one : other;
   }
+  if (at === 1) text = text.replace(/\bde \{(\w+)\}/g, (all, name) => (VOWEL.test(values[name]) ? `d’{${name}}` : all));
   text = text.replace(/\{(\w+)\}/g, (_, name) => (
     typeof values[name] === "number" ? new Intl.NumberFormat(language()).format(values[name]) : values[name]));
   return at === 1 ? text.replace(/ ([:;!?»])/g, "\u00a0$1").replace(/« /g, "«\u00a0") : text;

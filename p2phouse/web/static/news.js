@@ -1,5 +1,6 @@
 // What screen readers are told: what concerns oneself at once, the comings and hands of others
 // together every five seconds. That others leave is told to nobody.
+import {changeOfCarrier, toast} from "/carrying.js";
 import {language, t} from "/i18n.js";
 import {named, onStage, tagged, you} from "/who.js";
 
@@ -48,6 +49,11 @@ export class News {
     const [was, is] = [you(before), you(after)];
     if (before.waiting && !after.waiting) return this.app.say(`${t("admitted")} ${t("nobodyHears")}`);
     if (!was || !is) return;
+    const carrier = changeOfCarrier(before, after);
+    if (carrier) {
+      toast(this.app, carrier);
+      add(this.others, carrier);
+    }
     if (is.invited && !was.invited) this.app.say(`${t("invited")} ${t("arriveMuted")}`);
     if (is.role === "muted" && was.role !== "muted") this.mutedBy(is);
     else if (onStage(is) && !onStage(was)) this.app.say(t("srOnStage"));

@@ -1,10 +1,11 @@
 // One banner at a time, the worst first: what happened, then one thing to do about it.
+import {needsRelay} from "/carrying.js";
 import {ago, t} from "/i18n.js";
 import {silenceWords} from "/silence.js";
 import {keeping, may, tagged} from "/who.js";
 
 export function notice(app) {
-  for (const one of [broken, microphone, refusal, forced, asked, sound, ownSilence, invitation, successor, unattended, keys, exposure]) {
+  for (const one of [broken, microphone, refusal, forced, asked, sound, ownSilence, invitation, successor, unattended, needsRelay, keys, carrier, exposure]) {
     const found = one(app);
     if (found) return {key: one.name, ...found};
   }
@@ -100,6 +101,8 @@ function unattended(app) {
 function keys({room}) {
   return room?.keys === "waiting" && {kind: "info", icon: "lock", title: t("keyComes"), text: t("keyComesSaid")};
 }
+
+const carrier = (app) => app.room && app.toast;
 
 // That one is muted is said at each arrival; who sees one's address once for each kind of room.
 function exposure(app) {

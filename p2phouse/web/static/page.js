@@ -1,6 +1,7 @@
 // The frame around every place: where one can go, what lies over it.
 import {html} from "/vendor/htm-preact.js";
 import {Dock, RoomBar} from "/dock.js";
+import {Doctor} from "/doctor.js";
 import {Hallway, JoinSheet, OpenSheet} from "/hallway.js";
 import {EchoSheet} from "/echo.js";
 import {HandSheet} from "/hands.js";
@@ -35,7 +36,7 @@ export function Page({app}) {
   return html`${skip}<div class=${"frame" + (inRoom ? " in-room room-page" : "")}>
     <${Rail} app=${app}/>
     <main id="content" tabindex="-1">${isIn ? html`<${Room} app=${app}/>` : inRoom ? html`<${Waiting} app=${app}/>`
-      : app.view === "sound" ? html`<${Settings} app=${app}/>` : html`<${Hallway} app=${app}/>`}</main>
+      : app.view === "sound" ? html`<${Settings} app=${app}/>` : app.view === "doctor" ? html`<${Doctor} app=${app}/>` : html`<${Hallway} app=${app}/>`}</main>
     ${isIn && html`<${Dock} app=${app}/>`}
     ${isIn && app.wide && html`<aside class="panel" aria-label=${t("panel")}><${Panel} app=${app}/></aside>`}
     ${!inRoom && app.room && html`<${RoomBar} app=${app}/>`}
@@ -46,9 +47,9 @@ export function Page({app}) {
 }
 
 function Places({app}) {
-  const place = (view, icon) => html`<button class="place" aria-current=${(app.view === view || (view === "hallway" && app.view === "room")) ? "page" : null}
+  const place = (view, icon, kind = "") => html`<button class=${"place" + kind} aria-current=${(app.view === view || (view === "hallway" && app.view === "room")) ? "page" : null}
     onClick=${() => app.go(view)}><${Icon} name=${icon}/>${t(view)}</button>`;
-  return html`${place("hallway", "house")}${place("sound", "headphones")}`;
+  return html`${place("hallway", "house")}${place("sound", "headphones")}${place("doctor", "stethoscope", " wide-only")}`;
 }
 
 function Rail({app}) {

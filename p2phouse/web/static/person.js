@@ -29,6 +29,7 @@ export function PersonSheet({app, about}) {
 }
 
 function path(member) {
+  if (member.link === "carried") return t("through");
   if (member.link !== "connected") return t(member.link === "silent" ? "reconnecting" : "connecting");
   if (member.rtt_ms === undefined) return t("directShort");
   return t("pathSaid", {delay: Math.round(member.rtt_ms), loss: number(member.loss_pct)});

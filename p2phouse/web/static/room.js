@@ -1,5 +1,6 @@
 // The room: its head, the stage and the audience; and the door, for who waits there.
 import {html} from "/vendor/htm-preact.js";
+import {CarryStrip, carriedWords, isCarried, whyCarried} from "/carrying.js";
 import {Icon} from "/icons.js";
 import {t} from "/i18n.js";
 import {Audience, Stage} from "/stage.js";
@@ -14,6 +15,7 @@ export function Room({app}) {
         <button class="button bare" aria-label=${t("aboutRoom")} onClick=${() => app.turn("room", "tab-room")}><${Icon} name="ellipsis"/></button></span></div>
       <h1 dir="auto">${room.title}</h1></div>
     <${Badges} app=${app}/>
+    <${CarryStrip} app=${app}/>
     <${Stage} app=${app}/>
     ${room.members.length === 1 && html`<p class="soft">${t("alone")}</p>`}
     <${Audience} app=${app}/>
@@ -24,17 +26,18 @@ export function Room({app}) {
 function Badges({app}) {
   const {room} = app;
   const {access, icon, words} = keeping(room, app.rooms);
-  const n = room.members.length;
+  const carrier = carriedWords(room);
+  const its = (icon, key, said, kind = "") => ({icon, long: t(key), brief: t(`${key}Short`), said, kind});
   const all = [
-    [icon, words, `${words}Short`, "keeping", access === "open" ? "" : " pine"],
-    ...(n > 1 ? [["waypoints", "direct", "directShort", "direct", ""]] : []),
-    ["circle-dot", "recorded", "recordedShort", "recorded", ""],
-    ...(room.locked ? [["lock", "locked", "lockedShort", "locked", ""]] : []),
-    ...(room.confirmed === false ? [["clock", "unconfirmed", "unconfirmedShort", "confirmed", ""]] : []),
+    its(icon, words, "keeping", access === "open" ? "" : " pine"),
+    ...(room.members.length > 1 ? [{...carrier, said: "direct", kind: "", why: isCarried(room) ? whyCarried(room) : ""}] : []),
+    its("circle-dot", "recorded", "recorded"),
+    ...(room.locked ? [its("lock", "locked", "locked")] : []),
+    ...(room.confirmed === false ? [its("clock", "unconfirmed", "confirmed")] : []),
   ];
-  return html`<div class="badges">${all.map(([icon, long, brief, said, kind]) => html`
-    <button key=${long} class=${"chip" + kind} onClick=${() => app.turn("room", `said-${said}`)}><${Icon} name=${icon} size=${15}/>
-      <span class="long">${t(long, {n})}</span><span class="brief">${t(brief)}</span></button>`)}</div>`;
+  return html`<div class="badges">${all.map(({icon, long, brief, said, kind, why}) => html`
+    <button key=${said} class=${"chip" + kind} title=${why || null} onClick=${() => app.turn("room", `said-${said}`)}><${Icon} name=${icon} size=${15}/>
+      <span class="long">${long}</span><span class="brief">${brief}</span></button>`)}</div>`;
 }
 
 export function Waiting({app}) {

@@ -22,6 +22,8 @@ export function Settings({app}) {
       ${app.hasPageMouth ? html`<${MicTest} app=${app}/><${Speakers} app=${app}/><${Voice} app=${app}/>
         <section class="card stack" aria-labelledby="echo-title"><h2 class="h3" id="echo-title">${t("echoTitle")}</h2><${EchoCheck} app=${app}/></section>`
         : html`<p class="card">${t("otherMouth")}</p>`}
+      <button class="card leads" onClick=${() => app.go("doctor")}><${Icon} name="stethoscope"/><span><b>${t("doctor")}</b>
+        <span class="small soft">${t("doctorLead")}</span></span><${Icon} name="chevron-right"/></button>
       <section class="card stack"><h2 class="h3">${t("language")}</h2><div><${Languages} app=${app}/></div></section>
     </div>`;
 }

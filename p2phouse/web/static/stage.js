@@ -1,12 +1,13 @@
 // Who is on stage and who listens: faces at their windows, each a button to what one may know and do.
 import {html} from "/vendor/htm-preact.js";
+import {count} from "/carrying.js";
 import {Icon} from "/icons.js";
-import {rankWord, t} from "/i18n.js";
+import {number, rankWord, t} from "/i18n.js";
 import {Face} from "/parts.js";
 import {silenceWords} from "/silence.js";
 import {audienceOf, named, seat, stageOf, tagged} from "/who.js";
 
-const SHOWN_MAX = 60;
+const SHOWN_MAX = [[matchMedia("(min-width: 1200px)"), 36], [matchMedia("(min-width: 600px)"), 28], [matchMedia("all"), 20]];  // four rows
 const MANY = 12;  // from there on the faces of the stage are smaller
 const SEATS = {host: "crown", moderator: "shield"};
 
@@ -18,17 +19,21 @@ export function Stage({app}) {
       : html`<p class="card soft">${t("emptyStage")}</p>`}</section>`;
 }
 
+// Beyond a few dozen faces only how many there are: of some of them the node knows no more.
 export function Audience({app}) {
   const all = audienceOf(app.room);
-  if (!all.length) return null;
-  return html`<section aria-labelledby="audience-title"><h2 class="shelf" id="audience-title">${t("audience")} <span>${all.length}</span></h2>
-    <ul class="audience">${all.slice(0, SHOWN_MAX).map((member) => html`<${Seat} key=${member.peer_id} app=${app} member=${member} small/>`)}</ul>
-    ${all.length > SHOWN_MAX && html`<p class="soft">${t("andMore", {n: all.length - SHOWN_MAX})}</p>`}</section>`;
+  const most = SHOWN_MAX.find(([width]) => width.matches)[1];
+  const n = Math.max(all.length, count(app.room) - stageOf(app.room).length);
+  if (!n) return null;
+  const shown = all.length > most ? all.slice(0, most) : all;
+  return html`<section aria-labelledby="audience-title"><h2 class="shelf" id="audience-title">${t("audience")} <span>${number(n)}</span></h2>
+    <ul class="audience">${shown.map((member) => html`<${Seat} key=${member.peer_id} app=${app} member=${member} small/>`)}</ul>
+    ${n > shown.length && html`<p class="soft rest"><${Icon} name="users"/>${t("andMore", {n: n - shown.length})}</p>`}</section>`;
 }
 
 // What is to be said about a member first: [state, its words, its icon, how it looks].
 export function stateOf(app, member, speaking) {
-  const lost = !member.you && member.link !== "connected";
+  const lost = !member.you && !["connected", "carried"].includes(member.link);
   if (lost) {
     const state = member.link === "silent" ? "reconnecting" : "connecting";
     return [state, t(state), "cloud-off", "lost"];
@@ -54,7 +59,7 @@ function Seat({app, member, small = false}) {
   const its = seat(member);
   const isListening = small && state === "muted";  // who listens has no microphone to speak of
   const said = isListening ? "" : words;
-  const path = member.link === "connected" && t("directShort");
+  const path = member.link === "connected" ? t("directShort") : member.link === "carried" && t("through");
   return html`<li class=${"seat" + (small ? " small-seat" : "")} data-peer=${member.peer_id} data-state=${state}>
     <button class="face" onClick=${() => app.sheet("person", member.peer_id)}
       aria-label=${[shown, member.key_tag, its && t(its), said, path].filter(Boolean).join(", ")}>

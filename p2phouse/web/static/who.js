@@ -21,9 +21,10 @@ export const runsRoom = (room) => rank({level: room.level}) < 2;
 
 export const stageOf = (room) => room.members.filter(onStage).sort((one, other) => rank(one) - rank(other));
 
-// Hands first, in their order; then whom one follows; then the rest as they came.
+// Hands first, in their order; then oneself and whom one follows; then the rest as they came.
+const isNear = (member) => Number(Boolean(member.you || member.followed));
 export const audienceOf = (room) => room.members.filter((each) => !onStage(each)).sort((one, other) =>
-  byHand(one, other) || Number(Boolean(other.followed)) - Number(Boolean(one.followed)) || 0);
+  byHand(one, other) || isNear(other) - isNear(one));
 
 export const handsOf = (room) => room.members.filter((each) => each.hand).sort(byHand);
 
