@@ -1,5 +1,6 @@
-"""Carrying the voices of others when a room grows."""
+"""Carrying the voices of others when a room grows; and how a room is carried, in words."""
 
+from collections.abc import Iterator
 from typing import Annotated, Any
 
 import typer
@@ -41,3 +42,22 @@ def _said(facts: dict[str, Any]) -> str:
         return f"You carry a room of yours that outgrows its links: at most {most}."
     reason = "your network is metered" if facts["metered"] else "you are on battery"
     return f"You carry at most {most}, but not now: {reason}."
+
+
+def carried(facts: dict[str, Any]) -> Iterator[str]:
+    """How the voices of the room travel, and why: a line or a few."""
+    hub, standby = facts.get("hub"), facts.get("standby")
+    if hub is not None:
+        yield facts.get("carried_text") or f"carried by {'you' if hub['me'] else hub['name']}"
+        if standby is not None:
+            who = "you take" if standby["me"] else f"{standby['name']} takes"
+            yield f"{who} over at once if {'your node' if hub['me'] else hub['name']} stops"
+    elif facts["people"] > 1:
+        yield "direct: each sends its voice to everybody"
+    if facts.get("carrying"):
+        load = facts["carrying"]
+        cost = f"{load['people']} people, {load['kbps'] / 1_000:.1f} Mb/s"
+        yield f"you carry this room: {cost} (p2phouse carry never: no more)"
+    if facts.get("needs_relay"):
+        yield f"This room needs a relay: nobody here can carry {facts['people']} people."
+        yield "Who has a good connection may: plug the machine in, then p2phouse carry auto"

@@ -6,6 +6,7 @@ from typing import Any
 import typer
 
 from p2phouse.cli.asking import Home, Json, answer
+from p2phouse.cli.carrying import carried
 
 commands = typer.Typer()
 
@@ -25,6 +26,10 @@ def members(home: Home = None, json: Json = False) -> None:
             path = f"  {member['rtt_ms']:.1f} ms" if member.get("rtt_ms") else ""
             notes = "".join(f"  {note}" for note in _notes(member))
             print(f"{who + you:<28} {_voice(member):<9} {member['link']}{path}{notes}")
+        if facts["members"]:
+            more = facts["people"] - len(facts["members"])
+            for line in (*([f"and {more} more"] if more > 0 else ()), *carried(facts)):
+                print(line)
 
     answer(home, json, show, "members")
 

@@ -4,7 +4,8 @@ from typing import Annotated, Any
 
 import typer
 
-from p2phouse.cli.asking import Home, Json, answer
+from p2phouse.cli.asking import YOUR_MISTAKE, Home, Json, answer, fail
+from p2phouse.cli.carrying import carried
 
 commands = typer.Typer()
 
@@ -23,6 +24,25 @@ def rooms(home: Home = None, json: Json = False) -> None:
             )
 
     answer(home, json, show, "rooms")
+
+
+@commands.command()
+def room(home: Home = None, json: Json = False) -> None:
+    """Show the room you are in: how many are there, and who carries it."""
+
+    def show(facts: dict[str, Any]) -> None:
+        if facts["room"] is None:
+            fail("You are not in a room.", YOUR_MISTAKE)
+        print(f"“{facts['title']}”")
+        if facts.get("waiting"):
+            print(facts["waiting_text"])
+            return
+        print(f"{facts['access']}, {facts['people']} here, {facts['on_stage']} on stage")
+        print(f"you: {facts['level']}, {'muted' if facts['muted'] else 'unmuted'}")
+        for line in carried(facts):
+            print(line)
+
+    answer(home, json, show, "status")
 
 
 @commands.command("open")
