@@ -16,7 +16,7 @@ import typer
 from p2phouse import cli
 from p2phouse.cli import app
 from p2phouse.hall.directory import ROOMS_PER_KEY_MAX
-from p2phouse.net import gossip, hall_exchange, hello, keepalive, lan, room_links, signalling
+from p2phouse.net import gossip, hall_exchange, hello, kad, keepalive, lan, room_links, signalling
 from p2phouse.net.hello import VERSIONS, VersionsApart
 from p2phouse.record import limits
 from p2phouse.record.schema import _FORBIDDEN
@@ -117,6 +117,7 @@ def test_every_character_that_text_may_not_hold_is_named():
         *gossip.PROTOCOLS[:1],
         hall_exchange.PROTOCOL,
         keepalive.PROTOCOL,
+        kad.PROTOCOL,
         room_links.PROTOCOL,
         signalling.PROTOCOL,
         lan.SERVICE,

@@ -44,7 +44,7 @@ class Directory:
         if known is None and not self._has_space(card):
             self.refused += 1
             return None
-        if known is not None and _rank(card) <= _rank(known):
+        if known is not None and rank(card) <= rank(known):
             return None
         self.keep(card)
         return card
@@ -57,7 +57,7 @@ class Directory:
         of_room[card.publisher] = card
         if len(of_room) > CARDS_PER_ROOM_MAX:
             # Security: only people whom the room's creator seated can drive one another out.
-            self._drop(min(of_room.values(), key=_freshness))
+            self._drop(min(of_room.values(), key=freshness))
         self.deadline_unix = min(self.deadline_unix, _forgotten_unix(card))
 
     def _has_space(self, card: RoomCard) -> bool:
@@ -99,7 +99,7 @@ class Directory:
     def get(self, room: RoomId, now: Now) -> RoomCard | None:
         """The freshest card of a room that is listed."""
         live = [card for card in self._cards.get(room, {}).values() if _is_live(card, now)]
-        return max(live, key=_freshness, default=None)
+        return max(live, key=freshness, default=None)
 
     def find(self, text: str, now: Now) -> RoomCard:
         """The one live room whose id starts with `text` or whose title is `text`.
@@ -126,13 +126,15 @@ def _is_live(card: RoomCard, now: Now) -> bool:
     return not card.is_tombstone and card.expires_unix > now.unix
 
 
-def _freshness(card: RoomCard) -> tuple[int, int, bytes]:
+def freshness(card: RoomCard) -> tuple[int, int, bytes]:
+    """Of cards of different devices the greater is the one to show."""
     # Of different devices seqs cannot be compared; when a card was made can, but for their clocks.
     record = card.card.record
     return (record.created, record.seq, card.card.id)
 
 
-def _rank(card: RoomCard) -> tuple[int, bool, bytes]:
+def rank(card: RoomCard) -> tuple[int, bool, bytes]:
+    """Of cards of one device the greater is the last word."""
     # The id settles two cards of one seq alike on every node.
     return (card.card.record.seq, card.is_tombstone, card.card.id)
 

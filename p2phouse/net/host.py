@@ -341,6 +341,10 @@ class Host:
         connections = self._swarm.get_connections(peer_id_of(dev))
         return bool(connections) and all(map(self._is_near, connections))
 
+    def ips(self, dev: DeviceKey) -> set[IPAddress]:
+        """Where its connections come from."""
+        return set(map(_ip, self._swarm.get_connections(peer_id_of(dev))))
+
     async def dial(self, dev: DeviceKey, address: Address) -> None:
         """Connects. Raises DialRefused. The handshake proves that `dev` answers, or it fails."""
         peer_id = peer_id_of(dev)

@@ -19,12 +19,14 @@ from p2phouse.net import circuit, keepalive, room_links, signalling
 from p2phouse.net.addresses import Address, Circuit, IPNetwork, Way, pack
 from p2phouse.net.cards import Cards
 from p2phouse.net.circuit_relay import CircuitRelay
+from p2phouse.net.dht import Dht
 from p2phouse.net.events import NetEvent
 from p2phouse.net.faults import Faults
 from p2phouse.net.gossip import Gossip
 from p2phouse.net.hall_exchange import PROTOCOL as HALL
 from p2phouse.net.hall_exchange import HallExchange
 from p2phouse.net.host import CannotListen, Host
+from p2phouse.net.kad import Kad
 from p2phouse.net.room_links import RoomLinks
 from p2phouse.net.wire import Wire, shielded
 from p2phouse.vocabulary import DeviceKey, Now, key_short
@@ -53,6 +55,7 @@ class Life:
         rooms: RoomLinks,
         hall: HallExchange,
         cards: Cards,
+        dht: Dht,
         emit: Callable[[NetEvent], Awaitable[None]],
         heard: Callable[[bytes, DeviceKey], Awaitable[None]],
         peer_up: Callable[[DeviceKey, Way | None], None],
@@ -66,6 +69,7 @@ class Life:
         self._rng = rng
         self._rooms = rooms
         self._hall = hall
+        self._dht = dht
         self._emit = emit
         self._up = peer_up
         self._down = peer_down
@@ -92,6 +96,16 @@ class Life:
             addrs=lambda: [pack(each) for each in addresses() if each.ip.is_global],
         )
         self.gossip = Gossip(self.host, cards=cards, heard=heard, clock=clock, faults=faults)
+        self.kad = Kad(
+            self.host,
+            clock=clock,
+            faults=faults,
+            contacts=dht.contacts,
+            shelf=dht.shelf,
+            networks=networks,
+            own=dht.addresses,
+            met=dht.met,
+        )
 
     @asynccontextmanager
     async def run(self, addresses: Sequence[Address]) -> AsyncIterator[None]:
@@ -163,6 +177,7 @@ class Life:
             self.start(dev, partial(self._keep_alive, dev, scope))
         if isinstance(dialled, Address):  # over a circuit cards would cost a volunteer
             self.start(dev, partial(self._ask_hall, dev))
+            self.start(dev, partial(self._dht.introduce, dev, dialled))
         self._up(dev, dialled)
 
     def _peer_down(self, dev: DeviceKey) -> None:

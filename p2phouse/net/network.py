@@ -27,6 +27,7 @@ from p2phouse.net import room_links, signalling
 from p2phouse.net.acquaintances import Acquaintances
 from p2phouse.net.addresses import Address, Interface, Way, pack, unpack_all, unpack_ways
 from p2phouse.net.cards import Cards, Judge, judge
+from p2phouse.net.dht import Dht
 from p2phouse.net.dialer import Dialer
 from p2phouse.net.door import is_near
 from p2phouse.net.events import CardHeard, DialFailed, HostRebuilt, NetEvent, RoomClosed, Trouble
@@ -58,6 +59,7 @@ REBUILD_FIRST_S: Final = 0.1
 REBUILD_S_MAX: Final = 10.0
 SIGNAL_S: Final = 15.0
 FLUSH_S: Final = 2.0
+COMPANY: Final = 24  # connections that gossip and the table live well with
 LOOK_S: Final = 5.0  # at our own addresses; costs 0.7 ms
 TROUBLES_TOLD_MAX: Final = 16  # sentences, each told once
 
@@ -154,6 +156,18 @@ class Network:
             emit=self._emit,
         )
 
+        self._dht = Dht(
+            self.dev,
+            addresses=lambda: unpack_all(self.addrs),
+            reach=self._dialer.reach,
+            connected=self._directly,
+            release=self._release,
+            networks=lambda: self._ground.networks,
+            clock=clock,
+            rng=rng,
+            faults=self.faults,
+        )
+
     # ── what node.py reads ───────────────────────────────────────────────────────────────────
 
     @property
@@ -229,6 +243,14 @@ class Network:
         while self._life is None:
             await self._alive.wait()
         await self._life.gossip.publish(data)
+        self._dht.publish(data)
+
+    async def find_card(self, room: RoomId) -> bytes:
+        """A room's card by its id, from nodes that keep it for everybody, within 10 s.
+
+        Raises LinkError, which says why there is none.
+        """
+        return await self._dht.find(room)
 
     async def wait_for_mesh(self, dev: DeviceKey) -> None:
         """Until the peer is a neighbour in gossip, for tests; before, cards reach nobody."""
@@ -246,7 +268,15 @@ class Network:
             ]
 
         async def connect() -> Wire:
-            await self._dialer.reach(dev, addresses)
+            try:
+                await self._dialer.reach(dev, addresses)
+            except LinkError:
+                # Security: a lan room's people are where they say, or out of our reach.
+                near_only = self._cards.is_near_only(room)
+                found = [] if near_only else await self._dht.whereabouts(dev)
+                if not found:
+                    raise
+                await self._dialer.reach(dev, found)
             return await self._require_life().host.open(dev, room_links.PROTOCOL)
 
         if self._life is not None:
@@ -266,6 +296,7 @@ class Network:
         """Until the last words on closed room links and published cards are out; at most 2 s."""
         with trio.move_on_after(FLUSH_S):
             await self._rooms.flush()
+            await self._dht.flush()
             if self._life is not None:
                 await self._life.gossip.flush()
 
@@ -300,6 +331,7 @@ class Network:
             nursery.start_soon(self._dialer.run)
             nursery.start_soon(self._acquaintances.run)
             nursery.start_soon(self._do_chores)
+            nursery.start_soon(self._dht.run)
             await nursery.start(self._lives, life.Life)
             # Only now, when whom we find can be dialled and can dial us.
             nursery.start_soon(self._beside, self._new_machine(answerer).run)
@@ -439,6 +471,7 @@ class Network:
             rooms=self._rooms,
             hall=self._hall,
             cards=self._cards,
+            dht=self._dht,
             emit=self._emit,
             heard=self._card_heard,
             peer_up=self._peer_up,
@@ -448,12 +481,12 @@ class Network:
             addresses=lambda: self._ground.addresses,
         )
         async with life.run(self._ground.addresses):
-            self._life = life
+            self._life, self._dht.kad = life, life.kad
             self._alive.set()
             try:
                 yield
             finally:
-                self._life = None
+                self._life = self._dht.kad = None
                 self._alive = trio.Event()
 
     async def _do_chores(self) -> None:
@@ -488,6 +521,17 @@ class Network:
 
     def _connected(self, dev: DeviceKey) -> bool:
         return self._life is not None and self._life.host.connected(dev)
+
+    def _release(self, dev: DeviceKey) -> None:
+        """Closes a connection made for a question, if there are others enough."""
+        is_needed = dev in self._protected or dev in self._rooms.peers()
+        life = self._life
+        if life is None or is_needed or life.peer_count <= COMPANY or life.host.near(dev):
+            return
+        life.host.drop(dev)
+
+    def _directly(self, dev: DeviceKey) -> bool:
+        return self._life is not None and self._life.host.directly(dev)
 
     def _connected_count(self) -> int:
         return self._life.peer_count if self._life else 0

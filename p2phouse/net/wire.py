@@ -58,6 +58,15 @@ def shielded(seconds: float) -> trio.CancelScope:
     return trio.CancelScope(deadline=trio.current_time() + seconds, shield=True)
 
 
+def varint(number: int) -> bytes:
+    """Unsigned LEB128."""
+    out = bytearray()
+    while number > 0x7F:
+        out.append(number & 0x7F | 0x80)
+        number >>= 7
+    return bytes([*out, number])
+
+
 class Wire:
     """Frames over a stream. One task may read and one may write.
 
@@ -108,12 +117,7 @@ class Wire:
 
     async def send_varint(self, body: bytes) -> None:
         """One frame in libp2p's own way. Raises WireBroken."""
-        size = bytearray()
-        left = len(body)
-        while left >= 0x80:
-            size.append(left & 0x7F | 0x80)
-            left >>= 7
-        await self.write(bytes([*size, left]) + body)
+        await self.write(varint(len(body)) + body)
 
     # ── without frames, when what they agreed upon is a circuit ──────────────────────────────
 

@@ -125,6 +125,13 @@ ELSEWHERE = {
     "ENTRIES_ASIDE_MAX": "tests/room/test_log.py::test_256_entries_wait_aside_and_no_more",
     "GRANTS_PER_ROOM_MAX": "tests/room/test_rules.py::test_r8_64_grants_count_and_no_more",
     "EPOCHS_OF_ONE_MAX": "tests/room/test_epochs.py::test_8_epochs_of_one_signer_are_known",
+    "DHT_CARDS_MAX": "tests/hall/test_shelf.py::test_2000_cards_are_kept_and_no_more",
+    "DHT_MESSAGE_BYTES_MAX": (
+        "tests/net/test_kad.py::test_a_message_has_8192_bytes_and_a_key_80_and_no_more"
+    ),
+    "DHT_KEY_BYTES_MAX": (
+        "tests/net/test_kad.py::test_a_message_has_8192_bytes_and_a_key_80_and_no_more"
+    ),
     "TOPIC_CODE_POINTS_MAX": "tests/room/test_soft.py::test_a_topic_has_64_code_points_and_no_more",
     "REACTION_CODE_POINTS_MAX": (
         "tests/room/test_soft.py::test_a_reaction_has_8_code_points_and_no_more"
