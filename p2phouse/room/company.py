@@ -20,6 +20,7 @@ from p2phouse.record.types import Access, Entry, Genesis, Speak
 from p2phouse.room import frames, lobby
 from p2phouse.room.admission import Admission
 from p2phouse.room.authority import Authority
+from p2phouse.room.carrying import Carrying
 from p2phouse.room.chat_exchange import ChatExchange
 from p2phouse.room.confirmation import Confirmation
 from p2phouse.room.door import Door
@@ -78,6 +79,7 @@ class Company:
         reporting: Reporting,
         door: Door,
         admission: Admission,
+        carrying: Carrying,
     ) -> None:
         self._me = me
         self._hallway = hallway
@@ -94,6 +96,7 @@ class Company:
         self._reporting = reporting
         self._door = door
         self._admission = admission
+        self._carrying = carrying
 
     # ── arriving ─────────────────────────────────────────────────────────────────────────────
 
@@ -214,6 +217,8 @@ class Company:
                 yield from self._chat.heard(now, membership, sender, frame)
             case FrameKind.REPORT:
                 yield from self._reporting.heard(now, membership, member, frame)
+            case FrameKind.CLAIM | FrameKind.BID:
+                yield from self._carrying.frame(now, membership, sender, frame)
             case FrameKind.LOST:
                 join = frames.read_exactly(frame, frames.DIGEST_BYTES)
                 yield from self._missed(now, membership, join)
@@ -284,6 +289,7 @@ class Company:
             yield from self._authority.compare(membership, sender)
             yield from self._confirmation.greet(now, membership, sender)
             yield from self._chat.linked(now, membership, sender)
+            yield from self._carrying.linked(now, membership, sender)
         if link.is_bare or membership.members.keys() - link.told - {sender}:
             # Admitted while our greeting was on its way: of any two members each of us knows,
             # the later is told of the earlier, so no two stay strangers.

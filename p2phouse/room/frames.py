@@ -38,6 +38,8 @@ class FrameKind(IntEnum):
     LOBBY = 10  # read in lobby.py
     SUCCESSOR = 11
     REPORT = 12
+    CLAIM = 13
+    BID = 14
     LOST = 16
 
 

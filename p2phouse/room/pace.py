@@ -36,6 +36,8 @@ class Pace:
     offers: Allowance = field(default_factory=lambda: Allowance(16, 2.0))
     compares: Allowance = field(default_factory=lambda: Allowance(8, 2.0))
     beats: Allowance = field(default_factory=lambda: Allowance(8, 4.0))
+    claims: Allowance = field(default_factory=lambda: Allowance(16, 0.5))
+    bids: Allowance = field(default_factory=lambda: Allowance(64, 0.1))  # it passes on others'
     keys: Allowance = field(default_factory=lambda: Allowance(8, 2.0))
     softs: Allowance = field(default_factory=lambda: Allowance(32, 0.25))
     reactions: Allowance = field(default_factory=lambda: Allowance(4, 1.0))

@@ -24,6 +24,7 @@ from p2phouse.room import messages, stage_view
 from p2phouse.room.admission import Admission, NobodyWaits, SeveralWait
 from p2phouse.room.attendance import Attendance
 from p2phouse.room.authority import Authority, NobodyCalled, SeveralCalled
+from p2phouse.room.carrying import Carrying
 from p2phouse.room.chat_exchange import ChatExchange
 from p2phouse.room.company import Company
 from p2phouse.room.confirmation import Confirmation
@@ -87,8 +88,7 @@ class Rooms:
         self.silence = Silence(me, self.talk, self.earshot)
         self._chat = ChatExchange(me, self.earshot)
         self._reporting = Reporting(me)
-        # Until told otherwise we carry nobody.
-        self.carry = messages.Carry(willing=False, on_mains=False, metered=False, cap=0)
+        self._carrying = Carrying(me, self._wiring)
         invites = Invites(me, entropy=entropy)
         door = Door(me, invites)
         self.admission = Admission(me, invites, door)
@@ -108,6 +108,7 @@ class Rooms:
             self._reporting,
             door,
             self.admission,
+            self._carrying,
         )
         self._stay = Stay(
             me,
@@ -121,6 +122,7 @@ class Rooms:
             attendance=attendance,
             successors=self._successors,
             place=self._place,
+            carrying=self._carrying,
         )
 
     # ── the core's three members ─────────────────────────────────────────────────────────────
@@ -172,6 +174,11 @@ class Rooms:
         if here is None or here.genesis is None:
             return {}  # nobody has let us in yet
         return stage_view.member_facts(here, self.me, member) | self.earshot.facts(member)
+
+    @property
+    def carry(self) -> messages.Carry:
+        """What our person lets this node do for others."""
+        return self._carrying.offer
 
     @property
     def wants_levels(self) -> bool:
@@ -257,7 +264,7 @@ class Rooms:
             case messages.Following(people):
                 self.admission.following = people
             case messages.Carry():
-                self.carry = message
+                self._carrying.offer = message
             case messages.Invites(state):
                 self.admission.invites.remembered(state)
             case messages.Resume(state):
@@ -309,6 +316,9 @@ class Rooms:
             case Stats():
                 self.talk.keep_stats(now, message)
                 self.silence.stats(now, message)
+                self._carrying.stats(now, membership, message)
+            case channel.Pulls() | channel.Released():
+                yield from self._carrying.media(now, membership, message)
             case channel.Levels():
                 yield from self._place.heard_levels(now, membership, message)
             case channel.AuditFailed(ssrc):

@@ -4,7 +4,7 @@ import math
 from collections import OrderedDict
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from p2phouse.record import limits
 from p2phouse.record.envelope import Signed
@@ -21,6 +21,7 @@ from p2phouse.room.pace import Pace
 from p2phouse.room.report import Bundle
 from p2phouse.room.rules import ON_STAGE
 from p2phouse.room.soft import OwnSoft, SoftState
+from p2phouse.shape.plan import IN_A_MESH, Place
 from p2phouse.vocabulary import (
     DeviceKey,
     LinkNumber,
@@ -31,6 +32,9 @@ from p2phouse.vocabulary import (
     UserKey,
     VoiceId,
 )
+
+if TYPE_CHECKING:
+    from p2phouse.room.carrying import Carried
 
 NEWCOMER_S: Final = 12.0  # within it one has met everybody
 PACES_MAX: Final = 64  # as many as net keeps room links
@@ -223,6 +227,9 @@ class Membership:
     standby: DeviceKey | None = None  # who would go on if the hub died
     wanted: frozenset[DeviceKey] | None = None  # who shall have media links to us; None: all
     can_grow: bool = False  # somebody would carry more people than a mesh holds
+    former: DeviceKey | None = None  # who was hub before, for as long as it may be needed
+    place: Place = IN_A_MESH  # ours in what is carried
+    carried: "Carried | None" = field(default=None, compare=False)
 
     paces: OrderedDict[DeviceKey, Pace] = field(default_factory=OrderedDict, compare=False)
     custody: Custody = field(default_factory=Custody, compare=False)

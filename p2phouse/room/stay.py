@@ -20,6 +20,7 @@ from p2phouse.record.types import Access, Act, Genesis, Invite, Join
 from p2phouse.room import keeper
 from p2phouse.room.attendance import Attendance
 from p2phouse.room.authority import COMPARE_S
+from p2phouse.room.carrying import Carrying
 from p2phouse.room.chat_view import mode_of
 from p2phouse.room.company import RETELL_S, Company, is_understood, no_place
 from p2phouse.room.confirmation import Confirmation
@@ -98,6 +99,7 @@ class Stay:
         attendance: Attendance,
         successors: Successors,
         place: Place,
+        carrying: Carrying,
     ) -> None:
         self.membership: Membership | None = None
         self._me = me
@@ -112,6 +114,7 @@ class Stay:
         self._successors = successors
         self._beats_held: OrderedDict[RoomId, RecordId] = OrderedDict()
         self._place = place
+        self._carrying = carrying
 
     @property
     def here(self) -> Membership:
@@ -301,7 +304,9 @@ class Stay:
                 yield from self.leave(now, membership.refusal or "nobody there answered")
                 return
         yield from self._company.settle(now, membership)
+        yield from self._carrying.settle(now, membership)
         self._negotiation.settle(now, membership)
+        yield from self._negotiation.tick(now, membership)  # links wanted from now on
         yield from self._attendance.settle(now, membership)
         if membership.over:
             yield from self.leave(now, membership.over)
@@ -354,6 +359,7 @@ class Stay:
         times.append(self._negotiation.deadline(membership))
         times += [self._confirmation.deadline(membership), self._attendance.deadline(membership)]
         times.append(self._place.deadline(membership))
+        times.append(self._carrying.deadline(membership))
         if membership.genesis is not None:
             times.append(self._hallway.mono_of(membership.genesis.record.exp))
         return min(times)

@@ -10,7 +10,7 @@ from p2phouse.room import keys, voices
 from p2phouse.room.epochs import Live
 from p2phouse.room.messages import Event, EventKind, Output, ToMedia
 from p2phouse.room.state import Membership, ssrc_of
-from p2phouse.shape.plan import Claim, Neighbour, plan
+from p2phouse.shape.plan import Neighbour, Part, Voice, plan
 from p2phouse.vocabulary import DeviceKey, RecordId, RoomId, Ssrc, UserKey, VoiceId
 
 
@@ -37,24 +37,26 @@ class Wiring:
                 member.link if member.link_up else None,
                 # Security: a voice found to be forged has no row until its member has a new one.
                 # Test: test_wiring.py::test_a_forged_voice_has_no_row_until_there_is_a_new_one
-                _claim(member.speak, placed)
+                _voice(membership, member.uid, member.speak, placed)
                 if membership.may_speak(member.uid) and not member.is_forged
                 else None,
+                _part(membership, member.dev),
+                yields=member.dev == membership.former,
             )
             for member in members
         ]
-        own = _claim(membership.voice.speak, placed) if membership.may_speak(self._uid) else None
-        rows = plan(own, near).rows
-        heard = {(row.ingress, row.ssrc) for row in rows}
+        speak = membership.voice.speak if membership.may_speak(self._uid) else None
+        own = _voice(membership, self._uid, speak, placed)
+        made = plan(own, near, membership.place)
         # Security: media is given the keys of those alone whose packets it may take.
         keys = [
             _key_row(membership.room, member.speak, live)
             for member in members
-            if member.speak is not None and (member.link, member.ssrc) in heard
+            if member.speak is not None and member.speak.id in made.heard
             for live in membership.heard_under
         ]
         yield ToMedia(SetKeys(tuple(keys)))
-        yield ToMedia(SetTable(self._epoch, rows))
+        yield ToMedia(SetTable(self._epoch, made.rows, made.guarded, made.hurried, made.loudest))
 
     def audit_failed(self, membership: Membership, ssrc: Ssrc) -> Iterator[Output]:
         """Media has found out that somebody else speaks as the member with this voice."""
@@ -82,8 +84,19 @@ class Wiring:
         yield ToMedia(told)
 
 
-def _claim(speak: Signed[Speak] | None, placed: frozenset[RecordId]) -> Claim | None:
-    return Claim(ssrc_of(speak), speak.id) if speak is not None and speak.id in placed else None
+def _voice(
+    membership: Membership, uid: UserKey, speak: Signed[Speak] | None, placed: frozenset[RecordId]
+) -> Voice | None:
+    if speak is None or speak.id not in placed:
+        return None
+    runs_it = membership.genesis is not None and membership.log.state.seat_of(uid) is not None
+    return Voice(ssrc_of(speak), speak.id, pinned=runs_it)
+
+
+def _part(membership: Membership, dev: DeviceKey) -> Part:
+    if dev == membership.hub:
+        return Part.HUB
+    return Part.STANDBY if dev == membership.standby else Part.MEMBER
 
 
 def _key_row(room: RoomId, speak: Signed[Speak], live: Live) -> VoiceKeyRow:

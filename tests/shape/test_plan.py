@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from p2phouse.carry.table import compile_table
 from p2phouse.channel import TableRow
-from p2phouse.shape.plan import Claim, Neighbour, plan
+from p2phouse.shape.plan import Neighbour, Voice, plan
 from p2phouse.vocabulary import HERE, LinkNumber, RecordId, Ssrc
 
 # Few SSRCs, so that they clash as good as always.
@@ -15,14 +15,14 @@ ssrcs = st.integers(1, 4).map(Ssrc)
 
 
 @st.composite
-def claims(draw: st.DrawFn) -> Claim:
+def claims(draw: st.DrawFn) -> Voice:
     ssrc = draw(ssrcs)
     rest = draw(st.binary(min_size=4, max_size=4))
-    return Claim(ssrc, RecordId(ssrc.to_bytes(4, "big") + rest))
+    return Voice(ssrc, RecordId(ssrc.to_bytes(4, "big") + rest))
 
 
 @st.composite
-def rooms(draw: st.DrawFn) -> tuple[Claim | None, list[Neighbour]]:
+def rooms(draw: st.DrawFn) -> tuple[Voice | None, list[Neighbour]]:
     """Our own voice and our neighbours, each with a link of its own or none."""
     count = draw(st.integers(0, 7))
     voices = draw(
@@ -36,12 +36,12 @@ def rooms(draw: st.DrawFn) -> tuple[Claim | None, list[Neighbour]]:
     return voices[0], near
 
 
-def distinct(voices: list[Claim | None]) -> bool:
+def distinct(voices: list[Voice | None]) -> bool:
     ids = [voice.id for voice in voices if voice is not None]
     return len(set(ids)) == len(ids)
 
 
-def holder(ssrc: Ssrc, own: Claim | None, near: list[Neighbour]) -> Claim:
+def holder(ssrc: Ssrc, own: Voice | None, near: list[Neighbour]) -> Voice:
     voices = [own, *(member.voice for member in near)]
     return min((v for v in voices if v is not None and v.ssrc == ssrc), key=lambda v: v.id)
 
@@ -98,7 +98,7 @@ def test_a_voice_has_a_row_exactly_if_it_is_connected_and_holds_its_ssrc(room):
 @dataclass(frozen=True)
 class Person:
     number: int
-    voice: Claim | None
+    voice: Voice | None
 
 
 @settings(deadline=None)
@@ -137,7 +137,7 @@ def test_all_members_agree_whose_each_ssrc_is_and_who_hears_whom(voices, broken)
 
 
 def test_a_voice_that_two_links_claim_comes_from_the_first_alone():
-    claim = Claim(Ssrc(1), RecordId(b"\0\0\0\1same"))
+    claim = Voice(Ssrc(1), RecordId(b"\0\0\0\1same"))
     near = [Neighbour(LinkNumber(link), claim) for link in (2, 1)]
     (row,) = plan(None, near).rows
     assert row == TableRow(LinkNumber(1), Ssrc(1), None, (HERE,))

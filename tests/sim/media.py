@@ -4,11 +4,12 @@ What falls silent is decided by the shipped `carry.repair`, fed by keepalives th
 lose; tables are the shipped ones. The work of ICE, DTLS and Opus is not done, only timed.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from p2phouse import channel
-from p2phouse.carry.repair import Repair
+from p2phouse.carry.repair import Pull, Push, Release, Repair, RepairOutput
 from p2phouse.carry.table import Table, compile_table
 from p2phouse.channel import LinkRole, LinkStatus, VoiceCondition
 from p2phouse.vocabulary import HERE, LinkNumber, Ssrc
@@ -55,6 +56,9 @@ class Media:
     _keepalive_s: float = 0.0
     _ticks_at: float = -1.0
     _inputs: int = 0  # how many there were
+    _measures: bool = False
+    _pulls: dict[LinkNumber, float] = field(default_factory=dict)
+    _told_pulls: int = 0
 
     # ── commands ─────────────────────────────────────────────────────────────────────────────
 
@@ -76,6 +80,7 @@ class Media:
             case channel.CloseLink(number):
                 self._close(number)
             case channel.SetTable(epoch, rows):
+                self._measure_again()
                 table = compile_table(epoch, rows)
                 assert epoch > self.table.epoch, "an old table"
                 self.table = table
@@ -195,9 +200,8 @@ class Media:
         if self.world.time >= self._keepalive_s + KEEPALIVE_S:
             self._keepalive_s = self.world.time
             self._keep_links()
-        for output in self.repair.tick(self.world.time):
-            assert isinstance(output, channel.Silent)  # a mesh has no standbys
-            self.say(output)
+        self._repaired(self.repair.tick(self.world.time))
+        self._count_pulls()
         self._tick_again()
 
     def _keep_links(self) -> None:
@@ -218,9 +222,56 @@ class Media:
     def hear(self, link: Link) -> None:
         if not self.alive or self.links.get(link.number) is not link:
             return
-        for output in self.repair.heard(self.world.time, link.number, talking=False):
-            assert isinstance(output, channel.Heard)
-            self.say(output)
+        self._repaired(self.repair.heard(self.world.time, link.number, talking=False))
+
+    def _repaired(self, outputs: Iterable[RepairOutput]) -> None:
+        for output in outputs:
+            match output:
+                case Pull(number):
+                    self._pull(self.links[number])
+                case Release() | Push():
+                    pass  # a pull lapses by itself
+                case _:
+                    self.say(output)
+
+    def _pull(self, link: Link) -> None:
+        found = self.other_end(link)
+        if found is not None and self.world.passes(self.node, found[0].node):
+            media, end = found
+            self.world.after(self.world.delay_s(), lambda: media.pulled(end.number))
+
+    def pulled(self, number: LinkNumber) -> None:
+        self._pulls[number] = self.world.time
+
+    def _count_pulls(self) -> None:
+        warm = {link for row in self.table.rows for link in row.warm if link in self.links}
+        fresh = [link for link in warm if self.world.time - self._pulls.get(link, -1.0) < 0.4]
+        told = channel.Pulls(len(fresh), len(warm))
+        if told.count != self._told_pulls:
+            self._told_pulls = told.count
+            self.say(told)
+
+    def _measure_again(self) -> None:
+        """Stats each second, if anybody here may carry: else nobody asks for them."""
+        if self._measures or not self.node.measures:
+            return
+        self._measures = True
+
+        def measure() -> None:
+            if self.alive and self.node.alive and self.node.media is self:
+                self.say(self._stats())
+                self.world.after(1.0, measure)
+
+        self.world.after(1.0, measure)
+
+    def _stats(self) -> channel.Stats:
+        links = []
+        for link in self.links.values():
+            found = self.other_end(link) if link.up else None
+            if found is not None:
+                rtt_us = round(2e6 * self.world.apart_s(self.node, found[0].node))
+                links.append(channel.LinkStats(link.number, 0, 0, 0, 0, rtt_us, 0, 0))
+        return channel.Stats(-1, -1, 0, (), tuple(links))
 
     # ── what a person would find ─────────────────────────────────────────────────────────────
 
@@ -234,13 +285,29 @@ class Media:
 
     def plays(self, other: "Media") -> bool:
         """Would a packet of the other's voice reach our ear and open there?"""
-        voice, way = other.voice, other.way_to(self)
-        if voice is None or way is None:
+        voice = other.voice
+        if voice is None:
             return False
-        sent = other.table.way(HERE, voice.ssrc)
-        taken = self.table.way(way[1], voice.ssrc)
         keys = self.keys.get(voice.ssrc, [])
-        is_sent = sent is not None and way[0] in sent.sinks
-        is_taken = taken is not None and HERE in taken.sinks
         fits = any((key.kid, key.base) == (voice.kid, voice.base) for key in keys)
-        return is_sent and is_taken and fits
+        return fits and self in other.reached(voice.ssrc)
+
+    def reached(self, ssrc: Ssrc) -> "list[Media]":
+        """Those at whose ear a packet of our voice arrives, by all tables on its way."""
+        ears, seen, todo = [], {(self, HERE)}, [(self, HERE)]
+        while todo:
+            media, ingress = todo.pop()
+            way = media.table.way(ingress, ssrc)
+            for sink in way.sinks if way is not None else ():
+                if sink == HERE:
+                    ears.append(media)
+                    continue
+                link = media.links.get(sink)
+                found = media.other_end(link) if link is not None and link.up else None
+                if found is None or not self.world.reaches(media.node, found[0].node):
+                    continue
+                step = (found[0], found[1].number)
+                if found[1].up and step not in seen:
+                    seen.add(step)
+                    todo.append(step)
+        return ears

@@ -74,7 +74,19 @@ class Node:
         self.invites: list[Value] = []
         self.sids: list[bytes] = []  # of all its media processes
         self.last_link = 0
+        self.carry: messages.Carry | None = None
         self.start()
+
+    @property
+    def measures(self) -> bool:
+        """Whether its media process tells how far away others are."""
+        return self.world.is_carried
+
+    def offer(self, *, willing: bool = True, cap: int = 30) -> None:
+        """Its person lets it carry others, or does not."""
+        self.world.is_carried = True
+        self.carry = messages.Carry(willing=willing, on_mains=True, metered=False, cap=cap)
+        self.receive(self.dev, self.carry)
 
     def start(self) -> None:
         """A new process, whose core knows nothing but the keys."""
@@ -94,6 +106,8 @@ class Node:
         self.sent: Counter[type] = Counter()
         self.streams = Streams(self, self.world)
         self.replies: dict[DeviceKey, Callable[[bytes], None]] = {}
+        if self.carry is not None:
+            self.receive(self.dev, self.carry)
         self.receive(self.dev, messages.OwnAddresses((b"\x04\x0a\x00\x00\x01\x06\x00\x01",)))
 
     @property
@@ -229,6 +243,7 @@ class World:
         self.rng = random.Random(seed)
         self.wire = wire
         self.time = 0.0
+        self.is_carried = False  # somebody may be elected to carry
         self.carriers: tuple[Node, ...] = ()  # hub and standby of a room of more than eight
         self.numbers = itertools.count(1)
         self.nodes: dict[DeviceKey, Node] = {}
@@ -389,6 +404,10 @@ class World:
         """Whether one datagram gets from one node to the other."""
         return self.reaches(a, b) and self.rng.random() >= self.wire.loss
 
+    def apart_s(self, a: Node, b: Node) -> float:
+        """How long a packet is under way between the two, as they measure it."""
+        return self.wire.delay_s
+
     def delay_s(self) -> float:
         return self.wire.delay_s + self.rng.uniform(0, self.wire.jitter_s)
 
@@ -453,9 +472,12 @@ class World:
     def check(self, node: Node) -> None:
         membership = node.rooms.membership
         media = node.media
+        forwards = membership is not None and (
+            membership.hub == node.dev or membership.former == node.dev
+        )
         for row in media.table.rows:
             if row.ingress != 0:
-                assert row.sinks == (0,), "a mesh forwards nothing"
+                assert forwards or row.sinks == (0,), "who carries nobody forwards nothing"
             else:
                 assert 0 not in row.sinks, "somebody hears himself"
         for asked_s, action in node.asked.values():
@@ -469,7 +491,8 @@ class World:
             assert (media.input, media.output) in (("none", "none"), ("none", "null"))
             assert not node.asked, "a verb forgotten on leaving"
             return
-        most = limits.ROOM_MEMBERS_MAX if self.carriers else limits.MESH_MEMBERS_MAX
+        may_grow = self.carriers or self.is_carried
+        most = limits.ROOM_MEMBERS_MAX if may_grow else limits.MESH_MEMBERS_MAX
         assert membership.count <= most, f"a room of {membership.count}"
         assert len(membership.links) <= 64
         assert len(membership.sought) <= 64

@@ -1,0 +1,161 @@
+"""What we tell the room about carrying it: whether we would, and how well we reach the others.
+
+A bid is flooded each 30 s and when it has changed. In small rooms nobody needs it, and nobody says
+anything; from five people on the next may be the ninth, and then it must be known who carries.
+"""
+
+import math
+from collections import deque
+from dataclasses import dataclass, field
+from typing import Final
+
+from p2phouse.channel import Stats
+from p2phouse.identity.keys import Me
+from p2phouse.record import envelope, limits
+from p2phouse.record.envelope import Signed
+from p2phouse.record.types import Bid, BidFlag, BidRow
+from p2phouse.room.messages import Carry
+from p2phouse.room.state import Membership, Stage
+from p2phouse.shape.measure import FORWARDING_VERSION, LOST_PERMILLE
+from p2phouse.vocabulary import DeviceKey, Now
+
+PEOPLE_MIN: Final = 5
+BID_S: Final = 30.0
+BID_S_MIN: Final = 5.0
+FIRST_S_MIN: Final = 2.0  # the first bids bring what is measured as soon as it is
+FIRST_BIDS: Final = 3
+SAMPLES: Final = 30  # one a second
+LINKLESS_S: Final = 3.0  # two who have not met by then cannot, or not now
+GOOD_PERMILLE: Final = 10
+NEAR_MS: Final = 10  # a round trip that has changed by less is as it was
+U16: Final = 65_535
+
+
+@dataclass(slots=True)
+class Measured:
+    """Of one member, over the last half minute."""
+
+    rtts: deque[int] = field(default_factory=lambda: deque(maxlen=SAMPLES))  # ms
+    loss: int = 0
+    served: int = 0
+    wanted_at: float = math.inf  # since when there should be a link, and is none
+
+
+@dataclass(slots=True)
+class Bidding:
+    """Ours in one room."""
+
+    began: float
+    measured: dict[DeviceKey, Measured] = field(default_factory=dict)
+    due: float = math.inf
+    last: Signed[Bid] | None = None
+    said_at: float = -math.inf
+    count: int = 0
+
+    def heard(self, membership: Membership, stats: Stats) -> None:
+        """Once a second."""
+        of_link = {each.link: each for each in stats.links}
+        for member in membership.members.values():
+            if member.link is None or not member.link_up:
+                continue
+            found = of_link.get(member.link)
+            if found is None or not found.rtt_us:
+                continue
+            measured = self.measured.setdefault(member.dev, Measured())
+            measured.rtts.append(min(U16, found.rtt_us // 1_000))
+            measured.loss = min(LOST_PERMILLE - 1, found.loss_permille)
+            if member.dev == membership.hub and member.is_heard and measured.loss <= GOOD_PERMILLE:
+                measured.served = min(U16, measured.served + 1)
+
+    def see(self, now: Now, membership: Membership) -> None:
+        """Who is there, and with whom there should be a link and is none."""
+        for dev in self.measured.keys() - membership.members.keys():
+            del self.measured[dev]
+        for member in membership.members.values():
+            link = membership.links.get(member.dev)
+            is_due = membership.wants(member.dev) and link is not None and link.stage is Stage.UP
+            if member.link_up or not is_due:
+                if member.dev in self.measured:
+                    self.measured[member.dev].wanted_at = math.inf
+                continue
+            measured = self.measured.setdefault(member.dev, Measured())
+            measured.wanted_at = min(measured.wanted_at, now.mono)
+
+    @property
+    def deadline(self) -> float:
+        """When somebody counts as out of reach, or a bid is due."""
+        return self.due
+
+    def next_lost(self, now: Now) -> float:
+        times = (each.wanted_at + LINKLESS_S for each in self.measured.values())
+        return min((at for at in times if at > now.mono), default=math.inf)
+
+    def lost(self, now: Now) -> set[DeviceKey]:
+        return {
+            dev for dev, each in self.measured.items() if each.wanted_at + LINKLESS_S <= now.mono
+        }
+
+    def make(self, now: Now, me: Me, membership: Membership, carry: Carry, *, drains: bool) -> Bid:
+        lost = self.lost(now)
+        rows = [_row(dev, each, is_lost=dev in lost) for dev, each in self.measured.items()]
+        carriers = (membership.hub, membership.standby)
+        rows = [row for row in rows if row.loss == LOST_PERMILLE or self.measured[_of(row)].rtts]
+        rows.sort(key=lambda row: (row.loss != LOST_PERMILLE, row.dev not in carriers, row.rtt_p50))
+        flags = BidFlag(0)
+        if carry.willing:
+            flags |= BidFlag.CARRIES
+        if carry.on_mains:
+            flags |= BidFlag.MAINS
+        if carry.metered:
+            flags |= BidFlag.METERED
+        if drains:
+            flags |= BidFlag.DRAINING
+        last_seq = -1 if self.last is None else self.last.record.seq
+        return Bid(
+            room=membership.room,
+            dev=me.dev,
+            seq=max(last_seq + 1, int(now.unix * 1_000)),
+            flags=int(flags),
+            version=FORWARDING_VERSION,
+            uptime_min=max(0, int((now.mono - self.began) / 60)),
+            cap=max(0, min(4_096, carry.cap)),
+            rows=tuple(rows[: limits.BID_ROWS_MAX]),
+            ts=int(now.unix),
+        )
+
+    def is_news(self, bid: Bid) -> bool:
+        """Whether it says something else than what was said last."""
+        last = None if self.last is None else self.last.record
+        if last is None or (bid.flags, bid.cap) != (last.flags, last.cap):
+            return True
+        before = {row.dev: row for row in last.rows}
+        if before.keys() != {row.dev for row in bid.rows}:
+            return True
+        return any(_is_other(row, before[row.dev]) for row in bid.rows)
+
+    def next_at(self) -> float:
+        """The soonest that the next may be."""
+        return self.said_at + (FIRST_S_MIN if self.count < FIRST_BIDS else BID_S_MIN)
+
+    def said(self, now: Now, me: Me, bid: Bid) -> Signed[Bid]:
+        self.last = envelope.sign(bid, me.device_key)
+        self.said_at, self.count = now.mono, self.count + 1
+        return self.last
+
+
+def _of(row: BidRow) -> DeviceKey:
+    return DeviceKey(row.dev)
+
+
+def _row(dev: DeviceKey, measured: Measured, *, is_lost: bool) -> BidRow:
+    if is_lost:
+        return BidRow(dev, 0, 0, LOST_PERMILLE, measured.served)
+    rtts = sorted(measured.rtts) or [0]
+    p50, p90 = rtts[len(rtts) // 2], rtts[len(rtts) * 9 // 10]
+    return BidRow(dev, p50, p90, measured.loss, measured.served)
+
+
+def _is_other(row: BidRow, before: BidRow) -> bool:
+    if (row.loss == LOST_PERMILLE) != (before.loss == LOST_PERMILLE):
+        return True
+    return abs(row.rtt_p50 - before.rtt_p50) > max(NEAR_MS, before.rtt_p50 // 3)

@@ -1,0 +1,136 @@
+"""A room that outgrows the mesh: elected hub, standby, hand-over, both lost, apart and together."""
+
+from collections.abc import Callable
+from typing import Final
+
+import pytest
+
+from p2phouse.room import messages
+from tests.sim.world import GOOD_WIFI, LAN, SEEDS, WEAK_4G, Node, Wire, World, agree, heard_by_all
+
+FEW: Final = SEEDS[::5]
+WIRES: Final = [LAN, GOOD_WIFI, WEAK_4G]
+
+
+def crowd(count: int, seed: int, wire: Wire = LAN) -> tuple[World, list[Node]]:
+    """So many people who come one after the other; each would carry the others."""
+    world = World(seed, wire)
+    nodes = world.join(*[f"node{number}" for number in range(count)])
+    for node in nodes:
+        node.offer()
+    nodes[0].act(messages.Open("Tea"))
+    world.run_until(lambda: all(node.rooms.directory.live(node.now) for node in nodes))
+    for node in nodes[1:]:
+        node.act(messages.Join("tea"))
+        world.run_for(1.0)
+    return world, nodes
+
+
+def until(world: World, reached: Callable[[], bool], within_s: float = 60.0) -> None:
+    """Looks each half second: to look at so many nodes costs more than what happens."""
+    end = world.time + within_s
+    while world.time < end and not reached():
+        world.run_for(0.5)
+    assert reached(), f"not reached within {within_s} s; {world}"
+
+
+def hubs(nodes: list[Node]) -> set[str]:
+    """Names of those who are hub by anybody's view; "" for a mesh."""
+    named = {node.dev: node.name for node in nodes}
+    found = set()
+    for node in nodes:
+        membership = node.rooms.membership
+        hub = None if membership is None else membership.hub
+        found.add("" if hub is None else named.get(hub, "somebody else"))
+    return found
+
+
+def is_hub_room(nodes: list[Node]) -> bool:
+    """All name one hub who is among them, and each voice reaches everybody."""
+    named = hubs(nodes)
+    return len(named) == 1 and named <= {node.name for node in nodes} and heard_by_all(nodes)
+
+
+def by_name(nodes: list[Node], name: str) -> Node:
+    return next(node for node in nodes if node.name == name)
+
+
+@pytest.mark.parametrize("seed", FEW)
+def test_nine_people_are_carried_by_one_of_them(seed: int) -> None:
+    world, nodes = crowd(9, seed, WIRES[seed % len(WIRES)])
+    until(world, lambda: agree(nodes) and is_hub_room(nodes))
+    world.run_for(10)
+    assert is_hub_room(nodes)
+    carriers = {nodes[0].rooms.membership.hub, nodes[0].rooms.membership.standby}  # type: ignore[union-attr]  # it is in
+    for node in nodes:
+        if node.dev not in carriers:
+            assert len(node.media.links) == 2, "a link beside those to hub and standby"
+
+
+def carried(seed: int, count: int = 9) -> tuple[World, list[Node], Node, Node]:
+    """A room that a hub carries; hub and standby."""
+    world, nodes = crowd(count, seed, WIRES[seed % len(WIRES)])
+    until(world, lambda: agree(nodes) and is_hub_room(nodes))
+    world.run_for(8)
+    return world, nodes, *carriers(nodes)
+
+
+def carriers(nodes: list[Node]) -> tuple[Node, Node]:
+    membership = nodes[0].rooms.membership
+    assert membership is not None
+    by_dev = {node.dev: node for node in nodes}
+    assert membership.hub is not None
+    assert membership.standby is not None
+    return by_dev[membership.hub], by_dev[membership.standby]
+
+
+@pytest.mark.parametrize("seed", FEW)
+def test_a_hub_that_dies_is_followed_by_its_standby(seed: int) -> None:
+    world, nodes, hub, standby = carried(seed)
+    world.crash(hub)
+    rest = [node for node in nodes if node is not hub]
+    until(world, lambda: is_hub_room(rest), within_s=4.0)
+    assert hubs(rest) == {standby.name}
+    until(world, lambda: agree(rest) and carriers(rest)[1].alive, within_s=4.0)
+
+
+@pytest.mark.parametrize("seed", FEW)
+def test_when_hub_and_standby_die_together_the_room_finds_itself_again(seed: int) -> None:
+    world, nodes, hub, standby = carried(seed, 10)
+    world.crash(hub)
+    world.crash(standby)
+    rest = [node for node in nodes if node not in (hub, standby)]
+    until(world, lambda: is_hub_room(rest), within_s=6.0)
+
+
+@pytest.mark.parametrize("seed", FEW)
+def test_a_hub_that_is_stopped_is_followed_though_its_links_stand(seed: int) -> None:
+    world, nodes, hub, standby = carried(seed)
+    world.cut_power(hub)
+    rest = [node for node in nodes if node is not hub]
+    until(world, lambda: hubs(rest) == {standby.name}, within_s=6.0)
+    until(world, lambda: heard_by_all(rest), within_s=6.0)
+
+
+@pytest.mark.parametrize("seed", FEW)
+def test_two_halves_that_were_apart_agree_on_one_hub_again(seed: int) -> None:
+    world, nodes, hub, standby = carried(seed, 12)
+    others = [node for node in nodes if node not in (hub, standby)]
+    with_hub, without = [hub, standby, *others[:4]], others[4:]
+    world.split(with_hub, without)
+    until(world, lambda: heard_by_all(with_hub) and heard_by_all(without), within_s=60.0)
+    world.heal()
+    until(world, lambda: agree(nodes) and is_hub_room(nodes), within_s=60.0)
+
+
+@pytest.mark.parametrize("seed", FEW)
+def test_a_room_that_shrinks_is_a_mesh_again(seed: int) -> None:
+    world, nodes, hub, _ = carried(seed)
+    rest = [hub, *[node for node in nodes if node is not hub][:3]]
+    for node in nodes:
+        if node not in rest:
+            node.act(messages.Leave())
+    until(world, lambda: hubs(rest) == {""} and agree(rest), within_s=60.0)
+    world.run_for(15)
+    assert heard_by_all(rest)
+    assert hubs(rest) == {""}
