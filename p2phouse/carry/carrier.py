@@ -1,14 +1,16 @@
 """All that carrying decides, as one core: what comes on the links goes in, and the packets go out
 by the forwarder, what other ends are asked and what control is told by the outputs.
 
-It joins forwarder, repair and feeding and decides nothing by itself. engine.py gives it the links.
+It joins the other cores of this folder and decides nothing by itself; engine.py gives it the links.
 """
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
+from p2phouse.carry.compare import Compare
 from p2phouse.carry.feeding import Feeding
 from p2phouse.carry.forwarder import Forwarder, LinkCounts
+from p2phouse.carry.loudest import Loudest
 from p2phouse.carry.repair import Pull, Push, Release, Repair, RepairOutput
 from p2phouse.carry.rtcp import ControlKind, Keepalive, Request
 from p2phouse.carry.table import Table
@@ -36,6 +38,8 @@ class Carrier:
         self._forwarder = Forwarder(deliver)
         self._repair = Repair()
         self._feeding = Feeding()
+        self._compare = Compare()
+        self._loudest: Loudest | None = None  # None: all
         self._table = Table.empty()
         # The hot path, without a step in between: one packet from a link or, from HERE, of ours.
         self.receive = self._forwarder.receive
@@ -64,6 +68,8 @@ class Carrier:
         self._table = table
         self._repair.set_table(table)
         self._feeding.set_table(table)
+        self._compare.set_table(table)
+        self._choose_among(table)
         self._steer(now_s)
         return True
 
@@ -104,12 +110,18 @@ class Carrier:
 
     def tick(self, now_s: float) -> Iterator[CarrierOutput]:
         """What is due; each 20 ms."""
+        for sample in self._forwarder.take_samples():
+            self._compare.hear(now_s, sample.link, sample.ssrc, sample.seq, sample.packet)
+        self._repair.set_failing(self._compare.tick(now_s))
         yield from self._repaired(now_s, self._repair.tick(now_s))
         for link, epoch in self._forwarder.first_packets():
             yield FirstPacket(link, epoch)
             yield from self._repaired(now_s, self._repair.brought(now_s, link))
         yield from self._feeding.tick(now_s)
         self._steer(now_s)
+        if self._loudest is not None:
+            levels = self._forwarder.take_levels()
+            self._forwarder.withhold(self._loudest.tick(now_s, levels))
 
     def loud(self, *, own: bool) -> set[LinkNumber]:
         """The links that carry somebody who talks now; own: whether we do."""
@@ -125,6 +137,17 @@ class Carrier:
     def hurried(self) -> frozenset[LinkNumber]:
         """The links whose other end stands by for us."""
         return self._table.hurried
+
+    def _choose_among(self, table: Table) -> None:
+        """The voices that go to more than one place; what our own ear alone gets costs nothing."""
+        if self._loudest is None or self._loudest.seats != table.loudest:
+            self._loudest = Loudest(table.loudest) if table.loudest else None
+        if self._loudest is None:
+            self._forwarder.withhold(frozenset())
+        else:
+            self._loudest.set_voices(
+                {row.ssrc: row.pinned for row in table.rows if len(row.sinks) + len(row.warm) > 1}
+            )
 
     def _steer(self, now_s: float) -> None:
         self._forwarder.steer(self._feeding.fed(now_s), self._feeding.released)

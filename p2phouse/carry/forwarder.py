@@ -25,6 +25,9 @@ VOICES_MAX: Final = 16_384
 # of talk. For a voice that is withheld the second reason alone counts, and each is a blip of sound.
 SAMPLE_PACKETS: Final = 64
 KEEP_COUNT_PACKETS: Final = 8_192
+SAMPLES_MAX: Final = 64  # kept until they are taken, 20 ms later; then 2,048 packets came at once
+
+_SAMPLE_MASK: Final = SAMPLE_PACKETS - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +39,16 @@ class LinkCounts:
     refused: int  # of a voice that this link may not bring
     malformed: int
     duplicates: int
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """A packet whose seq is a multiple of SAMPLE_PACKETS, duplicate or not."""
+
+    link: LinkNumber
+    ssrc: Ssrc
+    seq: int
+    packet: bytes
 
 
 class _End:
@@ -70,7 +83,7 @@ class _Voice:
         self.way = Way(())
         self.sinks: tuple[tuple[_End, Callable[[bytes], None]], ...] = ()
         self.idle: tuple[tuple[_End, Callable[[bytes], None]], ...] = ()  # given samples alone
-        self.idle_mask = SAMPLE_PACKETS - 1
+        self.idle_mask = _SAMPLE_MASK
         self.hears = False
         self.hops: tuple[LinkNumber, ...] = ()
         self.link_max = HERE  # the highest number of a link that it went to
@@ -90,9 +103,11 @@ class Forwarder:
         self._voices: dict[Ssrc, _Voice] = {}
         self._routes: dict[tuple[LinkNumber, Ssrc], _Voice] = {}
         self._first: list[tuple[LinkNumber, int]] = []
+        self._samples: list[Sample] = []
         self._carried: set[LinkNumber] | None = None  # None: to be looked up
         self._fed: frozenset[LinkNumber] = frozenset()
         self._released: frozenset[LinkNumber] = frozenset()
+        self._withheld: frozenset[Ssrc] = frozenset()
 
     def add(self, link: LinkNumber, send: Callable[[bytes], None]) -> None:
         """A link is up. send: puts one packet on it or drops it; must not raise."""
@@ -121,6 +136,7 @@ class Forwarder:
                     continue  # its packets are refused and counted
                 voice = self._voices[ssrc] = _Voice()
             voice.way = way
+            voice.withheld = ssrc in self._withheld
             self._routes[ingress, ssrc] = voice
             self._bind(voice)
         return True
@@ -135,7 +151,11 @@ class Forwarder:
                 self._rebind(link)
 
     def withhold(self, ssrcs: frozenset[Ssrc]) -> None:
-        """These voices go nowhere for now, nor to our ear: others are louder."""
+        """These voices go nowhere for now, nor to our ear: others are louder. Cheap if nothing
+        changed."""
+        if ssrcs == self._withheld:
+            return
+        self._withheld = ssrcs
         for (_, ssrc), voice in self._routes.items():
             if voice.withheld is not (ssrc in ssrcs):
                 voice.withheld = ssrc in ssrcs
@@ -190,7 +210,10 @@ class Forwarder:
         if voice is None:
             end.refused += 1
             return False
-        if end.first_epoch != self._table.epoch and parsed.seq % SAMPLE_PACKETS:
+        if not parsed.seq & _SAMPLE_MASK:
+            if ingress != HERE and len(self._samples) < SAMPLES_MAX:
+                self._samples.append(Sample(ingress, parsed.ssrc, parsed.seq, packet))
+        elif end.first_epoch != self._table.epoch:
             end.first_epoch = self._table.epoch
             if ingress != HERE:
                 self._first.append((ingress, self._table.epoch))
@@ -226,6 +249,11 @@ class Forwarder:
         first, self._first = self._first, []
         return first
 
+    def take_samples(self) -> list[Sample]:
+        """Those that links have brought since the last call."""
+        samples, self._samples = self._samples, []
+        return samples
+
     def _rebind(self, link: LinkNumber) -> None:
         """A link came or went: the voices that go to it are bound anew."""
         for voice in self._routes.values():
@@ -235,7 +263,7 @@ class Forwarder:
     def _bind(self, voice: _Voice) -> None:
         """Look the sinks up once, not per packet. A sink that is not here is passed over."""
         self._carried = None
-        way, mask = voice.way, SAMPLE_PACKETS - 1
+        way, mask = voice.way, _SAMPLE_MASK
         fed = [k for k in way.sinks if k not in self._released]
         fed += [k for k in way.warm if k in self._fed]
         idle = [k for k in (*way.sinks, *way.warm) if k not in fed]

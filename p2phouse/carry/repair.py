@@ -99,6 +99,7 @@ class Repair:
         self._asked: dict[LinkNumber, float] = {}  # who was pulled at all, and when last
         # Of hubs that moved: the new ingress, and the old ones that it takes over from.
         self._former: dict[LinkNumber, frozenset[LinkNumber]] = {}
+        self._failing: frozenset[LinkNumber] = frozenset()
         self._pushed_s = -inf
         self._tabled_s = -inf
         self._ticked_s = -inf
@@ -204,6 +205,10 @@ class Repair:
             if link in standbys and ingress in self._paths:
                 self._paths[ingress].warned_s = now_s
 
+    def set_failing(self, links: frozenset[LinkNumber]) -> None:
+        """The ingresses that live but do not bring all that their standbys have (compare.py)."""
+        self._failing = links
+
     def set_jitter(self, link: LinkNumber, jitter_s: float) -> None:
         """How unevenly voices come on a link, as last measured."""
         if link in self._paths:
@@ -291,7 +296,7 @@ class Repair:
         path = self._paths.get(ingress)
         if path is None:
             return ()
-        if path.is_silent:
+        if path.is_silent or ingress in self._failing:
             return standbys
         if now_s >= max(path.unfed_s, self._tabled_s) + UNFED_S:
             # It lives and carries nothing to us: it has not adopted us yet, or was told too much.

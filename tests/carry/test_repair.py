@@ -320,6 +320,16 @@ def test_a_push_is_not_repeated_within_five_seconds():
     assert [at for at, output in here.told if output == Push()] == [0.06, 5.06]
 
 
+def test_a_hub_that_lives_and_fails_a_voice_is_got_round_while_it_does():
+    here = with_standby(talking=True)
+    here.repair.set_failing(frozenset({ONE}))
+    keep_hearing(here, 0.35, ONE, TWO, THREE)
+    assert [output for _, output in here.told] == [Pull(TWO)] * 2
+    here.repair.set_failing(frozenset())
+    keep_hearing(here, 0.5, ONE, TWO, THREE)
+    assert [output for _, output in here.told[2:]] == [Release(TWO)]
+
+
 def test_a_hub_that_says_goodbye_is_pushed_for_at_once():
     here = as_standby()
     here.hear(ONE, talking=False)

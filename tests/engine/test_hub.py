@@ -6,7 +6,7 @@ import pytest
 
 from p2phouse import channel
 from p2phouse.channel import TableRow, VoiceCondition
-from p2phouse.vocabulary import HERE
+from p2phouse.vocabulary import HERE, Ssrc
 from tests.e2e.nodes import until
 from tests.engine.stage import BETWEEN, SPEAKER, TO_HUB, TO_STANDBY, Stage
 
@@ -43,6 +43,7 @@ def test_listeners_hear_on_when_their_forwarder_is_killed_before_anybody_decides
     assert stage.standby.next(channel.Silent, link=BETWEEN)
 
 
+@pytest.mark.nightly
 def test_while_the_hub_lives_its_standby_sends_next_to_nothing(stage):
     hear_for(stage, 100)
     stats = stage.standby.latest_stats()
@@ -72,6 +73,7 @@ def test_a_planned_hand_over_loses_no_frame_and_releases_the_former_hub(stage):
         listener.child.next(channel.FirstPacket, link=TO_STANDBY)
 
 
+@pytest.mark.nightly
 def test_a_hub_that_lives_but_carries_nothing_is_got_round(stage):
     hear_for(stage, 20)
     began = time.time()
@@ -79,3 +81,16 @@ def test_a_hub_that_lives_but_carries_nothing_is_got_round(stage):
     hear_for(stage, 50)
     for listener in stage.listeners:
         assert listener.gap_ms_since(began) < 1_500
+
+
+@pytest.mark.nightly
+def test_a_voice_that_the_hub_leaves_out_comes_by_the_standby(stage):
+    """The hub lives and says that it carries; the other voices would come."""
+    hear_for(stage, 20)
+    began = time.time()
+    rows = [TableRow(SPEAKER, stage.voice, None, (HERE,))]
+    rows += [TableRow(HERE, Ssrc(7), None, stage.members)]
+    stage.hub.set_table(*rows, hurried=(BETWEEN,))
+    hear_for(stage, 20)
+    for listener in stage.listeners:
+        assert listener.gap_ms_since(began) < 5_500  # three samples are missing, one each 1.28 s
