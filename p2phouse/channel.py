@@ -177,6 +177,19 @@ class SetPage:
     origin: Annotated[str, Text(64)]  # http://127.0.0.1:PORT
 
 
+@dataclass(frozen=True, slots=True)
+class Reflector:
+    ip: Annotated[str, Text(45)]
+    port: Annotated[int, Range(1, 65_535)]
+
+
+@dataclass(frozen=True, slots=True)
+class SetReflectors:
+    """Nodes to ask where a new link's datagrams seem to come from (STUN Binding)."""
+
+    reflectors: Annotated[tuple[Reflector, ...], Count(0, 4)]
+
+
 Down = (
     OpenLink
     | ConnectLink
@@ -190,6 +203,7 @@ Down = (
     | SetInput
     | SetOutput
     | SetPage
+    | SetReflectors
 )
 
 # ── up: media tells control ──────────────────────────────────────────────────────────────────

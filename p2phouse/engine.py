@@ -33,6 +33,7 @@ from p2phouse.channel import (
     SetKeys,
     SetOutput,
     SetPage,
+    SetReflectors,
     SetTable,
     SetVoice,
     VoiceCondition,
@@ -101,6 +102,7 @@ class Engine:
     def __init__(self, say: Callable[[channel.Up], None], *, loopback_only: bool) -> None:
         self._say = say
         self._loopback_only = loopback_only
+        self._reflectors: tuple[tuple[str, int], ...] = ()
         self._links: dict[LinkNumber, Link] = {}
         self._controls: dict[LinkNumber, LinkControl] = {}  # of connected links
         self._carrier = Carrier(self._hear)
@@ -165,6 +167,8 @@ class Engine:
             case SetOutput(spec):
                 self._ear_is_page = spec == "page"
                 self._start(self._ear.set(spec))
+            case SetReflectors(reflectors):
+                self._reflectors = tuple((each.ip, each.port) for each in reflectors)
             case SetPage(token, origin):
                 self._start(self._open_page(token, origin))
         self._awake.set()
@@ -228,6 +232,7 @@ class Engine:
             role,
             local_only=local_only,
             loopback_only=self._loopback_only,
+            reflectors=self._reflectors,
             on_packet=self._packet,
             on_control=self._control,
             on_state=self._link_state,

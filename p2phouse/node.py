@@ -34,6 +34,7 @@ from p2phouse.identity.keys import Me, load_or_create
 from p2phouse.media import MediaProcess
 from p2phouse.memory import Memory
 from p2phouse.net import events as net
+from p2phouse.net.addresses import Address
 from p2phouse.net.network import Network
 from p2phouse.people.blocks import blocks
 from p2phouse.people.following import following
@@ -50,7 +51,7 @@ log = logging.getLogger(__name__)
 
 INBOX_MESSAGES = 1_024  # full pushes back on the network, whose own queues then drop links
 REPLIES_MAX = 256  # keys are free: without a bound a stranger fills memory with offers
-ADDRESS_CHECK_S = 5.0
+ADDRESS_CHECK_S = 1.0
 STOP_S_MAX = 4.0  # a card's turn in gossip and the last words on room links
 
 
@@ -289,11 +290,16 @@ class Node:
     async def _watch_addresses(self) -> None:
         """Networks come and go under a node: cards and greetings name the present ones."""
         known: tuple[bytes, ...] | None = None
+        told: tuple[int, list[Address]] = (0, [])
         while True:
             addrs = tuple(self.network.addrs)
             if addrs != known:
                 known = addrs
                 await self._tell_core(self.me.dev, messages.OwnAddresses(addrs))
+            if told != (self.media.restarts, self.network.reflectors):
+                told = (self.media.restarts, self.network.reflectors)
+                asked = tuple(channel.Reflector(str(each.ip), each.port) for each in told[1])
+                await self.media.send(channel.SetReflectors(asked))
             await trio.sleep(ADDRESS_CHECK_S)
 
     # ── outwards ─────────────────────────────────────────────────────────────────────────────

@@ -14,7 +14,8 @@ from contextlib import suppress
 from typing import Any, Final
 
 import ifaddr
-from aioice import Candidate, Connection
+from aioice import Candidate, Connection, stun
+from aioice.candidate import candidate_foundation, candidate_priority
 from aioice.stun import TransactionError
 
 from p2phouse.errors import LinkError
@@ -25,6 +26,8 @@ CONNECT_S_MAX: Final = 10.0  # two lost checks back off to 0.5 + 1 + 2 s; aioice
 HANDSHAKE_DATAGRAMS_MAX: Final = 32  # a flight of DTLS has at most six; a full queue drops new ones
 CANDIDATES_MAX: Final = 8
 CANDIDATE_CHARS_MAX: Final = 160
+REFLECTIONS_MAX: Final = 4
+REFLECTED_S_MAX: Final = 0.5  # a round trip round the world; a dead reflector costs a join no more
 UNSENT_BYTES_MAX: Final = 64 * 1024  # the system's buffer is full as well: a second of eight voices
 EXPEDITED: Final = 0xB8  # DSCP EF (RFC 8837 §5): Wi-Fi puts it into its voice queue
 
@@ -49,12 +52,15 @@ class Datagrams(Connection):  # type: ignore[misc]  # aioice has no types we fol
         controlling: bool,
         addresses: Sequence[str],
         hops_max: int | None,
+        reflectors: Sequence[tuple[str, int]] = (),
         on_voice: Callable[[bytes], None],
     ) -> None:
-        """addresses: to gather on. hops_max: TTL of what is sent, None for the system's."""
+        """addresses: to gather on. hops_max: TTL of what is sent, None for the system's.
+        reflectors: whom to ask where our datagrams seem to come from."""
         super().__init__(ice_controlling=controlling)
         self._addresses = addresses
         self._hops_max = hops_max
+        self._reflectors = reflectors
         self._on_voice = on_voice
         self._handshake: asyncio.Queue[bytes | None] = asyncio.Queue()
         self._consent_s = 0.0  # when the last answered question was asked
@@ -72,7 +78,23 @@ class Datagrams(Connection):  # type: ignore[misc]  # aioice has no types we fol
         )
         for protocol in self._protocols:
             self._mark(protocol.transport.get_extra_info("socket"))
-        return candidates
+        return candidates + await self._reflections()
+
+    async def _reflections(self) -> list[Candidate]:
+        """How our sockets look from outside, as far as anybody says so in time."""
+        asked = [
+            asyncio.ensure_future(reflection(protocol, reflector))
+            for reflector in self._reflectors
+            for protocol in self._protocols
+            if protocol.local_candidate.host == way_to(reflector)
+        ]
+        if not asked:
+            return []
+        done, late = await asyncio.wait(asked, timeout=REFLECTED_S_MAX)
+        for task in late:
+            task.cancel()
+        found = [task.result() for task in done]
+        return list({each.host + str(each.port): each for each in found if each}.values())
 
     def data_received(self, data: bytes, component: int) -> None:
         """A datagram that is no STUN. Told apart by its first byte (RFC 7983 §7)."""
@@ -172,7 +194,11 @@ class Datagrams(Connection):  # type: ignore[misc]  # aioice has no types we fol
         candidates = sorted(self.local_candidates, key=lambda each: -each.priority)
         if not candidates:
             raise NoCandidates
-        return tuple(candidate.to_sdp() for candidate in candidates[:CANDIDATES_MAX])
+        # What is seen from outside is the only one of use afar, and has the least priority.
+        outside = [each for each in candidates if each.type == "srflx"][:REFLECTIONS_MAX]
+        inside = [each for each in candidates if each.type != "srflx"]
+        told = [*inside[: CANDIDATES_MAX - len(outside)], *outside]
+        return tuple(candidate.to_sdp() for candidate in told)
 
     async def find_path(self, ufrag: str, pwd: str, candidates: Sequence[Candidate]) -> None:
         """Checks until a pair works. Raises NoPath."""
@@ -187,6 +213,42 @@ class Datagrams(Connection):  # type: ignore[misc]  # aioice has no types we fol
             raise NoPath(reason=f"no answer within {CONNECT_S_MAX:.0f} s") from None
         except (ConnectionError, ValueError) as error:
             raise NoPath(reason=str(error) or "the checks failed") from error
+
+
+def way_to(reflector: tuple[str, int]) -> str:
+    """The address of ours from which datagrams go there; sends nothing."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(reflector)
+        except OSError:
+            return ""
+        return str(probe.getsockname()[0])
+
+
+async def reflection(protocol: Any, reflector: tuple[str, int]) -> Candidate | None:  # noqa: ANN401 - aioice's StunProtocol
+    """The server-reflexive candidate of a socket (RFC 8445 §5.1.1.2); None without an answer."""
+    request = stun.Message(message_method=stun.Method.BINDING, message_class=stun.Class.REQUEST)
+    # Nobody answers more than they were asked with; this is p2phouse/net/stun.py's padding.
+    request.attributes["SOFTWARE"] = "p2phouse".ljust(20)
+    try:
+        response, _ = await protocol.request(request, reflector, retransmissions=1)
+        host, port = response.attributes["XOR-MAPPED-ADDRESS"]
+    except (TransactionError, KeyError):
+        return None
+    local = protocol.local_candidate
+    if (host, port) == (local.host, local.port):
+        return None  # no router in between
+    return Candidate(
+        foundation=candidate_foundation("srflx", "udp", local.host),
+        component=local.component,
+        transport=local.transport,
+        priority=candidate_priority(local.component, "srflx"),
+        host=host,
+        port=port,
+        type="srflx",
+        related_address=local.host,
+        related_port=local.port,
+    )
 
 
 def read_candidates(

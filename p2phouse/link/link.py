@@ -7,7 +7,7 @@ CONNECTED once, then at most one of LOST; or FAILED alone; and nothing after `cl
 import asyncio
 import ipaddress
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -45,11 +45,13 @@ class Link:
         *,
         local_only: bool,
         loopback_only: bool,
+        reflectors: Sequence[tuple[str, int]] = (),
         on_packet: Callable[[LinkNumber, bytes], None],
         on_control: Callable[[LinkNumber, bytes], None],
         on_state: Callable[[LinkNumber, LinkStatus, str], None],
     ) -> None:
-        """local_only: a lan room, on attached networks with a TTL of 1. on_packet and on_control
+        """local_only: a lan room, on attached networks with a TTL of 1. reflectors: nodes that
+        tell us how we look from outside. on_packet and on_control
         are given plain RTP and RTCP of a peer that proved itself."""
         self.number = number
         self._local_only = local_only
@@ -62,6 +64,7 @@ class Link:
             controlling=is_offerer,
             addresses=self._addresses,
             hops_max=1 if local_only else None,
+            reflectors=() if local_only else reflectors,
             on_voice=self._voice,
         )
         self._dtls = Dtls(self._datagrams, is_server=is_offerer, on_closed=self._hung_up)

@@ -6,6 +6,7 @@ The functions below build and check bytes; `HelloAnswerer.serve_udp` and `ask` a
 """
 
 import contextlib
+import ipaddress
 import logging
 from collections.abc import Callable, Sequence
 from typing import Final
@@ -14,6 +15,7 @@ import nacl.signing
 import trio
 
 from p2phouse.errors import PeerError, UserError
+from p2phouse.net import stun
 from p2phouse.net.faults import Faults
 from p2phouse.net.rates import Buckets, TokenBucket
 from p2phouse.record import envelope
@@ -117,8 +119,11 @@ class HelloAnswerer:
         addrs: Callable[[], list[bytes]],
         clock: Callable[[], Now],
         faults: Faults,
+        reflects: Callable[[], bool] = lambda: False,
     ) -> None:
+        """reflects: whether strangers may be told where they seem to be (stun.py)."""
         self._key = key
+        self._reflects = reflects
         self._dev = DeviceKey(bytes(key.verify_key))
         self._addrs = addrs
         self._clock = clock
@@ -142,13 +147,26 @@ class HelloAnswerer:
         told = tuple(self._addrs() if addrs is None else addrs)
         return reply(datagram, self._key, self._dev, told)
 
+    def reflect(self, datagram: bytes, ip: str, port: int) -> bytes | None:
+        """The answer to a question of stun.py's, under the same limits as a hello."""
+        now = self._clock().mono
+        if not self._reflects():
+            return None
+        if not self._sources.take(ip, now) or not self._all.take(now):
+            self._faults.count("stun_too_fast")
+            return None
+        return stun.answer(datagram, ipaddress.ip_address(ip), port)
+
     async def serve_udp(self, socket: trio.socket.SocketType) -> None:
         """Answers on a bound UDP socket until cancelled, then closes it."""
         with socket:
             while True:
                 try:
                     datagram, source = await socket.recvfrom(REQUEST_BYTES + 1)
-                    data = self.answer(datagram, source[0])
+                    if stun.is_request(datagram):
+                        data = self.reflect(datagram, source[0], source[1])
+                    else:
+                        data = self.answer(datagram, source[0])
                     if data is not None:
                         await socket.sendto(data, source)
                 except OSError as error:

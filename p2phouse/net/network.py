@@ -189,6 +189,12 @@ class Network:
         return [pack(way) for way in told]
 
     @property
+    def reflectors(self) -> list[Address]:
+        """Whom to ask where this node's datagrams seem to come from: our relays, if routers stand
+        between us and the internet."""
+        return [] if self._ground.is_public else [way.relay for way in self.nat.circuits]
+
+    @property
     def counters(self) -> Counter[str]:
         """Bad input so far, by name."""
         return self.faults.counters
@@ -321,7 +327,11 @@ class Network:
         life = await trio.to_thread.run_sync(importlib.import_module, "p2phouse.net.life")
         sockets = self._ground.claim(self._port_asked)
         answerer = HelloAnswerer(
-            self._device_key, addrs=lambda: self.addrs, clock=self._clock, faults=self.faults
+            self._device_key,
+            addrs=lambda: self.addrs,
+            clock=self._clock,
+            faults=self.faults,
+            reflects=self._is_relay,
         )
         async with trio.open_nursery() as nursery:
             for socket in sockets:
@@ -476,7 +486,7 @@ class Network:
             heard=self._card_heard,
             peer_up=self._peer_up,
             peer_down=self._peer_down,
-            willing=lambda: self._carries() and self._ground.is_public,
+            willing=self._is_relay,
             place_at=self.nat.place_at,
             addresses=lambda: self._ground.addresses,
         )
@@ -551,6 +561,9 @@ class Network:
             raise NoWay from error
 
     # ── relays ───────────────────────────────────────────────────────────────────────────────
+
+    def _is_relay(self) -> bool:
+        return self._carries() and self._ground.is_public
 
     def _reached(self) -> list[tuple[DeviceKey, Address]]:
         if self._life is None:
