@@ -59,5 +59,7 @@ def carried(facts: dict[str, Any]) -> Iterator[str]:
         cost = f"{load['people']} people, {load['kbps'] / 1_000:.1f} Mb/s"
         yield f"you carry this room: {cost} (p2phouse carry never: no more)"
     if facts.get("needs_relay"):
-        yield f"This room needs a relay: nobody here can carry {facts['people']} people."
+        is_pair = facts.get("shape_why") == "pair"
+        whom = "two who cannot meet" if is_pair else f"{facts['people']} people"
+        yield f"This room needs a relay: nobody here can carry {whom}."
         yield "Who has a good connection may: plug the machine in, then p2phouse carry auto"

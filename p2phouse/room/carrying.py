@@ -19,7 +19,7 @@ from p2phouse.record.types import Bid, Claim
 from p2phouse.room import flood, frames
 from p2phouse.room.bidding import BID_S, PEOPLE_MIN, Bidding
 from p2phouse.room.frames import FrameKind, FrameRefused
-from p2phouse.room.messages import Carry, Event, EventKind, Output, SendRoomFrame
+from p2phouse.room.messages import Carry, Output, SendRoomFrame
 from p2phouse.room.state import Membership
 from p2phouse.room.wiring import Wiring
 from p2phouse.shape import measure
@@ -270,7 +270,6 @@ class Carrying:
         told = (hub, standby, former, place, grows)
         if told == (carried.told or (None, None, None, IN_A_MESH, False)):
             return
-        before = membership.hub
         carried.told = told
         membership.hub, membership.standby, membership.former = hub, standby, former
         membership.place, membership.can_grow = place, grows
@@ -278,15 +277,6 @@ class Carrying:
         if hub is not None and place.part is Part.MEMBER and not place.yields:
             membership.wanted = frozenset({hub, standby, former} - {None, me})  # type: ignore[arg-type]  # None is taken out
         yield from self._wiring.rewire(membership)
-        if hub != before:
-            text = "" if hub is None else f"now carried by {self._name(membership, hub)}"
-            yield Event(EventKind.CARRIED_BY, membership.room, hub, text)
-
-    def _name(self, membership: Membership, dev: DeviceKey) -> str:
-        if dev == self._me.dev:
-            return "you"
-        member = membership.members.get(dev)
-        return member.name if member is not None else "somebody"
 
     def deadline(self, membership: Membership | None) -> float:
         carried = None if membership is None else membership.carried

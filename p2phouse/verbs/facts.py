@@ -73,7 +73,7 @@ class Successor(TypedDict):
 
 ShapeWhy = Annotated[
     Literal["", "people", "pair", "uplink", "cpu"],
-    "why one member forwards: too many people, a pair that cannot meet, or a machine at its limit",
+    "why one forwards, or should: too many people, a pair that cannot meet, a machine at its limit",
 ]
 CarriedWhy = Annotated[
     Literal["", "nearest", "only_one", "took_over"],

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NotRequired, TypedDic
 
 from p2phouse.api import Call, Facts
 from p2phouse.identity.keys import key_tag, peer_id
+from p2phouse.room.carriage import link_fact
 from p2phouse.room.state import Member, Membership
 from p2phouse.room.stay import standing
 from p2phouse.verbs.declaration import verb
@@ -92,7 +93,6 @@ def _heard_level(node: "Node", member: Member) -> int:
 
 
 def _member(node: "Node", membership: Membership, member: Member) -> Facts:
-    up = "silent" if member.silent else "connected"
     facts: Facts = {
         "name": member.name,
         "uid": member.identity.record.uid.hex(),
@@ -104,7 +104,7 @@ def _member(node: "Node", membership: Membership, member: Member) -> Facts:
         **standing(membership, member.uid),
         **node.rooms.member_facts(member),
         "silence": node.rooms.silence.fact(member.dev),
-        "link": up if member.link_up else "connecting",
+        "link": link_fact(membership, member),
         "forged": member.is_forged,
         "level_dbov": _heard_level(node, member),
     }

@@ -113,6 +113,6 @@ export function needsRelay(app) {
   if (!room?.needs_relay) return null;
   const [more, change] = carry?.carry === "never" ? ["relayNever", {choice: "auto"}] : carry && !carry.on_mains ? ["relayBattery", null]
     : carry?.metered ? ["relayNever", {metered: "no"}] : ["relayOthers", null];
-  return {kind: "warn", icon: "server", title: t("needsRelay"), text: `${t("needsRelaySaid", {n: count(room)})} ${t(more)}`,
+  return {kind: "warn", icon: "server", title: t("needsRelay"), text: `${t(room.shape_why === "pair" ? "needsRelayPair" : "needsRelaySaid", {n: count(room)})} ${t(more)}`,
     ...(change ? {label: t("carryHere"), action: () => app.tryTo("carry", change)} : {label: t("doctor"), action: () => app.go("doctor")})};
 }

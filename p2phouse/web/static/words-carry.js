@@ -57,6 +57,8 @@ export const CARRY_WORDS = {
   needsRelay: ["This room needs a relay.", "Ce salon a besoin d’un relais."],
   needsRelaySaid: ["Nobody here can carry {n} people. Voices may drop until someone does.",
     "Personne ici ne peut porter {n} personnes. Des voix peuvent manquer."],
+  needsRelayPair: ["Two people here cannot reach one another, and nobody can pass their voices on.",
+    "Deux personnes ici ne peuvent pas se joindre, et personne ne peut transmettre leurs voix."],
   relayNever: ["Your machine may be able to.", "Votre ordinateur le pourrait peut-être."],
   relayBattery: ["Plug this machine in, and it may.", "Branchez cet ordinateur, et il le pourra peut-être."],
   relayOthers: ["Ask somebody with a good connection to plug in, or to allow it under Doctor.",
