@@ -241,6 +241,10 @@ class Node:
         except UserError as error:
             log.warning("following_unreadable error=%s", error)  # each verb about it says so
 
+    async def hear_card(self, data: bytes, dev: DeviceKey) -> None:
+        """A card that was looked for; what is asked of the core next knows it."""
+        await self._tell_core(dev, messages.CardHeard(data))
+
     # ── inwards ──────────────────────────────────────────────────────────────────────────────
 
     async def _tell_core(self, sender: DeviceKey, message: Input) -> None:

@@ -18,8 +18,9 @@ def rooms(home: Home = None, json: Json = False) -> None:
         if not facts["rooms"]:
             print('No rooms yet. Open one: p2phouse open "Morning coffee"')
         for room in facts["rooms"]:
+            here = "nobody answers" if room["ghost"] else f"{room['people']:>2} here"
             print(
-                f"{room['room'][:8]}  {room['title']:<40}  {room['people']:>2} here"
+                f"{room['room'][:8]}  {room['title']:<40}  {here}"
                 f"  host {room['host']}  {age(room['age_s'])}  {room['access']}"
             )
 

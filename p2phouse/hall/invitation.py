@@ -68,8 +68,8 @@ def read(text: str) -> Invitation:
     except Exception as error:
         # Broad: what multiaddr raises depends on the protocol whose value it could not read.
         raise LinkUnreadable(reason="an address is damaged") from error
-    if not addrs or len(addrs) > limits.ADDRS_MAX:
-        raise LinkUnreadable(reason="it has no address, or too many")
+    if len(addrs) > limits.ADDRS_MAX:
+        raise LinkUnreadable(reason="it has too many addresses")
     if any(len(addr) > limits.ADDR_BYTES_MAX for addr in addrs):
         raise LinkUnreadable(reason="an address in it is too long")
     return Invitation(RoomId(room), dev, addrs, _invite(fields.get("i", [])))

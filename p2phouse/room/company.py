@@ -251,6 +251,7 @@ class Company:
             return
         if _is_too_far(link, genesis.record):
             membership.refusal = frames.BYE_TEXTS[ByeReason.LOCAL_ONLY]
+            membership.answered = True
             yield from self._turn_away(membership, sender, ByeReason.LOCAL_ONLY)
             return
         membership.genesis = genesis
@@ -418,6 +419,7 @@ class Company:
             # They close it. We might close the next one, which they may have opened already.
             membership.links[sender] = RoomLink(Stage.OVER, until=now.mono + BYE_S)
         membership.refusal = frames.BYE_TEXTS[reason]
+        membership.answered |= reason is not ByeReason.NOT_HERE
         if reason is ByeReason.PUT_OUT and self._authority.has_gone_by(membership):
             membership.over = frames.BYE_TEXTS[reason]
         if reason not in NO_PLACE:  # in a full room a place may become free

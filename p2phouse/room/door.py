@@ -91,6 +91,7 @@ class Door:
         link = membership.links.get(sender)
         if link is None or link.stage not in (Stage.GREETED, Stage.KNOCKED):
             return
+        membership.answered = True
         if lobby.is_final(state):
             membership.links[sender] = RoomLink(Stage.OVER, until=now.mono + BYE_S)
             membership.refusal = lobby.STATE_TEXTS[state]

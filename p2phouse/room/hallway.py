@@ -19,7 +19,7 @@ from p2phouse.record.envelope import Signed
 from p2phouse.record.types import Card, Identity
 from p2phouse.room.messages import Event, EventKind, Output, PublishCard
 from p2phouse.room.state import Membership
-from p2phouse.vocabulary import DeviceKey, Now
+from p2phouse.vocabulary import DeviceKey, Now, RoomId
 
 LATE_S: Final = 0.001  # a float of unix seconds is coarser than one of the monotonic clock
 
@@ -33,6 +33,7 @@ class Hallway:
         self._me = me
         self._advert = Advert(me, rng=rng)
         self._last_proof = b""  # that we could publish a card
+        self.ghosts: set[RoomId] = set()  # listed, but at the last try nobody was there
         self.now = Now(0.0, 0.0)  # as last seen
 
     def see(self, now: Now) -> None:
@@ -57,7 +58,16 @@ class Hallway:
             return None, []
         if card.publisher == self._me.dev:
             self._advert.saw(card.card.record.seq)
+        self.ghosts.discard(card.room)  # somebody has said anew that it goes on
         return card, [self._seen(card)]
+
+    def tried(self, now: Now, room: RoomId, *, vain: bool) -> Iterator[Output]:
+        """How it went to join a room: in vain if nobody in it answered."""
+        card = self.directory.get(room, now)
+        if card is None or vain is (room in self.ghosts):
+            return
+        (self.ghosts.add if vain else self.ghosts.discard)(room)
+        yield Event(EventKind.ROOM_GHOST, room, card.publisher, card.genesis.record.title)
 
     # ── our own room ─────────────────────────────────────────────────────────────────────────
 
@@ -130,6 +140,7 @@ class Hallway:
     def tick(self, now: Now) -> Iterator[Output]:
         for card in self.directory.expire(now):
             title = card.genesis.record.title
+            self.ghosts.discard(card.room)
             yield Event(EventKind.ROOM_GONE, card.room, card.publisher, title)
 
     @property

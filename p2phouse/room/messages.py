@@ -440,6 +440,7 @@ class KeepInvites:
 class EventKind(IntEnum):
     ROOM_SEEN = 0
     ROOM_GONE = 1
+    ROOM_GHOST = 75  # nobody answered at the last try, or somebody did after all
     JOINED = 2
     LEFT = 3
     MEMBER_JOINED = 4

@@ -170,6 +170,11 @@ class Rooms:
     def directory(self) -> Directory:
         return self._hallway.directory
 
+    @property
+    def ghosts(self) -> set[RoomId]:
+        """Rooms on the list in which nobody answered at the last try."""
+        return self._hallway.ghosts
+
     def member_facts(self, member: Member | None) -> dict[str, object]:
         """Somebody in it, None for ourselves, as the API tells it."""
         here = self.membership

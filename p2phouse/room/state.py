@@ -197,6 +197,7 @@ class Membership:
     retell_at: float = math.inf  # when to tell all members of one another again
     changed: bool = False  # members came or went since this was last acted upon
     refusal: str = ""  # why the last member would not have us
+    answered: bool = False  # somebody who is in the room has spoken to us
     since: float = math.inf  # when we were let in
     full_for: set[DeviceKey] = field(default_factory=set)  # who say that there is no room for us
     judged_at: float = math.inf  # when to ask whether they are right

@@ -65,6 +65,10 @@ class JoinFailed(P2PHouseError):
     """Could not join: {reason}. Does the room still go on? `p2phouse rooms` lists what does."""
 
 
+class NobodyAnswered(JoinFailed):
+    """Could not join: {reason}. Does the room still go on? `p2phouse rooms` lists what does."""
+
+
 class NotLetIn(JoinFailed):
     """Could not join: {reason}. Ask somebody who is in the room."""
 
@@ -190,6 +194,7 @@ class Stay:
         membership.compare_at = now.mono + COMPARE_S
         self._confirmation.begin(now, membership)
         self._hallway.changed(now, membership)
+        yield from self._hallway.tried(now, membership.room, vain=False)
         yield _remember(membership)
         yield from self._place.arrive(now, membership)
         if membership.waits is not None:
@@ -242,9 +247,16 @@ class Stay:
         yield from self._wiring.rewire(None)
         yield from self._company.leave(membership, reason)
         self.membership = None
+        is_vain = bool(why) and not membership.answered
         if membership.ticket is not None:
             text = why or "you left before anybody answered"
-            kind = NotLetIn if text in STATE_TEXTS.values() else JoinFailed
+            if is_vain or membership.answered:
+                yield from self._hallway.tried(now, membership.room, vain=is_vain)
+            kind = JoinFailed
+            if text in STATE_TEXTS.values():
+                kind = NotLetIn
+            elif is_vain:
+                kind = NobodyAnswered
             yield Answer(membership.ticket, error=kind(reason=text))
         if membership.joined:
             yield Event(EventKind.LEFT, membership.room, self._me.dev, why)

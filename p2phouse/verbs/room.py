@@ -14,8 +14,10 @@ from p2phouse.hall.card import RoomCard
 from p2phouse.identity.keys import key_tag
 from p2phouse.record import limits
 from p2phouse.room import messages
+from p2phouse.room.stay import NobodyAnswered
 from p2phouse.verbs.declaration import Between, verb
 from p2phouse.verbs.facts import ACCESSES, AccessName, KeyTag, Room, RoomIdText, Uid
+from p2phouse.verbs.finding import another_way, look_up
 from p2phouse.vocabulary import DeviceKey
 
 if TYPE_CHECKING:
@@ -36,15 +38,18 @@ class Seen(TypedDict):
     access: AccessName
     people: Annotated[int, "how many are in it, as its card says"]
     age_s: int
+    ghost: Annotated[bool, "at the last try to join it nobody in it answered"]
 
 
 class Hallway(TypedDict):
-    rooms: Annotated[list[Seen], "those of people you follow first, then the newest card"]
+    rooms: Annotated[
+        list[Seen], "ghosts last, those of people you follow first, newest cards first"
+    ]
 
 
 class Calling(TypedDict):
     event: Literal["calling"]
-    text: Annotated[str, "who is being asked"]
+    text: Annotated[str, "who is being asked, and for what"]
 
 
 @verb(page=True, result=Hallway)
@@ -53,7 +58,8 @@ async def rooms(node: "Node", call: Call) -> Facts:
     now = clock()
     followed = node.rooms.following
     live = node.rooms.directory.live(now)
-    live.sort(key=lambda card: card.genesis.record.uid not in followed)  # those first
+    ghosts = node.rooms.ghosts
+    live.sort(key=lambda card: (card.room in ghosts, card.genesis.record.uid not in followed))
     return {"rooms": [_seen(node, card, now.unix) for card in live[:ROOMS_TOLD_MAX]]}
 
 
@@ -68,6 +74,7 @@ def _seen(node: "Node", card: RoomCard, now_unix: float) -> Facts:
         "access": genesis.access.name.lower(),
         "people": card.card.record.nspk + card.card.record.nlis,
         "age_s": max(0, int(now_unix - genesis.created)),
+        "ghost": card.room in node.rooms.ghosts,
     }
 
 
@@ -107,7 +114,14 @@ async def join(
         card.genesis.record.title == room for card in node.rooms.directory.live(clock())
     ):
         return await _join_at(node, call, typed[1], int(typed[2]))
-    return await _enter(node, call, messages.Join(room))
+    await look_up(node, call, room)
+    try:
+        return await _enter(node, call, messages.Join(room))
+    except NobodyAnswered:
+        other = await another_way(node, call, room)
+        if other is None:
+            raise
+        return await _enter(node, call, other)
 
 
 async def _enter(node: "Node", call: Call, way: messages.Join | messages.JoinAt) -> Facts:

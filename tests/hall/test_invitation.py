@@ -1,4 +1,5 @@
 import base64
+from dataclasses import replace
 from string import ascii_letters, digits
 
 import pytest
@@ -80,8 +81,6 @@ DAMAGED = {
     "a PeerId cut short": LINK.replace("YzQn&", "YzQ&"),
     "a PeerId with a zero": LINK.replace("12D3", "10D3"),
     "an accent in the PeerId": LINK.replace("12D3", "12é3"),
-    "no address": LINK[: LINK.index("&")],
-    "an empty address": LINK[: LINK.index("&")] + "&a=",
     "five addresses": LINK + f"&a={ADDRESS}" * 4,
     "an address that is none": LINK.replace(ADDRESS, "192.168.1.7:17472"),
     "an address past its range": LINK.replace("192.168.1.7", "192.168.1.777"),
@@ -96,6 +95,12 @@ DAMAGED = {
 def test_a_damaged_link_is_told_in_one_sentence(what):
     with pytest.raises(LinkUnreadable, match="Copy it again, from p2ph: to its end"):
         invitation.read(DAMAGED[what])
+
+
+def test_a_link_without_an_address_names_whom_to_look_for():
+    bare = LINK[: LINK.index("&")]
+    for text in (bare, bare + "&a="):
+        assert invitation.read(text) == replace(invitation.read(LINK), addrs=())
 
 
 def test_a_link_is_cut_at_1024_characters():

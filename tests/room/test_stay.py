@@ -15,7 +15,14 @@ from p2phouse.room import frames, messages
 from p2phouse.room.frames import ByeReason
 from p2phouse.room.messages import Event, EventKind, OpenRoomLink, PublishCard, Remember
 from p2phouse.room.room import NobodyThere
-from p2phouse.room.stay import AlreadyInARoom, JoinFailed, NotInARoom, OwnLink, UnknownKind
+from p2phouse.room.stay import (
+    AlreadyInARoom,
+    JoinFailed,
+    NobodyAnswered,
+    NotInARoom,
+    OwnLink,
+    UnknownKind,
+)
 from p2phouse.vocabulary import RoomId
 from tests.room.table import ADDR, Person, Table, kinds, of
 
@@ -180,6 +187,76 @@ def test_ones_own_room_that_others_still_list_is_entered_again():
     ticket = table.ask(messages.Join("tea"))
     assert table.answer(ticket).facts["people"] == 1
     assert len(of(PublishCard, table.said)) == 1
+
+
+# ── ghosts ───────────────────────────────────────────────────────────────────────────────────
+
+
+def joins_in_vain(table: Table) -> RoomId:
+    ticket = table.ask(messages.Join("tea"))
+    room = table.here.room
+    table.wait(12.1)
+    assert isinstance(table.answer(ticket).error, NobodyAnswered)
+    return room
+
+
+def test_a_room_in_which_nobody_answers_is_a_ghost_until_its_card_is_refreshed(
+    table: Table, ann: Person
+):
+    room = joins_in_vain(table)
+    assert table.rooms.ghosts == {room}
+    assert EventKind.ROOM_GHOST in kinds(table.said)
+    (listed,) = table.rooms.directory.live(table.now)
+    table.tell(ann.dev, messages.CardHeard(listed.card.data))  # by somebody who holds it still
+    assert table.rooms.ghosts == {room}
+    newer = make_card(
+        ann.me,
+        listed.genesis,
+        seq=2,
+        speakers=1,
+        listeners=0,
+        addrs=(),
+        ttl_s=600,
+        now=table.now,
+    )
+    table.tell(ann.dev, messages.CardHeard(newer.data))
+    assert not table.rooms.ghosts
+
+
+def test_a_ghost_that_answers_after_all_is_none(table: Table, ann: Person):
+    joins_in_vain(table)
+    ticket = table.ask(messages.Join("tea"))
+    let_us_in(table, ann)
+    assert table.answer(ticket).error is None
+    assert not table.rooms.ghosts
+    assert kinds(table.said).count(EventKind.ROOM_GHOST) == 2, "it was one, and is none"
+
+
+@pytest.mark.parametrize(
+    ("reason", "is_ghost"),
+    [(ByeReason.NOT_HERE, True), (ByeReason.FULL, False), (ByeReason.LOCKED, False)],
+)
+def test_who_answers_that_it_left_leaves_a_ghost_and_who_refuses_does_not(
+    table: Table, ann: Person, reason: ByeReason, is_ghost: bool
+):
+    table.ask(messages.Join("tea"))
+    table.up(ann, outbound=True)
+    table.frame(ann, frames.bye(reason))
+    assert bool(table.rooms.ghosts) is is_ghost
+
+
+def test_a_ghost_stays_one_when_the_person_gives_up_the_next_try(table: Table):
+    room = joins_in_vain(table)
+    table.ask(messages.Join("tea"))
+    table.ask(messages.Leave())
+    assert table.rooms.ghosts == {room}
+
+
+def test_a_ghost_leaves_the_list_with_its_card(table: Table):
+    joins_in_vain(table)
+    table.wait(700)
+    assert not table.rooms.directory.live(table.now)
+    assert not table.rooms.ghosts
 
 
 # ── going ────────────────────────────────────────────────────────────────────────────────────
