@@ -11,7 +11,7 @@ import logging
 import os
 import random
 from collections.abc import AsyncIterator, Callable, Iterable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
 
@@ -39,6 +39,7 @@ from p2phouse.net.network import Network
 from p2phouse.people.blocks import blocks
 from p2phouse.people.following import following
 from p2phouse.room import messages
+from p2phouse.room.carrying import HAND_OVER_S
 from p2phouse.room.messages import Answer, Event, Input, Output, VerbAction
 from p2phouse.room.room import Rooms
 from p2phouse.verbs.members import pulse
@@ -52,7 +53,7 @@ log = logging.getLogger(__name__)
 INBOX_MESSAGES = 1_024  # full pushes back on the network, whose own queues then drop links
 REPLIES_MAX = 256  # keys are free: without a bound a stranger fills memory with offers
 ADDRESS_CHECK_S = 1.0
-STOP_S_MAX = 4.0  # a card's turn in gossip and the last words on room links
+STOP_S_MAX = 7.0  # a hand-over, a card's turn in gossip and the last words on room links
 
 
 class HomeInUse(UserError):
@@ -174,6 +175,8 @@ class Node:
             await self._over.wait()
 
     async def _say_goodbye(self) -> None:
+        with trio.move_on_after(HAND_OVER_S), suppress(P2PHouseError):  # in no room
+            await self.act(messages.HandOver())
         for output in self.rooms.receive(clock(), self.me.dev, messages.Verb(0, messages.Leave())):
             if isinstance(output, messages.PublishCard):
                 await self.network.publish_card(output.data)  # not in a task: those end with us

@@ -133,6 +133,12 @@ class Bidding:
             return True
         return any(_is_other(row, before[row.dev]) for row in bid.rows)
 
+    def is_farewell(self, bid: Bid) -> bool:
+        """Whether we are about to leave, and have not said it yet."""
+        if not bid.flags & BidFlag.DRAINING:
+            return False
+        return self.last is None or not self.last.record.flags & BidFlag.DRAINING
+
     def next_at(self) -> float:
         """The soonest that the next may be."""
         return self.said_at + (FIRST_S_MIN if self.count < FIRST_BIDS else BID_S_MIN)

@@ -19,7 +19,7 @@ from p2phouse.record.types import Bid, Claim
 from p2phouse.room import flood, frames
 from p2phouse.room.bidding import BID_S, PEOPLE_MIN, Bidding
 from p2phouse.room.frames import FrameKind, FrameRefused
-from p2phouse.room.messages import Carry, Output, SendRoomFrame
+from p2phouse.room.messages import Answer, Carry, Output, SendRoomFrame
 from p2phouse.room.state import Membership
 from p2phouse.room.wiring import Wiring
 from p2phouse.shape import measure
@@ -40,6 +40,7 @@ from p2phouse.vocabulary import DeviceKey, Now
 
 BIDS_MAX: Final = 64  # kept of a room: its members, and some whom we have not met yet
 REFUSED_MAX: Final = 16
+HAND_OVER_S: Final = 3.0  # a claim, the others' answers, and their releases
 NOBODY: Final = Carry(willing=False, on_mains=False, metered=False, cap=0)
 
 
@@ -51,7 +52,9 @@ class Carried:
     bidding: Bidding
     bids: dict[DeviceKey, Signed[Bid]] = field(default_factory=dict)
     view: View | None = None
-    drains: bool = False
+    drains: bool = False  # we are about to leave
+    handing: int | None = None  # the verb that waits for somebody else to carry
+    hand_until: float = math.inf
     told: tuple[object, ...] = ()  # what was written into the membership last
     needs_relay: bool = False
 
@@ -146,6 +149,30 @@ class Carrying:
                 if member is not None:
                     yield from self._do(now, membership, carried, ReleasedBy(member.dev))
 
+    # ── leaving ──────────────────────────────────────────────────────────────────────────────
+
+    def hand_over(self, now: Now, membership: Membership, ticket: int) -> Iterator[Output]:
+        """If others hear one another through us, they are given another hub before we leave."""
+        carried = self._of(now, membership)
+        yield from self.gone(membership)
+        if carried.election.hub != self._me.dev or not membership.members:
+            yield Answer(ticket)
+            return
+        carried.drains, carried.handing = True, ticket
+        carried.hand_until = now.mono + HAND_OVER_S
+
+    def gone(self, membership: Membership) -> Iterator[Output]:
+        """Whoever waits for the hand-over need not any more."""
+        carried = membership.carried
+        if carried is not None and carried.handing is not None:
+            yield Answer(carried.handing)
+            carried.handing, carried.hand_until = None, math.inf
+
+    def _end_of_hand_over(self, now: Now, carried: Carried) -> bool:
+        election, me = carried.election, self._me.dev
+        is_needed = election.hub == me or election.former(now.mono) == me
+        return carried.drains and (not is_needed or carried.hand_until <= now.mono)
+
     # ── what follows ─────────────────────────────────────────────────────────────────────────
 
     def settle(self, now: Now, membership: Membership) -> Iterator[Output]:
@@ -154,6 +181,9 @@ class Carrying:
             return
         carried = self._of(now, membership)
         carried.bidding.see(now, membership)
+        if self._end_of_hand_over(now, carried):
+            carried.drains = False  # who does not leave after all may carry again
+            yield from self.gone(membership)
         yield from self._bid(now, membership, carried)
         before = carried.view
         self._see(now, membership, carried)
@@ -246,6 +276,8 @@ class Carrying:
             return
         bid = bidding.make(now, self._me, membership, self.offer, drains=carried.drains)
         at = bidding.next_at() if bidding.is_news(bid) else bidding.said_at + BID_S
+        if bidding.is_farewell(bid):
+            at = now.mono
         if now.mono < at:
             bidding.due = min(bidding.due, at)
             return
@@ -282,7 +314,7 @@ class Carrying:
         carried = None if membership is None else membership.carried
         if carried is None:
             return math.inf
-        return min(carried.election.deadline, carried.bidding.due)
+        return min(carried.election.deadline, carried.bidding.due, carried.hand_until)
 
 
 def _part(me: DeviceKey, hub: DeviceKey | None, standby: DeviceKey | None) -> Part:

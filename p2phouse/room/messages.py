@@ -144,6 +144,11 @@ class Leave:
 
 
 @dataclass(frozen=True, slots=True)
+class HandOver:
+    """Before Leave: if we carry the room, somebody else does first. Answered once that is so."""
+
+
+@dataclass(frozen=True, slots=True)
 class SetMuted:
     muted: bool
 
@@ -320,6 +325,7 @@ VerbAction = (
     | Join
     | JoinAt
     | Leave
+    | HandOver
     | SetMuted
     | Say
     | StopSaying

@@ -382,6 +382,8 @@ class Rooms:
                 if not rooms:
                     raise NobodyThere
                 yield from self._join_card(now, ticket, rooms[0])
+            case messages.HandOver():
+                yield from self._carrying.hand_over(now, stay.here, ticket)
             case messages.Leave():
                 yield from stay.leave(now, "")
                 yield Answer(ticket)

@@ -241,6 +241,7 @@ class Stay:
         if membership is None:
             raise NotInARoom
         yield from self._talk.end(now, membership, LeftMeanwhile())
+        yield from self._carrying.gone(membership)
         if membership.joined:
             yield from self._hallway.end(now, membership)
             self._keep_beat(now, membership)

@@ -221,7 +221,8 @@ class Election:
                 self._pulls = (count, of)
             case ReleasedBy(dev):
                 self._released.add(dev)
-                if self._former == self._me and self._released >= self._view.heard:
+                owed = self._view.heard - {self.hub, self.standby}  # these hear the speakers
+                if self._former == self._me and self._released >= owed:
                     self._former_until = now
         self.deadline = math.inf
         outputs += self._judge(now)

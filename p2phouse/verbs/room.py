@@ -160,6 +160,7 @@ async def _join_at(node: "Node", call: Call, host: str, port: int) -> Facts:
 @verb(page=True)
 async def leave(node: "Node", call: Call) -> Facts:
     """Leaves the room, and takes our card of it off the list."""
+    await node.act(messages.HandOver())
     return await node.act(messages.Leave())
 
 

@@ -134,3 +134,20 @@ def test_a_room_that_shrinks_is_a_mesh_again(seed: int) -> None:
     world.run_for(15)
     assert heard_by_all(rest)
     assert hubs(rest) == {""}
+
+
+@pytest.mark.parametrize("seed", FEW)
+def test_a_hub_that_leaves_hands_over_first_and_nobody_misses_a_word(seed: int) -> None:
+    world, nodes, hub, standby = carried(seed)
+    rest = [node for node in nodes if node is not hub]
+    ticket = hub.act(messages.HandOver())
+    end = world.time + 10.0
+    while ticket not in hub.answers and world.time < end:
+        world.run_for(0.05)
+        assert heard_by_all(rest)
+    hub.act(messages.Leave())
+    for _ in range(40):
+        world.run_for(0.05)
+        assert heard_by_all(rest)
+    assert hubs(rest) == {standby.name}
+    until(world, lambda: agree(rest) and carriers(rest)[1].is_inside, within_s=10.0)

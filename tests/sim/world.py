@@ -211,7 +211,14 @@ class Node:
                 self.events.append(output)
 
 
-_ANSWERED_LATER = (messages.Join, messages.JoinAt, messages.Move, messages.Continue, messages.Say)
+_ANSWERED_LATER = (
+    messages.Join,
+    messages.JoinAt,
+    messages.Move,
+    messages.Continue,
+    messages.Say,
+    messages.HandOver,
+)
 
 
 def _snapshot(membership: Membership | None) -> Membership | None:
