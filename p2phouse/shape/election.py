@@ -369,6 +369,12 @@ class Election:
 
     @property
     def _is_draining(self) -> bool:
+        """Whether we are about to leave, or our person, a battery or a bill says no."""
+        bid = self._view.bids.get(self._me)
+        return bid is not None and not measure.would_carry(bid)
+
+    @property
+    def _leaves(self) -> bool:
         bid = self._view.bids.get(self._me)
         return bid is not None and bool(bid.flags & BidFlag.DRAINING)
 
@@ -378,7 +384,8 @@ class Election:
         if standby is None or standby not in self._view.members:
             standby = self._next([self._me])
         if standby is None:
-            return []
+            # Whoever leaves does so anyway; who only said no must not be kept at it.
+            return [] if self._leaves else self._claim(None, None, now)
         return self._claim(standby, self._next([self._me, standby]), now)
 
     def _is_calm(self, now: float) -> bool:

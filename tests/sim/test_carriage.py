@@ -2,11 +2,13 @@
 
 from collections.abc import Callable
 
+import pytest
+
 from p2phouse.room import messages
 from p2phouse.room.carriage import link_fact
 from p2phouse.room.messages import EventKind
 from tests.sim.test_hub import carried, crowd, hubs, is_hub_room, until
-from tests.sim.world import LAN, Node
+from tests.sim.world import LAN, Node, heard_by_all
 
 
 def texts(node: Node) -> list[str]:
@@ -56,6 +58,7 @@ def test_who_has_no_link_to_us_is_carried_for_as_long_as_somebody_brings_it() ->
     until(world, lambda: "carried" not in links(node).values(), within_s=3.0)
 
 
+@pytest.mark.nightly
 def test_a_standby_that_takes_over_is_told_with_that_reason_by_all() -> None:
     world, nodes, hub, standby = carried(seed=2)
     world.crash(hub)
@@ -90,6 +93,7 @@ def test_a_pair_that_cannot_meet_and_that_nobody_would_carry_needs_a_relay() -> 
     until(world, lambda: not any(map(fact("needs_relay"), nodes)), within_s=60.0)
 
 
+@pytest.mark.nightly
 def test_a_room_that_shrinks_says_that_it_is_direct_again() -> None:
     world, nodes, hub, standby = carried(seed=5)
     left = [node for node in nodes if node not in (hub, standby)][:5]
@@ -102,3 +106,28 @@ def test_a_room_that_shrinks_says_that_it_is_direct_again() -> None:
         assert (facts["shape"], facts["hub"], facts["carried_text"]) == ("mesh", None, "")
         assert facts["carrying"] is None
         assert texts(node)[-1] == ""
+
+
+def test_who_says_never_while_carrying_hands_over_and_nobody_misses_a_word() -> None:
+    world, nodes, hub, standby = carried(seed=7)
+    hub.offer(willing=False)
+    end = world.time + 15.0
+    while hubs(nodes) != {standby.name} and world.time < end:
+        world.run_for(0.1)
+        assert heard_by_all(nodes)
+    assert hubs(nodes) == {standby.name}
+    assert {fact("carried_why")(node) for node in nodes} == {"took_over"}
+    assert hub.rooms.facts()["carrying"] is None
+
+
+def test_who_says_never_carries_no_more_though_nobody_else_can() -> None:
+    world, nodes = crowd(4, 8, LAN)
+    for node in nodes[1:]:
+        node.offer(willing=False)
+    world.cut(nodes[2], nodes[3])
+    until(world, lambda: hubs(nodes) == {nodes[0].name}, within_s=60.0)
+    nodes[0].offer(willing=False)
+    until(world, lambda: hubs(nodes) == {""}, within_s=20.0)
+    until(world, lambda: all(map(fact("needs_relay"), nodes)), within_s=20.0)
+    world.run_for(30)
+    assert hubs(nodes) == {""}
