@@ -1,18 +1,22 @@
 """The far ends of a bench, in a process of their own so that their work is not counted.
 
-`python -m bench.sinks COUNT` answers as many links as offers come on standard input, a line of
-JSON each, with a line each; it ends with its input. It counts what arrives.
+`python -m bench.sinks` answers as many links as offers come on standard input, a line of JSON each,
+with a line each; it ends with its input. It counts what arrives, and how long it was on the way if
+the payload begins with the time (time.monotonic_ns) at which it was sent.
 """
 
 import asyncio
 import json
 import sys
+import time
 
 from p2phouse.channel import LinkRole
 from p2phouse.link.link import Description, Link
 from p2phouse.vocabulary import LinkNumber
+from p2phouse.voice.packet import HEADER_BYTES
 
 counts: dict[int, int] = {}
+delays_us: list[int] = []
 
 
 def to_text(end: Description) -> str:
@@ -31,10 +35,22 @@ async def main() -> None:
     links: list[Link] = []
     connecting: list[asyncio.Task[None]] = []
 
-    def count(number: LinkNumber, _: bytes) -> None:
+    def count(number: LinkNumber, packet: bytes) -> None:
         counts[number] = counts.get(number, 0) + 1
+        if is_timed:
+            sent_ns = int.from_bytes(packet[HEADER_BYTES : HEADER_BYTES + 8])
+            delays_us.append((time.monotonic_ns() - sent_ns) // 1_000)
 
+    is_timed = False
     while line := await reader.readline():
+        if line == b"time\n":  # from now on
+            is_timed = True
+            delays_us.clear()
+            print(flush=True)
+            continue
+        if line == b"delays\n":
+            print(json.dumps(delays_us), flush=True)
+            continue
         if line == b"count\n":
             print(sum(counts.values()), flush=True)
             continue
