@@ -28,7 +28,8 @@ class RuntimeUnsafe(UserError):
 class Config:
     """home: identity and state. runtime: sockets, gone after a reboot. mouth, ear: SetInput and
     SetOutput specs. port: TCP and UDP port asked for, None for any free one. page: serve the
-    owner's page. relays: host and port of nodes to keep in touch with, to be reached through."""
+    owner's page. relays: host and port of nodes to keep in touch with, to be reached through.
+    relay_only: nobody but those may see our network address."""
 
     home: Path
     runtime: Path
@@ -39,6 +40,7 @@ class Config:
     name: str = ""
     page: bool = False
     relays: tuple[tuple[str, int], ...] = ()
+    relay_only: bool = False
 
 
 def home_of(given: str | None) -> Path:

@@ -28,7 +28,7 @@ from p2phouse.config import (
     make_private,
 )
 from p2phouse.drive import clock, drive
-from p2phouse.errors import P2PHouseError, PeerError, UserError
+from p2phouse.errors import LinkError, P2PHouseError, PeerError, UserError
 from p2phouse.identity.keyfile import remove_leftovers
 from p2phouse.identity.keys import Me, load_or_create
 from p2phouse.media import MediaProcess
@@ -52,12 +52,17 @@ log = logging.getLogger(__name__)
 
 INBOX_MESSAGES = 1_024  # full pushes back on the network, whose own queues then drop links
 REPLIES_MAX = 256  # keys are free: without a bound a stranger fills memory with offers
-ADDRESS_CHECK_S = 1.0
+ADDRESS_CHECK_S = 2.0
 STOP_S_MAX = 7.0  # a hand-over, a card's turn in gossip and the last words on room links
 
 
 class HomeInUse(UserError):
     """Another node runs with the home {path}. Stop it, or choose another with --home DIR."""
+
+
+class SoundThroughRelays(LinkError):
+    """Only your relays may see your network address, and this person is none: you hear them when
+    one of your relays carries the room."""
 
 
 class Node:
@@ -141,6 +146,7 @@ class Node:
             clock=clock,
             cards=lambda: self.rooms.live_cards(clock()),
             relays=self.config.relays,
+            relay_only=self.config.relay_only,
             carries=lambda: self.willing.offer.willing and not self.willing.choices.metered,
         )
         await nursery.start(self.network.run)
@@ -285,6 +291,9 @@ class Node:
                     await self._tell_core(dev, messages.RoomFrame(room, frame))
                 case net.RoomClosed(dev, room, reason):
                     await self._tell_core(dev, messages.RoomLinkDown(room, reason))
+                case net.OfferHeard(dev, _, _) if not self.network.may_link(dev):
+                    # Security: an answer, or a check of its candidates, would show where we are.
+                    log.info("offer_passed_over dev=%s", key_short(dev))
                 case net.OfferHeard(dev, data, reply):
                     self._replies.pop(dev, None)
                     self._replies[dev] = reply
@@ -307,7 +316,8 @@ class Node:
                 told = (self.media.restarts, self.network.reflectors)
                 asked = tuple(channel.Reflector(str(each.ip), each.port) for each in told[1])
                 await self.media.send(channel.SetReflectors(asked))
-            await trio.sleep(ADDRESS_CHECK_S)
+            with trio.move_on_after(ADDRESS_CHECK_S):
+                await self.network.addrs_changed.wait()
 
     # ── outwards ─────────────────────────────────────────────────────────────────────────────
 
@@ -357,8 +367,14 @@ class Node:
 
     async def _signal(self, dev: DeviceKey, offer: bytes, data: bytes) -> None:
         try:
+            if not self.network.may_link(dev):
+                raise SoundThroughRelays
             answer = await self.network.signal(dev, data)
         except P2PHouseError as error:
+            if isinstance(error, SoundThroughRelays):
+                self._announce(
+                    Event(messages.EventKind.LINK_FAILED, self.rooms.room, dev, str(error))
+                )
             await self._tell_core(dev, messages.OfferFailed(offer, str(error)))
         else:
             await self._tell_core(dev, messages.OfferAnswered(answer))

@@ -36,6 +36,10 @@ class BadRelay(UserError):
     prints them; at most {most} of them."""
 
 
+class NoRelay(UserError):
+    """--relay-only needs a relay: nobody else would ever see your node. Add --relay HOST:PORT."""
+
+
 @dataclass(frozen=True, slots=True)
 class Settings:
     """What the command line was given, before any of it is understood."""
@@ -50,12 +54,15 @@ class Settings:
     tied: bool
     page: bool
     relays: tuple[str, ...] = ()
+    relay_only: bool = False
 
 
 def run_node(settings: Settings) -> None:
     """Until Ctrl-C or SIGTERM. Raises P2PHouseError."""
     began = time.monotonic()
     _start_log(settings.log)
+    if settings.relay_only and not settings.relays:
+        raise NoRelay
     mouth, ear = _audio(settings.audio, page=settings.page)
     config = Config(
         home=home_of(settings.home),
@@ -67,6 +74,7 @@ def run_node(settings: Settings) -> None:
         name=settings.name,
         page=settings.page,
         relays=_relays(settings.relays),
+        relay_only=settings.relay_only,
     )
     try:
         trio.run(_run, config, settings, began)
@@ -160,7 +168,10 @@ async def _end_with_input(scope: trio.CancelScope) -> None:
 
 def _say_ready(facts: dict[str, object], config: Config) -> None:
     print(f"ready in {facts['ready_s']} s · you are {facts['key_tag']} · port {facts['port']}")
-    if config.lan == "on":
+    if config.relay_only:
+        print("Only your relays see your network address. Sound comes and goes through them alone:")
+        print("you hear a room when one of them is in it and carries it.")
+    elif config.lan == "on":
         print("Nodes on this network can see that one is here (--no-lan turns that off).")
     print("In another terminal: p2phouse rooms · p2phouse open TITLE · p2phouse join ROOM")
     print("Stop: Ctrl-C", flush=True)

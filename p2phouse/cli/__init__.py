@@ -13,6 +13,7 @@ from p2phouse.cli import (
     access,
     carrying,
     chat,
+    doctor,
     following,
     members,
     node,
@@ -36,7 +37,7 @@ app = typer.Typer(
 )
 for subject in (node, room, sound, members, carrying, roles, access):
     app.add_typer(subject.commands)
-for subject in (following, stage, chat, people):
+for subject in (following, stage, chat, people, doctor):
     app.add_typer(subject.commands)
 
 

@@ -43,6 +43,10 @@ def up(
             help="Keep in touch with this node and be reached through it; may be given twice.",
         ),
     ] = None,
+    relay_only: Annotated[
+        bool,
+        typer.Option("--relay-only", help="Show your network address to those relays alone."),
+    ] = False,
     no_page: Annotated[
         bool, typer.Option("--no-page", help="Neither serve nor open the page.")
     ] = False,
@@ -69,6 +73,7 @@ def up(
             tied=tied,
             page=not no_page,
             relays=tuple(relay or ()),
+            relay_only=relay_only,
         )
     )
 

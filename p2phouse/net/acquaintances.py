@@ -46,6 +46,10 @@ class Acquaintances:
         self._known: OrderedDict[DeviceKey, tuple[Way, ...]] = OrderedDict()
         self._wanted = trio.Event()
 
+    @property
+    def count(self) -> int:
+        return len(self._known)
+
     def add(self, dev: DeviceKey, addresses: Iterable[Way]) -> None:
         """Met just now."""
         self._known[dev] = tuple(addresses)

@@ -4,7 +4,7 @@ Whether it is news and what its room looks like is the hall's business, not the 
 """
 
 import hashlib
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
@@ -20,6 +20,7 @@ from p2phouse.vocabulary import Now, RoomId
 REMEMBERED_MAX: Final = 4_096  # 5 cards a second during a card's whole life
 REMEMBERED_S: Final = CARD_TTL_S_MAX + 2 * CLOCK_SKEW_S_MAX  # after that its own time refuses it
 OWN_ROOMS_MAX: Final = 64
+HEARD_KEPT: Final = 32  # to see by them whether our clock is wrong
 
 
 class Verdict(Enum):
@@ -62,6 +63,7 @@ class Cards:
     def __init__(self, *, judge: Judge, clock: Callable[[], Now]) -> None:
         self._judge = judge
         self._clock = clock
+        self.heard: deque[tuple[bytes, float]] = deque(maxlen=HEARD_KEPT)  # any, and when
         self._judged: OrderedDict[bytes, Judgement] = OrderedDict()
         self._passed_at: OrderedDict[bytes, float] = OrderedDict()
         self._near_rooms: OrderedDict[RoomId | None, None] = OrderedDict()
@@ -72,6 +74,8 @@ class Cards:
         now = self._clock()
         digest = hashlib.sha256(data).digest()
         judgement = self._judged.get(digest)
+        if judgement is None:
+            self.heard.append((data, now.unix))
         if judgement is not None and judgement.verdict is not Verdict.FORGED:
             judgement = judgement if now.unix <= judgement.until_unix else Judgement(Verdict.LATE)
         if judgement is None:

@@ -28,13 +28,13 @@ from p2phouse.net.circuit_messages import (
     write_hop,
     write_stop,
 )
+from p2phouse.net.nat import RESERVATION_S
 from p2phouse.net.wire import Framing, Wire
 from p2phouse.vocabulary import DeviceKey, Now, key_short
 
 log = logging.getLogger(__name__)
 
 RESERVATIONS_MAX: Final = 32  # as many private peers as one volunteer was found to serve well
-RESERVATION_S: Final = 3_600
 CIRCUITS_MAX: Final = 256
 CIRCUITS_PER_PEER_MAX: Final = 32  # a room of 32 in which nobody can be reached
 CIRCUIT_S_MAX: Final = 7_200

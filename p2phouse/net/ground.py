@@ -52,6 +52,7 @@ class Ground:
         self._held: set[IPAddress] = set()
         self._standing: list[Interface] = []
         self.networks: Sequence[IPNetwork] = ()
+        self.has_way_out = False
         self.port = 0
 
     @property
@@ -96,6 +97,7 @@ class Ground:
 
     def _looked_for(self) -> list[Interface]:
         out = self._way_out()
+        self.has_way_out = out is not None
         usable = [
             interface
             for interface in self._find()

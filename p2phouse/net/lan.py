@@ -112,6 +112,12 @@ class Lan:
         self._being_asked: set[str] = set()
         self._places = trio.Semaphore(ASKED_AT_ONCE)
 
+    @property
+    def heard(self) -> tuple[int, int]:
+        """How many others announce themselves, and how many of those never answered."""
+        silent = sum(each.dev is None and each.silences > 0 for each in self._services.values())
+        return silent + sum(each.dev is not None for each in self._services.values()), silent
+
     async def run(self) -> None:
         """Announces and browses until cancelled. Raises NoMulticast."""
         quieten("zeroconf", logging.WARNING)

@@ -20,6 +20,7 @@ from p2phouse.vocabulary import DeviceKey, Now, key_short
 log = logging.getLogger(__name__)
 
 PLACES_MAX: Final = 2  # one relay may leave
+RESERVATION_S: Final = 3_600  # what every relay of ours gives
 LOOK_S: Final = 60.0
 RENEW_S: Final = 900.0  # before a place ends; the clocks of two machines differ
 REFUSED_S: Final = 600.0  # whoever said no is asked again
@@ -44,21 +45,27 @@ class Nat:
         rng: random.Random,
         peers: Callable[[], Sequence[tuple[DeviceKey, Address]]],
         reserve: Callable[[DeviceKey], Awaitable[int]],
+        changed: Callable[[], None] = lambda: None,
+        named_only: bool = False,
         look_s: float = LOOK_S,
     ) -> None:
         """peers: those that this node reached by dialling, with the address that answered.
 
         reserve: asks one for a place, until when in unix time; raises LinkError or PeerError.
+        changed: told when `circuits` did. named_only: no relay but those that the person named.
         """
         self._clock = clock
         self._rng = rng
         self._peers = peers
         self._reserve = reserve
+        self._changed = changed
+        self._named_only = named_only
         self._look_s = look_s
         self._places: dict[DeviceKey, _Place] = {}
         self.refused: dict[DeviceKey, float] = {}  # until when, in monotonic time
         self._wake = trio.Event()
         self.named: set[DeviceKey] = set()  # relays that the person named
+        self.clocks: dict[DeviceKey, float] = {}  # how far theirs are ahead of ours, in seconds
 
     @property
     def circuits(self) -> list[Circuit]:
@@ -80,6 +87,7 @@ class Nat:
         """The connection is gone, and the place with it."""
         if self._places.pop(dev, None) is not None:
             log.info("place_lost relay=%s", key_short(dev))
+            self._changed()
             self._wake.set()
 
     def forget(self) -> None:
@@ -111,7 +119,7 @@ class Nat:
 
     def _may_be(self, dev: DeviceKey, address: Address) -> bool:
         # An address of a private network would lead whoever reads it to another machine there.
-        return dev in self.named or address.ip.is_global
+        return dev in self.named or (address.ip.is_global and not self._named_only)
 
     async def _ask(self, dev: DeviceKey, relay: Address) -> bool:
         try:
@@ -121,7 +129,11 @@ class Nat:
             self.refused[dev] = self._clock().mono + REFUSED_S
             return False
         log.info("place_held relay=%s", key_short(dev))
+        self.clocks[dev] = until_unix - RESERVATION_S - self._clock().unix
+        while len(self.clocks) > PLACES_MAX:
+            del self.clocks[next(iter(self.clocks))]
         self._places[dev] = _Place(relay, until_unix)
+        self._changed()
         return True
 
 

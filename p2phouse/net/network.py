@@ -25,18 +25,20 @@ import trio
 from p2phouse.errors import LinkError, PeerError, UserError
 from p2phouse.net import room_links, signalling
 from p2phouse.net.acquaintances import Acquaintances
-from p2phouse.net.addresses import Address, Interface, Way, pack, unpack_all, unpack_ways
+from p2phouse.net.addresses import Address, Circuit, Interface, Way, pack, unpack_all, unpack_ways
 from p2phouse.net.cards import Cards, Judge, judge
 from p2phouse.net.dht import Dht
 from p2phouse.net.dialer import Dialer
+from p2phouse.net.doctor import Observed
 from p2phouse.net.door import is_near
 from p2phouse.net.events import CardHeard, DialFailed, HostRebuilt, NetEvent, RoomClosed, Trouble
+from p2phouse.net.examination import clock_difference, reflect
 from p2phouse.net.faults import Faults, cause, place
 from p2phouse.net.ground import Ground, LanMode
 from p2phouse.net.hall_exchange import HallExchange
 from p2phouse.net.hello import HelloAnswerer
 from p2phouse.net.hello import ask as ask_hello
-from p2phouse.net.lan import Lan
+from p2phouse.net.lan import Lan, NoMulticast
 from p2phouse.net.machine import Machine
 from p2phouse.net.meeting import Meeting
 from p2phouse.net.nat import Nat, keep_named
@@ -71,6 +73,15 @@ class Unexpected(UserError):
     """Looking for nodes nearby failed ({reason}); p2phouse join HOST:PORT still works."""
 
 
+class RelaysAlone(UserError):
+    """You chose that only your relays see your network address, and {host}:{port} is none of them.
+    Join by a link or from the list of rooms, or start with --relay {host}:{port}."""
+
+
+class NotThroughRelay(LinkError):
+    """it is not reached through your relays, and nobody else may see your network address"""
+
+
 class NoWay(LinkError):
     """The relay on the way to that node passes nothing on."""
 
@@ -97,6 +108,7 @@ class Network:
         ground: Ground | None = None,
         relays: Sequence[tuple[str, int]] = (),
         carries: Callable[[], bool] = lambda: True,
+        relay_only: bool = False,
     ) -> None:
         """port: None for the usual one or any free one, 0 for any free one, else that one.
 
@@ -105,6 +117,7 @@ class Network:
         cards: live cards to tell a new peer, own first. judge, ground: as they are, but for tests.
         relays: nodes that the person named, to be kept in touch with and to be reached through.
         carries: whether the person lets this node be a circuit relay for others.
+        relay_only: whether nobody but those relays may see our network address.
         """
         self.dev = DeviceKey(bytes(device_key.verify_key))
         self.faults = Faults()
@@ -112,12 +125,20 @@ class Network:
         self._outbox, self.events = trio.open_memory_channel[NetEvent](EVENTS_MAX)
         self._device_key = device_key
         self._port_asked = port
-        self._lan: LanMode = lan
+        self._port_is_any = port is None
+        self._lan: LanMode = "off" if relay_only else lan
+        self._relay_only = relay_only
+        self._relay_addresses: set[Address] = set()  # that the person named
+        self._lan_now: Lan | None = None
+        self._lan_trouble = ""
+        self._was_reached = False
+        self.addrs_changed = trio.Event()  # is set, and another takes its place
         self._runtime_dir = runtime_dir
         self._rng = rng
         self._entropy = entropy
         self._clock = clock
-        self._ground = ground or Ground(lan)
+        # Security: who listens on the network shows where they are to whoever knocks.
+        self._ground = ground or Ground("loopback" if relay_only else lan)
         self._moved = trio.Event()
         self._life: Life | None = None
         self._alive = trio.Event()
@@ -147,7 +168,14 @@ class Network:
         )
         self._carries = carries
         self._relays = list(relays)
-        self.nat = Nat(clock=clock, rng=rng, peers=self._reached, reserve=self._reserve)
+        self.nat = Nat(
+            clock=clock,
+            rng=rng,
+            peers=self._reached,
+            reserve=self._reserve,
+            named_only=relay_only,
+            changed=self._addrs_have_changed,
+        )
         self._meeting = Meeting(
             self.dev,
             connected=self._connected,
@@ -184,20 +212,31 @@ class Network:
         addresses = self._ground.addresses
         far = [address for address in addresses if not address.ip.is_loopback]
         circuits = self.nat.circuits
-        direct: list[Way] = [*(far or addresses)]
+        # Security: of who is reached by relays alone no record names anything else.
+        direct: list[Way] = [] if self._relay_only else [*(far or addresses)]
         told = [*direct[: ADDRS_TOLD_MAX - len(circuits)], *circuits]
         return [pack(way) for way in told]
+
+    @property
+    def interfaces(self) -> list[Interface]:
+        return self._ground.interfaces
 
     @property
     def reflectors(self) -> list[Address]:
         """Whom to ask where this node's datagrams seem to come from: our relays, if routers stand
         between us and the internet."""
-        return [] if self._ground.is_public else [way.relay for way in self.nat.circuits]
+        if self._ground.is_public or self._relay_only:
+            return []
+        return [way.relay for way in self.nat.circuits]
 
     @property
     def counters(self) -> Counter[str]:
         """Bad input so far, by name."""
         return self.faults.counters
+
+    def may_link(self, dev: DeviceKey) -> bool:
+        """Whether the peer may learn our network address, as the other end of a link does."""
+        return not self._relay_only or dev in self.nat.named
 
     # ── what node.py asks for ────────────────────────────────────────────────────────────────
 
@@ -236,8 +275,10 @@ class Network:
     async def hello(self, host: str, port: int) -> Hello:
         """Asks who listens at a typed address; its `addrs` begin with the one that answered.
 
-        Raises NoSuchHost, NobodyAnswers or VersionsApart.
+        Raises NoSuchHost, NobodyAnswers or VersionsApart, or RelaysAlone.
         """
+        if self._relay_only and (host, port) not in self._relays:
+            raise RelaysAlone(host=host, port=port)
         answer, ip = await ask_hello(host, port, entropy=self._entropy)
         typed = pack(Address(ipaddress.ip_address(ip), port))
         told = [typed, *(addr for addr in answer.addrs if addr != typed)]
@@ -388,8 +429,9 @@ class Network:
             moved = self._moved
             async with trio.open_nursery() as nursery:
                 nearby = [each for each in self._ground.interfaces if self._is_lan(each)]
-                if nearby:
-                    nursery.start_soon(self._beside, self._new_lan(nearby).run)
+                self._lan_now = self._new_lan(nearby) if nearby else None
+                if self._lan_now is not None:
+                    nursery.start_soon(self._beside, self._lan_now.run)
                 else:
                     log.info("lan_off mode=%s", self._lan)
                 await moved.wait()
@@ -429,6 +471,8 @@ class Network:
     async def _trouble(self, error: UserError) -> None:
         """Tells the person once; strangers on a network may cause the same any number of times."""
         text = str(error)
+        if isinstance(error, NoMulticast | Unexpected):
+            self._lan_trouble = text
         if text not in self._told and len(self._told) < TROUBLES_TOLD_MAX:
             self._told.add(text)
             await self._emit(Trouble(text))
@@ -513,6 +557,8 @@ class Network:
     # ── what the parts report ────────────────────────────────────────────────────────────────
 
     def _peer_up(self, dev: DeviceKey, dialled: Way | None) -> None:
+        if dialled is None and self._life is not None and self._life.host.directly(dev):
+            self._was_reached |= not self._life.host.near(dev)
         if dialled is not None:
             self._acquaintances.add(dev, [dialled])
             self.nat.met()
@@ -549,6 +595,15 @@ class Network:
     async def _connect(self, dev: DeviceKey, way: Way) -> None:
         while self._life is None:
             await self._alive.wait()
+        if self._relay_only:
+            # Security: addresses come from anybody, also those said to be a relay's. Only what the
+            # person named is ever dialled.
+            if isinstance(way, Address) and not (
+                way in self._relay_addresses or way.ip.is_loopback
+            ):
+                raise NotThroughRelay
+            if isinstance(way, Circuit) and way.through not in self.nat.named:
+                raise NotThroughRelay
         if isinstance(way, Address):
             await self._life.host.dial(dev, way)
             return
@@ -560,7 +615,49 @@ class Network:
         except PeerError as error:
             raise NoWay from error
 
+    async def examine(self, *, apart: Callable[[Sequence[Address | None]], list[str]]) -> Observed:
+        """What there is to see of the ground we stand on, for `doctor.diagnose`.
+
+        apart: names of people in our network that we cannot reach, given how we look from outside.
+        """
+        asked_port, reflections = await reflect(self.reflectors, self._entropy)
+        life, ground = self._life, self._ground
+        relay = life.relay if life is not None else None
+        peers = life.host.peers() if life is not None else []
+        near = sum(life is not None and life.host.near(dev) for dev in peers)
+        heard, unanswered = self._lan_now.heard if self._lan_now is not None else (0, 0)
+        return Observed(
+            lan=self._lan,
+            interfaces=[each for each in ground.interfaces if not each.ip.is_loopback],
+            has_way_out=ground.has_way_out,
+            port=self.port,
+            any_port=self._port_is_any,
+            heard=heard,
+            unanswered=unanswered,
+            lan_trouble=self._lan_trouble,
+            apart=apart(reflections),
+            near_peers=near,
+            far_peers=len(peers) - near,
+            known_peers=self._acquaintances.count,
+            in_table=self._dht.count,
+            is_public=ground.is_public,
+            was_reached=self._was_reached,
+            relays=len(self.nat.circuits),
+            relays_named=len(self._relays),
+            relay_only=self._relay_only,
+            carries=self._carries(),
+            places=relay.reservations if relay is not None else 0,
+            circuits=relay.circuits if relay is not None else 0,
+            asked_port=asked_port,
+            reflections=reflections,
+            clock_s=clock_difference(list(self.nat.clocks.values()), list(self._cards.heard)),
+        )
+
     # ── relays ───────────────────────────────────────────────────────────────────────────────
+
+    def _addrs_have_changed(self) -> None:
+        self.addrs_changed.set()
+        self.addrs_changed = trio.Event()
 
     def _is_relay(self) -> bool:
         return self._carries() and self._ground.is_public
@@ -576,7 +673,11 @@ class Network:
 
     async def _greet(self, host: str, port: int) -> tuple[DeviceKey, list[Address]]:
         answer = await self.hello(host, port)
-        return DeviceKey(answer.dev), unpack_all(answer.addrs)
+        addresses = unpack_all(answer.addrs)
+        if self._relay_only:
+            del addresses[1:]  # the one that answered: the rest is what it says of itself
+            self._relay_addresses.update(addresses)
+        return DeviceKey(answer.dev), addresses
 
     def _keep_relay(self, dev: DeviceKey, addresses: Sequence[Address]) -> None:
         if dev != self.dev:

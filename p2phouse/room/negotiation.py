@@ -128,6 +128,7 @@ class Negotiation:
         member.offer = None
         member.answering = offer.n
         member.remote = (offer.ufrag, offer.pwd, offer.fp, offer.cands)
+        member.cands = offer.cands
         member.retry_at = now.mono + UNHEARD_S_MAX
         yield ToMedia(OpenLink(link, LinkRole.ANSWERER, _is_local(membership)))
 
@@ -161,6 +162,7 @@ class Negotiation:
         if member is None or member.link is None or answer.answer != member.offer:
             return
         member.offer = None
+        member.cands = answer.cands
         yield ToMedia(ConnectLink(member.link, answer.ufrag, answer.pwd, answer.fp, answer.cands))
 
     def offer_failed(self, now: Now, member: Member, offer: bytes) -> Iterator[Output]:

@@ -103,6 +103,7 @@ class Member:
     offer: bytes | None = None  # nonce of our offer that waits for its answer
     answering: bytes | None = None  # nonce of their offer that waits for our description
     remote: tuple[str, str, bytes, tuple[str, ...]] | None = None  # of the offer we answer
+    cands: tuple[str, ...] = ()  # where its end of a link was, as it said last
     retries: int = 0
     retry_at: float = math.inf  # offer again
     unwanted_since: float = math.inf  # its link could be closed

@@ -8,6 +8,7 @@ from p2phouse.verbs import (
     access,
     carrying,
     chat,
+    doctor,
     following,
     home,
     members,
@@ -34,6 +35,7 @@ SUBJECTS: Final = (
     stage,
     chat,
     people,
+    doctor,
 )
 
 VERBS: Final = {

@@ -1,0 +1,107 @@
+"""What a node cannot know without asking or comparing, for `doctor.py` to judge.
+
+Sends nothing but a question or two to relays that know us already (stun.py).
+"""
+
+import contextlib
+import statistics
+from collections.abc import Sequence
+from ipaddress import ip_address
+from typing import Final
+
+import trio
+
+from p2phouse.errors import PeerError
+from p2phouse.net import stun
+from p2phouse.net.addresses import Address, Interface
+from p2phouse.net.doctor import STALE_S
+from p2phouse.record import cbor
+from p2phouse.vocabulary import Entropy
+
+ASK_S: Final = 1.0
+ASK_TRIES: Final = 3
+
+
+async def reflect(
+    reflectors: Sequence[Address], entropy: Entropy, *, wait_s: float = ASK_S
+) -> tuple[int, list[Address | None]]:
+    """Asks each from one socket; the socket's port, and what they say, None for silence."""
+    if not reflectors:
+        return 0, []
+    found: list[Address | None] = [None] * len(reflectors)
+    with trio.socket.socket(trio.socket.AF_INET, trio.socket.SOCK_DGRAM) as socket:
+        await socket.bind(("0.0.0.0", 0))
+        questions = [stun.request(entropy) for _ in reflectors]
+        for _ in range(ASK_TRIES):
+            for reflector, answer, (_, datagram) in zip(reflectors, found, questions, strict=True):
+                if answer is None and reflector.ip.version == 4:
+                    with contextlib.suppress(OSError):
+                        await socket.sendto(datagram, (str(reflector.ip), reflector.port))
+            with trio.move_on_after(wait_s):
+                while None in found:
+                    await _hear(socket, questions, found)
+            if None not in found:
+                break
+        return int(socket.getsockname()[1]), found
+
+
+async def _hear(
+    socket: trio.socket.SocketType,
+    questions: Sequence[tuple[bytes, bytes]],
+    found: list[Address | None],
+) -> None:
+    try:
+        data = await socket.recv(stun.REQUEST_BYTES_MAX)
+    except OSError:  # nobody listens there, says its machine
+        await trio.sleep(0.05)
+        return
+    for number, (transaction, _) in enumerate(questions):
+        with contextlib.suppress(PeerError):
+            found[number] = stun.read(data, transaction)
+
+
+def clock_difference(relays: Sequence[float], cards: Sequence[tuple[bytes, float]]) -> float | None:
+    """How far others' clocks are ahead of ours in seconds, None if nobody tells.
+
+    relays: what each of ours said; cards: with our time when we heard them. A card is made before
+    it is heard, and told again each few minutes: one from the future, or none but old ones, says
+    that it is we who are wrong.
+    """
+    if relays:
+        return statistics.median(relays)
+    ahead = [created - at for data, at in cards if (created := _created(data)) is not None]
+    if not ahead:
+        return None
+    newest = max(ahead)
+    if newest > 0 or newest < -STALE_S:
+        return newest
+    return 0.0
+
+
+def _created(card: bytes) -> int | None:
+    """When a card says it was made. Unverified: it decides nothing but a hint to its reader."""
+    with contextlib.suppress(PeerError):
+        match cbor.decode(card, size_max=2_048):
+            case [1, int(), bytes(body), bytes()]:
+                match cbor.decode(body, size_max=2_048):
+                    case [1, bytes(), bytes(), bytes(), int(), int(created), *_]:
+                        return created
+    return None
+
+
+def shares_network(
+    theirs: Sequence[str], outside: Sequence[Address | None], networks: Sequence[Interface]
+) -> bool:
+    """Whether a peer with these candidates stands behind our own router and on our network."""
+    parts = [text.split() for text in theirs]
+    told = [(part[7], part[4]) for part in parts if len(part) > 7]
+    ours = {str(each.ip) for each in outside if each is not None}
+    behind = any(kind == "srflx" and ip in ours for kind, ip in told)
+    with contextlib.suppress(ValueError):
+        return behind and any(
+            kind == "host" and ip_address(ip) in network.network
+            for kind, ip in told
+            for network in networks
+            if ip_address(ip).version == 4
+        )
+    return False
