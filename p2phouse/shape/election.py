@@ -161,6 +161,10 @@ class Election:
     # ── what is known ────────────────────────────────────────────────────────────────────────
 
     @property
+    def view(self) -> View:
+        return self._view
+
+    @property
     def claim(self) -> Signed[Claim] | None:
         return self._register.held
 
