@@ -1,6 +1,7 @@
 """The election in a hundred small worlds: who carries, whatever is lost, cut or lied about."""
 
 from dataclasses import replace
+from functools import partial
 from itertools import permutations
 from typing import Final
 
@@ -29,6 +30,10 @@ def hub_and_standby(world: ElectionWorld) -> tuple[Person, Person]:
     assert election.hub is not None
     assert election.standby is not None
     return world.by_dev[election.hub], world.by_dev[election.standby]
+
+
+def is_agreed(world: ElectionWorld, side: list[Person]) -> bool:
+    return world.agreed(side) is not None
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -78,8 +83,7 @@ def test_each_side_of_a_split_has_a_hub_and_all_have_one_when_it_heals(seed: int
     world.split(near, far)
     for side in (near, far):
         if len(side) > 1 and any(p.election.hub is not None for p in side):
-            world.run_until(lambda side=side: world.agreed(side) is not None, within_s=AGREED_S)
-            assert world.agreed(side) is not None, world
+            assert world.run_until(partial(is_agreed, world, side), within_s=AGREED_S), world
     world.run_for(world.rng.uniform(0.0, 20.0))
     world.heal()
     assert world.run_until(lambda: world.agreed() is not None, within_s=AGREED_S), world
@@ -256,7 +260,7 @@ def test_somebody_much_nearer_is_standby_first_and_then_hub(seed: int) -> None:
         if person is not better and not any(row.dev == better.dev for row in rows):
             rows = (BidRow(better.dev, 1, 1, 0, 300), *rows[:7])
         world.rebid(person, rows=rows)
-    seen = []
+    seen: list[tuple[Person, Person]] = []
     for _ in range(300):
         world.run_for(1.0)
         pair = hub_and_standby(world)
