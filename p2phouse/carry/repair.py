@@ -22,7 +22,7 @@ SILENCE_S: Final = 0.550
 # then; at a loss of 1 % that happens by chance each five hours of talk.
 TALKING_SILENCE_S: Final = 0.060
 JITTERS: Final = 4  # a frame and four times the jitter of RFC 3550 pass before talk is missed
-TALKING_SILENCE_S_MAX: Final = 0.200  # Security: whoever makes jitter must not hide for longer
+TALKING_SILENCE_S_MAX: Final = 0.120  # Security: whoever makes jitter must not hide for longer
 QUIET_SILENCE_S: Final = 0.600  # nobody misses a word meanwhile, so haste gains nothing
 WARNED_SILENCE_S: Final = 0.250  # the standby has said that it hears nothing: one keepalive and 50
 WARNED_S: Final = 1.0  # for how long after a push
