@@ -163,6 +163,17 @@ def test_the_doctor_says_what_is_wrong_first_and_what_helps(browser, node):
         page.wait_for_selector(".banner.warn", state="detached")
 
 
+def test_the_doctor_speaks_french_where_the_page_has_words_and_says_where_not(browser, node):
+    node.me |= {"name": "Ana"}
+    known = {"what": "isolation", "ok": False, "text": "This Wi-Fi keeps…", "next": "Use…"}
+    node.answers["doctor"] = {"findings": [known, FINDINGS[0]]}
+    with tab(browser, node, 768, locale="fr") as page:
+        page.locator(".shelf-line button").click()
+        page.wait_for_selector(".banner.warn >> text=Ce Wi‑Fi isole les appareils.")
+        page.wait_for_selector(".checks >> text=Prenez un autre Wi‑Fi")
+        page.wait_for_selector(".checks [lang=en] >> text=The moon is full.")
+
+
 def test_a_join_that_failed_leads_to_the_doctor(browser, node):
     node.me |= {"name": "Ana"}
     node.answers["join"] = Refused(text="Nobody answered at that address.")

@@ -6,13 +6,15 @@ import {has, language, t} from "/i18n.js";
 import {Banner} from "/parts.js";
 
 const LOOKS = new Map([[true, ["check-check", "good", "stateGood"]], [false, ["triangle-alert", "bad", "stateBad"]]]);
+const NODE_LANGUAGE = "en";
 const UNKNOWN = ["circle-question-mark", "", "stateUnknown"];
 
-// What the node found, in the person's language where we know what it is about.
+// What the node found: in its own words to who reads those, else in the person's where we have them.
 function wordsOf({what, ok, text, next}) {
   const its = `doctor_${what}_${ok === null ? "unknown" : ok ? "good" : "bad"}`;
   const title = has(`doctor_${what}`) ? t(`doctor_${what}`) : what.replaceAll("_", " ");
-  return has(its) ? {title, text: t(its), next: has(`${its}_do`) ? t(`${its}_do`) : "", lang: null} : {title, text, next, lang: "en"};
+  if (language() === NODE_LANGUAGE || !has(its)) return {title, text, next, lang: NODE_LANGUAGE};
+  return {title, text: t(its), next: has(`${its}_do`) ? t(`${its}_do`) : "", lang: language()};
 }
 
 export function Doctor({app}) {
