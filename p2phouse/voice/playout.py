@@ -29,7 +29,7 @@ SLACK_S_MAX: Final = 0.004  # less would move it to and fro with the estimate's 
 HOLD_TICKS: Final = 4  # 80 ms; after 5 ticks without a packet play on where the clock stands
 WAKE_FRAMES: Final = 10  # 200 ms: the beginning of a word is worth that delay until the next pause
 VERY_LATE_S: Final = 5 * FRAME_S  # more than four frames late: louder frames may go
-HURRY_EACH: Final = 2  # frames: of each second one may be shortened, by 1/8 to 3/4
+HURRY_EACH: Final = 2  # of two frames one is shortened, by 2.5 to 15 ms; very late: of one
 TOO_LATE_S: Final = 0.2  # any frame may: a tone or music has no quiet ones, and clocks drift
 QUIET: Final = 10 ** (-20 / 10)  # power, relative to the voice's recent peak
 QUIET_VERY_LATE: Final = 10 ** (-8 / 10)
@@ -95,7 +95,7 @@ class Playout:
         self._quiet = True  # the last frame played was
         self._stiff = False  # it could not be stretched
         self._lacked = 0  # frames in a row that came with too little delay
-        self._stretched_ago = 0  # frames decoded since time was last taken out of the voice
+        self._hurried_ago = 0  # frames of too much delay since one was last shortened
 
     def receive(self, now_s: float, seq: int, counter: int, marker: bool, opus: bytes) -> None:
         """Take one packet. now_s: when it came, on the clock that pull() is given."""
@@ -188,12 +188,14 @@ class Playout:
         if max(self._queue) < self._due:
             self._late_ticks += 1
         waking = self._queue[first].marker and behind <= WAKE_FRAMES
-        stumbled = self._starved <= HOLD_TICKS and (behind > 1 or self._room_s() < 0)
+        room_s = self._room_s()
+        stumbled = self._starved <= HOLD_TICKS and (behind > 1 or room_s < 0)
+        lacking = behind * FRAME_S <= FRAME_S - room_s  # delay is to grow by that much in any case
         if self._late_ticks > 1:
             # After a stall the newest packet is in time. If it is not, twice, then the way has
             # grown longer for good, or the voice's machine slept and its clock stood still.
             self._start_afresh()
-        elif waking or stumbled:
+        elif waking or stumbled or lacking:
             self.stats.grown += 0 if waking else behind
             self._due = first
         else:
@@ -236,26 +238,32 @@ class Playout:
             self._shrink(frame, room_s)
 
     def _shrink(self, frame: Frame, room_s: float) -> None:
-        """Take out what delay is too much, as far as it is not heard."""
+        """Take out what delay is too much: a quiet frame, else periods, else what is not loud."""
         spare = self._stretch.spare - FRAME_SAMPLES
         surplus = room_s >= FRAME_S + self._slack_s() and self._due in self._queue
-        if surplus and self._may_drop(frame, room_s):
-            self.stats.dropped += 1
-            self.stats.played -= 1  # of the two one is heard
-            self._stretch.take(self._decode_due())
-            self._stretch.cut(FRAME_SAMPLES)
-        elif spare and self._quiet:
+        if self._quiet and surplus:
+            self._leave_out()
+        elif self._quiet and spare:
             self._stretch.cut(spare)
         elif surplus or spare:
-            self._hurry(PERIOD_MAX if surplus else spare)
+            each = HURRY_EACH if room_s <= VERY_LATE_S else 1
+            self._hurried_ago += 1
+            if self._hurried_ago < each:
+                return
+            if self._stretch.shorten(PERIOD_MAX if surplus else spare):
+                self._hurried_ago = 0
+            elif surplus and self._may_drop(frame, room_s):
+                self._leave_out()
             if self._stretch.spare < FRAME_SAMPLES:
                 self.stats.hurried += 1
                 self._stretch.take(self._decode_due())
 
-    def _hurry(self, most: int) -> None:
-        self._stretched_ago += 1
-        if self._stretched_ago >= HURRY_EACH and self._stretch.shorten(most):
-            self._stretched_ago = 0
+    def _leave_out(self) -> None:
+        """Of this frame and the next one is heard."""
+        self.stats.dropped += 1
+        self.stats.played -= 1
+        self._stretch.take(self._decode_due())
+        self._stretch.cut(FRAME_SAMPLES)
 
     def _cross_gap(self, first: int) -> Frame:
         """The packet due is not here, but a later one is: it was lost, late, or never sent."""
@@ -321,8 +329,7 @@ class Playout:
     def _may_drop(self, frame: Frame, room_s: float) -> bool:
         if room_s > TOO_LATE_S:
             return True
-        limit = QUIET_VERY_LATE if room_s > VERY_LATE_S else QUIET
-        return float(frame @ frame) <= self._peak * limit
+        return room_s > VERY_LATE_S and float(frame @ frame) <= self._peak * QUIET_VERY_LATE
 
     def _pass_by(self, frames: int) -> None:
         self._due += frames

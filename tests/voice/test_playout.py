@@ -412,7 +412,7 @@ def test_a_frame_left_out_leaves_no_crack():
     # A pure tone too late by 0.3 s: each frame left out puts two of its frames together.
     sent = speak([tone(n, hz=410.0) for n in range(200)], sealed=True)
     playout, ear = hear_late_start(sent, late_s=0.3)
-    assert playout.stats.dropped >= 3
+    assert playout.stats.dropped + playout.stats.hurried >= 14
     steps = np.abs(np.diff(ear.part(0.34, 3.0)))
     assert float(steps.max()) < 0.035  # 410 Hz at 0.3 moves 0.016 a sample
 
@@ -543,6 +543,21 @@ def test_a_clock_that_drifts_is_followed(ppm: int, voice: str):
     assert playout.stats.late == playout.stats.concealed == 0
 
 
+@pytest.mark.parametrize("ppm", [-2000, 2000])
+def test_nothing_is_heard_of_a_clock_that_drifts(ppm: int):
+    """A tone has no quiet frames: nothing of it is left out or made up, and no joint cracks."""
+    sent = speak([tone(n) for n in range(1_700)], sealed=True, ppm=ppm)
+    playout, ear = hear(sent)
+    stats = playout.stats
+    assert 2 <= stats.slowed + stats.hurried <= 4  # 68 ms, 13 of them unknown yet
+    assert stats.grown == stats.dropped == stats.concealed == 0
+    steady = ear.heard[50:-50]
+    loudness = [energy(frame) for frame in steady]
+    assert min(loudness) > 0.97 * max(loudness)
+    usual = max(float(np.abs(np.diff(frame)).max()) for frame in steady[:50])
+    assert float(np.abs(np.diff(np.concatenate(steady))).max()) < 1.1 * usual
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("ppm", [-100, 100])
 def test_an_hour_of_talk_between_two_clocks_that_differ(ppm: int):
@@ -558,7 +573,6 @@ def test_an_hour_of_talk_between_two_clocks_that_differ(ppm: int):
     # 100 ppm of an hour are 360 ms, 18 frames.
     stats = playout.stats
     assert 16 <= stats.grown + stats.dropped + stats.slowed + stats.hurried <= 20
-    assert stats.grown + stats.dropped <= 12  # the rest is stretched: nothing of it made up or lost
     assert playout.stats.late == playout.stats.concealed == 0
 
 
