@@ -4,6 +4,7 @@ Process time, not wall time, and the best of several rounds: other programs of t
 round down and never speed one up.
 """
 
+import random
 import time
 from collections.abc import Callable
 from itertools import cycle, islice
@@ -12,15 +13,17 @@ from typing import Final
 from nacl.signing import SigningKey
 
 from bench.figures import Figure
-from p2phouse.vocabulary import FRAME_S, Frame
+from p2phouse.vocabulary import FRAME_S, FRAME_SAMPLES, Frame
 from p2phouse.voice import packet
 from p2phouse.voice.audit import AuditReader, AuditWriter
+from p2phouse.voice.jitter import Jitter
 from p2phouse.voice.level import Talking, level_dbov
 from p2phouse.voice.mix import Mixer
 from p2phouse.voice.opus import Decoder, Encoder
 from p2phouse.voice.outgoing import OutgoingVoice
 from p2phouse.voice.packet import PT_OPUS, Packet
 from p2phouse.voice.seal import SealKey, open_sealed, seal
+from p2phouse.voice.stretch import PERIOD_MAX, Stretch
 from tests.voice.speech import CLIPS, frames_of, librivox
 from tests.voice.wire import BASE, KID, SID, SSRC, Sent, incoming, speak
 
@@ -94,6 +97,30 @@ def hearing(sent: list[Sent]) -> Callable[[int], object]:
     return step
 
 
+def stretching(frames: list[Frame]) -> Callable[[int], object]:
+    """A frame made shorter, or found unfit for it, before it is given."""
+    stretch = Stretch()
+
+    def step(n: int) -> Frame | None:
+        stretch.take(frames[n])
+        stretch.shorten(PERIOD_MAX)
+        return stretch.give() if stretch.spare >= FRAME_SAMPLES else None
+
+    return step
+
+
+def learning(frames: list[Frame]) -> Callable[[int], object]:
+    """One packet's transit into the histogram, and what is to be waited for out of it."""
+    jitter, rng = Jitter(), random.Random(1)
+    transits_s = [rng.expovariate(1 / 0.02) for _ in frames]
+
+    def step(n: int) -> None:
+        jitter.hear(n * FRAME_S, transits_s[n], marker=False)
+        jitter.settle(n * FRAME_S)
+
+    return step
+
+
 def auditing(sent: list[Sent]) -> Callable[[int], object]:
     """The speaker's share of a frame: its tag, and each 17th time an audit."""
     writer = AuditWriter(SigningKey(bytes(32)))
@@ -150,6 +177,13 @@ def run() -> list[Figure]:
         Figure("receive: open, replay window, jitter", receive, "µs"),
         Figure("playout pull", round(heard - receive, 2), "µs", "", "libopus alone", decode),
         Figure("a voice in: all of these", heard, "µs", "", "libopus alone", decode),
+        Figure("of it, the histogram of delays", best_us(lambda: learning(frames), spoken), "µs"),
+        Figure(
+            "a frame stretched, when delay has to change",
+            best_us(lambda: stretching(frames), spoken),
+            "µs",
+            "< 500",
+        ),
         Figure(
             "audits: tag and sign, a frame's share", best_us(lambda: auditing(sent), spoken), "µs"
         ),
