@@ -21,7 +21,7 @@ class Advertised(Protocol):
     @property
     def genesis(self) -> Signed[Genesis] | None: ...
     @property
-    def count(self) -> int: ...
+    def people(self) -> int: ...
     @property
     def on_stage_count(self) -> int: ...
 
@@ -100,7 +100,7 @@ class Advert:
             genesis,
             seq=self._last_seq,
             speakers=room.on_stage_count,
-            listeners=room.count - room.on_stage_count,
+            listeners=room.people - room.on_stage_count,
             addrs=addrs,
             ttl_s=ttl_s,
             now=now,

@@ -15,6 +15,9 @@ DEVICES_MAX: Final = 8
 SPEAKERS_MAX: Final = 16  # slots are four bits of the SFrame KID
 MESH_MEMBERS_MAX: Final = 8  # above, uplinks and NATs end a mesh
 ROOM_MEMBERS_MAX: Final = 32  # who are linked with one another; each greeting names them all
+LISTENERS_MAX: Final = 512  # with links to one hub; its media links are fewer
+PEOPLE_MAX: Final = 1_000_000  # that anybody may say a room has
+NEWS_BYTES_MAX: Final = 4_096  # a second, to a phone: 33 kb/s
 
 ADDRS_MAX: Final = 4
 ADDR_BYTES_MAX: Final = 64  # a circuit address with two PeerIds is the longest

@@ -73,7 +73,7 @@ class Admission:
         state = membership.log.state
         if not state.may(self._me.uid, Act.ROLE, waiting.uid):
             raise MayNotLetIn
-        if membership.count >= membership.places:
+        if not membership.has_place(outbound=False):
             raise NoPlaceLeft(limit=membership.places)
         decided = state.candidates.get((Act.ROLE, waiting.uid), ())
         level = state.level(self._me.uid)
@@ -126,7 +126,7 @@ class Admission:
             # Security: policy leaves room in the seat for what its holder decides by hand.
             if seat is None or membership.log.size_of(seat.id) >= limits.ADMITTED_BY_SEAT_MAX:
                 break
-            if membership.count + len(written) >= membership.places:
+            if membership.linked_count + len(written) >= membership.places:
                 break
             if self._is_welcome(now, membership, waiting):
                 if waiting.invite is not None:

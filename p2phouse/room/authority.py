@@ -16,7 +16,7 @@ from p2phouse.room import flood, frames, log
 from p2phouse.room.frames import FrameKind
 from p2phouse.room.messages import Decide, Event, EventKind, Output, SendRoomFrame
 from p2phouse.room.rules import Role, RoomState
-from p2phouse.room.state import Member, Membership, Stage
+from p2phouse.room.state import Member, Membership
 from p2phouse.room.talk import Talk
 from p2phouse.room.wiring import Wiring
 from p2phouse.vocabulary import DeviceKey, Now, UserKey
@@ -102,7 +102,11 @@ class Authority:
         return membership.log.take(entries, identities)
 
     def pass_on(
-        self, membership: Membership, entries: tuple[Signed[Entry], ...], sender: DeviceKey | None
+        self,
+        now: Now,
+        membership: Membership,
+        entries: tuple[Signed[Entry], ...],
+        sender: DeviceKey | None,
     ) -> Iterator[Output]:
         """Ours to everybody; others' not to whoever told us. sender: None for ours."""
         is_ours = sender is None
@@ -110,6 +114,10 @@ class Authority:
         for dev in devs:
             if dev != sender:
                 yield from self._send(membership, dev, entries)
+        for entry in entries if not is_ours else ():
+            proofs: list[Value] = [each.data for each in membership.log.identities_of([entry])]
+            told: list[Value] = [int(FrameKind.ENTRY), [entry.data], proofs]
+            membership.news.tell(now.mono, entry.id, told)
 
     def _send(
         self, membership: Membership, dev: DeviceKey, entries: Iterable[Signed[Entry]]
@@ -149,6 +157,9 @@ class Authority:
         membership.members[sender].digest = digest
         if digest == membership.log.digest or not self._has_leave(now, membership, sender):
             return
+        if membership.is_audience(sender):
+            yield from self.compare(membership, sender)  # it asks, if it lacks anything
+            return
         sketch: list[Value] = [int(FrameKind.SKETCH), membership.log.sketch]
         yield SendRoomFrame(sender, membership.room, sketch)
 
@@ -166,9 +177,8 @@ class Authority:
     def tick(self, now: Now, membership: Membership) -> Iterator[Output]:
         if membership.compare_at <= now.mono:
             membership.compare_at = now.mono + COMPARE_S
-            for dev, link in membership.links.items():
-                if link.stage is Stage.UP:
-                    yield from self.compare(membership, dev)
+            for dev in flood.stage(membership):
+                yield from self.compare(membership, dev)
 
     # ── obeying ──────────────────────────────────────────────────────────────────────────────
 

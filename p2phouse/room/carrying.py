@@ -129,6 +129,8 @@ class Carrying:
         if carried.election.claim is not None:
             yield SendRoomFrame(dev, membership.room, _claim_frame(carried.election.claim))
         own = carried.bidding.last
+        if membership.is_audience(dev):
+            return  # listeners do not choose who carries
         for bid in [*carried.bids.values(), *([own] if own is not None else [])]:
             if bid.record.dev in membership.members or bid is own:
                 yield SendRoomFrame(dev, membership.room, _bid_frame(bid))
@@ -236,7 +238,7 @@ class Carrying:
                     yield from self._do(now, membership, carried, heard)
                 case TellAgain():
                     is_hub = carried.election.hub == self._me.dev
-                    to = flood.linked(membership)
+                    to = flood.stage(membership)
                     if not is_hub:
                         to = flood.onward(membership, self._me.dev)
                     yield from self._tell(membership, carried, to)
@@ -272,7 +274,7 @@ class Carrying:
         bidding = carried.bidding
         is_asked = membership.count >= PEOPLE_MIN or membership.hub is not None or carried.bids
         bidding.due = bidding.next_lost(now)
-        if membership.count < 2 or not (is_asked or bidding.lost(now)):
+        if membership.is_listener or membership.count < 2 or not (is_asked or bidding.lost(now)):
             return
         bid = bidding.make(now, self._me, membership, self.offer, drains=carried.drains)
         at = bidding.next_at() if bidding.is_news(bid) else bidding.said_at + BID_S
@@ -283,7 +285,7 @@ class Carrying:
             return
         signed = bidding.said(now, self._me, bid)
         bidding.due = min(bidding.due, now.mono + BID_S)
-        for dev in flood.linked(membership):
+        for dev in flood.stage(membership):
             yield SendRoomFrame(dev, membership.room, _bid_frame(signed))
 
     def _apply(self, now: Now, membership: Membership, carried: Carried) -> Iterator[Output]:
@@ -305,6 +307,7 @@ class Carrying:
         carried.told = told
         membership.hub, membership.standby, membership.former = hub, standby, former
         membership.place, membership.can_grow = place, grows
+        membership.feeds_max = self.offer.cap
         membership.wanted = None
         if hub is not None and place.part is Part.MEMBER and not place.yields:
             membership.wanted = frozenset({hub, standby, former} - {None, me})  # type: ignore[arg-type]  # None is taken out

@@ -65,6 +65,8 @@ class ChatExchange:
         pace = membership.pace_of(sender).chats
         # Security: what is more than anybody writes is passed over, before it costs a signature
         # check; an honest neighbour of a flood is not to be blamed for what it passes on.
+        if membership.is_audience(sender):
+            pace = membership.pace_of(sender).relayed_chats
         unknown = [data for data in unknown if pace.take(now.mono)]
         shown = [envelope.read(data, Identity) for data in identities] if unknown else []
         proofs: dict[bytes, Signed[Identity]] = {each.id: each for each in shown}
@@ -114,7 +116,7 @@ class ChatExchange:
             if len(asking.passing) > PASSING_MAX:
                 del asking.passing[next(iter(asking.passing))]  # it will be asked for
 
-    def _pass_on(self, membership: Membership) -> Iterator[Output]:
+    def _pass_on(self, now: Now, membership: Membership) -> Iterator[Output]:
         """To those who may not have it: neither its teller nor whom its author has told."""
         passing, membership.asking.passing = membership.asking.passing, {}
         membership.asking.pass_at = math.inf
@@ -131,6 +133,11 @@ class ChatExchange:
                     and membership.chats.holds(signed.data)
                 ],
             )
+        for signed, _ in passing.values():
+            if membership.chats.holds(signed.data) and not membership.chats.is_for_mods(signed):
+                proof = membership.chats.identity_of(signed.record).data
+                told: list[Value] = [int(FrameKind.CHAT), [signed.data], [proof], None]
+                membership.news.tell(now.mono, signed.id, told)
 
     def _may_have(self, membership: Membership, dev: DeviceKey, signed: Signed[Chat]) -> bool:
         """Whether the device's person may have the record."""
@@ -168,11 +175,12 @@ class ChatExchange:
 
     def linked(self, now: Now, membership: Membership, dev: DeviceKey) -> Iterator[Output]:
         """A link has come up: one of both may have missed what the other holds."""
-        membership.asking.queue[dev] = None
-        yield from self._ask_next(now, membership, if_free=True)
+        if not membership.is_audience(dev):
+            membership.asking.queue[dev] = None
+            yield from self._ask_next(now, membership, if_free=True)
 
     def _ask_all(self, now: Now, membership: Membership) -> Iterator[Output]:
-        asking, linked = membership.asking, flood.linked(membership)
+        asking, linked = membership.asking, flood.stage(membership)
         first = asking.turn % max(1, len(linked))  # others than the last time
         asking.turn += ASKED_MAX
         asking.queue |= dict.fromkeys([*linked[first:], *linked[:first]][:ASKED_MAX])
@@ -185,7 +193,7 @@ class ChatExchange:
         if if_free and asking.asked is not None:
             return
         asking.asked = None
-        linked = set(flood.linked(membership))
+        linked = set(flood.stage(membership))
         while asking.queue and asking.asked is None:
             dev = next(iter(asking.queue))
             del asking.queue[dev]
@@ -207,7 +215,7 @@ class ChatExchange:
 
     def tick(self, now: Now, membership: Membership) -> Iterator[Output]:
         if membership.asking.pass_at <= now.mono:
-            yield from self._pass_on(membership)
+            yield from self._pass_on(now, membership)
         if membership.asking.until > now.mono:
             return
         if membership.asking.asked is None:

@@ -8,16 +8,18 @@ they opened. One that comes later tells of members and gets no answer: so two no
 circles.
 """
 
+import contextlib
 import math
 from collections.abc import Generator, Iterable, Iterator
 from typing import Final
 
+from p2phouse.errors import PeerError
 from p2phouse.identity.keys import Me
 from p2phouse.record import limits
 from p2phouse.record.cbor import Value
 from p2phouse.record.envelope import Signed
 from p2phouse.record.types import Access, Entry, Genesis, Speak
-from p2phouse.room import frames, lobby
+from p2phouse.room import frames, herald, lobby, news
 from p2phouse.room.admission import Admission
 from p2phouse.room.authority import Authority
 from p2phouse.room.carrying import Carrying
@@ -25,7 +27,9 @@ from p2phouse.room.chat_exchange import ChatExchange
 from p2phouse.room.confirmation import Confirmation
 from p2phouse.room.door import Door
 from p2phouse.room.frames import ByeReason, FrameKind, FrameRefused, Greeting
+from p2phouse.room.graph import Graph
 from p2phouse.room.hallway import Hallway
+from p2phouse.room.herald import Herald
 from p2phouse.room.keeper import Keeper
 from p2phouse.room.lobby import Waiting
 from p2phouse.room.messages import (
@@ -80,6 +84,8 @@ class Company:
         door: Door,
         admission: Admission,
         carrying: Carrying,
+        graph: Graph,
+        herald: Herald,
     ) -> None:
         self._me = me
         self._hallway = hallway
@@ -97,6 +103,8 @@ class Company:
         self._door = door
         self._admission = admission
         self._carrying = carrying
+        self._graph = graph
+        self._herald = herald
 
     # ── arriving ─────────────────────────────────────────────────────────────────────────────
 
@@ -140,11 +148,11 @@ class Company:
         self, membership: Membership, to: DeviceKey, *, is_bare: bool = False
     ) -> SendRoomFrame:
         """is_bare: only who we are, nothing of the room."""
-        others = [member for member in membership.members.values() if member.dev != to]
+        others = _to_be_named(membership, to)
         speak, genesis = membership.voice.speak, membership.genesis
         if is_bare:
             others, speak, genesis = [], None, None
-        membership.links[to].told = frozenset(member.dev for member in others)
+        membership.links[to].told = frozenset() if is_bare else frozenset(membership.members)
         membership.links[to].is_bare = is_bare
         entries: list[Value] = [genesis.data] if genesis else []
         speaks: list[Value] = [speak.data] if speak else []
@@ -189,11 +197,52 @@ class Company:
                 yield from self._bye(now, membership, sender, frames.read_bye(frame))
             case FrameKind.LOBBY:
                 yield from self._door.heard(now, membership, sender, frame)
-            case _ if member is None:
+            case _ if kind is None or member is None or member.is_told:
                 pass  # on its way when we lost or left each other: nobody's fault
+            case FrameKind.NEWS:
+                yield from self._news(now, membership, sender, frame)
+            case _:
+                before = member.soft
+                yield from self._said(now, membership, member, sender, frame)
+                self._herald.said(now, membership, member, frame, before)
+        link = membership.links.get(sender)
+        if link is not None and link.stage is Stage.UP:
+            link.until = now.mono + UNHEARD_S_MAX
+
+    def _news(
+        self, now: Now, membership: Membership, sender: DeviceKey, frame: list[Value]
+    ) -> Iterator[Output]:
+        """Hub or standby tells what others have said. Raises PeerError."""
+        # Security: nobody else is listened to, and these not without end.
+        if not membership.carries(sender) or not membership.pace_of(sender).news.take(now.mono):
+            return
+        told = news.read(frame)
+        yield from self._herald.heard(now, membership, sender, told)
+        for dev, inner in told.said:
+            author = membership.members.get(sender if dev is None else dev)
+            if author is None or not inner:
+                continue
+            # A word that breaks the protocol is its author's fault or the teller's: it counts
+            # for nothing, as what raises has changed nothing.
+            with contextlib.suppress(PeerError):
+                yield from list(self._said(now, membership, author, sender, inner))
+
+    def _said(
+        self,
+        now: Now,
+        membership: Membership,
+        member: Member,
+        sender: DeviceKey,
+        frame: list[Value],
+    ) -> Iterator[Output]:
+        """A member's word, which the sender has brought. Raises PeerError."""
+        room = membership.room
+        match frame[0]:
             case FrameKind.SPEAK:
                 data = frames.only_field(frame)
-                speak = frames.read_speak(data, sender=sender, room=room)
+                speak = frames.read_speak(data, sender=member.dev, room=room)
+                if sender != member.dev and not herald.is_latest(member, speak):
+                    return
                 _check_voices(now, membership, member, [speak])
                 yield from self._talk.heard_speak(membership, member, speak)
             case FrameKind.SOFT:
@@ -224,9 +273,6 @@ class Company:
                 yield from self._missed(now, membership, join)
             case _:
                 pass  # kinds that a later version adds
-        link = membership.links.get(sender)
-        if link is not None and link.stage is Stage.UP:
-            link.until = now.mono + UNHEARD_S_MAX
 
     def _greeted(
         self, now: Now, membership: Membership, sender: DeviceKey, frame: list[Value]
@@ -286,18 +332,20 @@ class Company:
         outbound = member.outbound if member and stage is Stage.UP else stage in OURS
         member = yield from self._admit(membership, greeting, outbound=outbound)
         if stage is not Stage.UP:
+            self._herald.see(membership, sender)
             yield from self._place.greet(now, membership, sender)
             yield from self._authority.compare(membership, sender)
             yield from self._confirmation.greet(now, membership, sender)
             yield from self._chat.linked(now, membership, sender)
             yield from self._carrying.linked(now, membership, sender)
+            # After it, or the other end would not know whose news these are.
+            yield from self._herald.linked(now, membership, sender)
         if link.is_bare or membership.members.keys() - link.told - {sender}:
             # Admitted while our greeting was on its way: of any two members each of us knows,
             # the later is told of the earlier, so no two stay strangers.
             yield self._greet(membership, sender)
         member.knows = frozenset(dev for dev, _ in greeting.members)
-        for dev, addrs in greeting.members:
-            yield from self._search.told(now, membership, sender, dev, addrs)
+        yield from self._graph.told(now, membership, sender, greeting.members)
         for speak in greeting.speaks:
             yield from self._talk.heard_speak(membership, member, speak)
         if stage is not Stage.UP:
@@ -330,7 +378,7 @@ class Company:
             yield from self._wiring.rewire(membership)
             yield Event(EventKind.MEMBER_JOINED, membership.room, sender, member.name)
         member.addrs = greeting.addrs
-        member.outbound = outbound
+        member.outbound, member.is_told = outbound, False
         member.redial_at = member.give_up_at = math.inf
         return member
 
@@ -347,19 +395,21 @@ class Company:
         """Entries came into the log, from a member or from us."""
         if not new:
             return
-        yield from self._authority.pass_on(membership, new, sender)
+        yield from self._authority.pass_on(now, membership, new, sender)
         yield from self._authority.obey(now, membership, before)
         yield from self._confirmation.changed(now, membership)
         yield from self._place.obey(now, membership, before)
         yield from self._chat.log_changed(now, membership, before)
         yield from self._part_with_strangers(now, membership)
 
-    def _part(self, membership: Membership, member: Member, reason: ByeReason) -> Iterator[Output]:
+    def _part(
+        self, now: Now, membership: Membership, member: Member, reason: ByeReason
+    ) -> Iterator[Output]:
         if member.dev in membership.links:
             yield SendRoomFrame(member.dev, membership.room, frames.bye(reason))
             yield CloseRoomLink(member.dev, membership.room)
             del membership.links[member.dev]
-        yield from self._remove(membership, member, EventKind.MEMBER_LEFT)
+        yield from self._remove(now, membership, member, EventKind.MEMBER_LEFT)
 
     def _part_with_strangers(self, now: Now, membership: Membership) -> Iterator[Output]:
         """Whom the log does not let in is in no more: the room was closed to him, or he never was
@@ -368,7 +418,7 @@ class Company:
             return
         for member in list(membership.members.values()):
             if not membership.is_let_in(member.uid):
-                yield from self._part(membership, member, ByeReason.REFUSED)
+                yield from self._part(now, membership, member, ByeReason.REFUSED)
         if not membership.is_let_in(self._me.uid):
             membership.over = "the room was closed to those who were not let in"
 
@@ -379,7 +429,9 @@ class Company:
         if not membership.joined:
             return
         for member in self._authority.put_out(now, membership):
-            yield from self._part(membership, member, ByeReason.PUT_OUT)
+            yield from self._part(now, membership, member, ByeReason.PUT_OUT)
+        yield from self._graph.settle(now, membership)
+        yield from self._herald.settle(now, membership)
         if not membership.lobby.people:
             return
         yield from self._door.tidy(membership)
@@ -427,7 +479,7 @@ class Company:
         member = membership.members.get(sender)
         if member is not None:
             self._successors.moved(membership, member, reason)
-            yield from self._remove(membership, member, EventKind.MEMBER_LEFT)
+            yield from self._remove(now, membership, member, EventKind.MEMBER_LEFT)
         elif reason in NO_PLACE and now.mono - membership.since < NEWCOMER_S:
             membership.full_for.add(sender)
             membership.judged_at = min(membership.judged_at, now.mono + JUDGED_AFTER_S)
@@ -456,10 +508,15 @@ class Company:
         link = membership.links.pop(sender, None)
         if link is None:
             return  # of a link that we had closed ourselves
+        self._herald.unlinked(membership, sender)
         member = membership.members.get(sender)
         if member is None:
             membership.refusal = reason
             self._search.failed(now, membership, sender)
+        elif member.is_told:
+            member.redial_at = now.mono + self._search.pause(4)
+        elif not self._graph.wants(membership, member) and link.stage is Stage.UP:
+            self._graph.let_go(membership, member)  # its end saw so first
         elif link.stage is Stage.OPENING:
             member.redial_at = now.mono + self._search.pause(2)
         elif member.is_heard:
@@ -476,7 +533,8 @@ class Company:
     def media_changed(self, now: Now, membership: Membership, member: Member) -> Iterator[Output]:
         """The member's media link failed or fell silent: was it the last that held the member?"""
         is_held = membership.is_linked(member.dev) or member.is_heard
-        if not is_held and (membership.wants(member.dev) or math.isinf(member.give_up_at)):
+        is_waited_for = member.is_told or math.isfinite(member.give_up_at)
+        if not is_held and (membership.wants(member.dev) or not is_waited_for):
             yield from self._lose(now, membership, member)
 
     def silence(
@@ -498,7 +556,7 @@ class Company:
             # Others had no media link that could tell them.
             for dev in membership.listening():
                 yield SendRoomFrame(dev, membership.room, frames.lost(member.join.id))
-        yield from self._remove(membership, member, EventKind.MEMBER_LOST)
+        yield from self._remove(now, membership, member, EventKind.MEMBER_LOST)
         self._search.lost(now, membership, member.dev, member.addrs)
 
     def _missed(self, now: Now, membership: Membership, join: bytes) -> Iterator[Output]:
@@ -512,8 +570,11 @@ class Company:
             if not membership.is_linked(member.dev):
                 yield from self._lose(now, membership, member)
 
-    def _remove(self, membership: Membership, member: Member, kind: EventKind) -> Iterator[Output]:
+    def _remove(
+        self, now: Now, membership: Membership, member: Member, kind: EventKind
+    ) -> Iterator[Output]:
         del membership.members[member.dev]
+        self._herald.part(now, membership, member)
         membership.changed = True
         yield from self._wiring.rewire(membership)
         yield from self._negotiation.close(member)
@@ -529,7 +590,7 @@ class Company:
             yield from self._part_with_strangers(now, membership)
             membership.retell_at = now.mono + self._search.about(RETELL_S)
             for dev, link in membership.links.items():
-                if link.stage is Stage.UP:
+                if link.stage is Stage.UP and not link.is_audience:
                     yield self._greet(membership, dev)
         for dev, link in list(membership.links.items()):
             if link.until <= now.mono:
@@ -546,6 +607,8 @@ class Company:
         times = [
             membership.retell_at,
             membership.compare_at,
+            membership.look_at,
+            self._herald.deadline(membership),
             self._chat.deadline(membership),
             *(link.until for link in membership.links.values()),
         ]
@@ -564,6 +627,15 @@ def _check_voices(
         # Security: a voice that takes our slot has us make another; not as fast as a peer signs.
         if speak.id != known and not voices.take(now.mono):
             raise FrameRefused(reason="new voices without end")
+
+
+def _to_be_named(membership: Membership, to: DeviceKey) -> list[Member]:
+    """Of whom our greeting tells: of all; where there are listeners of hub and standby alone, who
+    tell of the others."""
+    others = [member for member in membership.members.values() if member.dev != to]
+    if membership.is_split:
+        others = [member for member in others if membership.carries(member.dev)]
+    return others[: frames.MEMBERS_TOLD_MAX]
 
 
 def no_place(membership: Membership) -> ByeReason:

@@ -99,6 +99,8 @@ class Confirmation:
             for other in flood.onward(membership, self._me.dev):
                 if other not in (sender, dev):
                     yield self._send(membership, other, beat, identity.data)
+            told: list[Value] = [int(FrameKind.BEAT), beat.data, identity.data]
+            membership.news.tell(now.mono, (FrameKind.BEAT, dev), told)
         yield from self.judge(now, membership)
 
     # ── judging ──────────────────────────────────────────────────────────────────────────────
@@ -142,8 +144,9 @@ class Confirmation:
         counting = membership.beats.counting(now, membership.log.state)
         if not counting or self._agrees_until(now, membership) is not None:
             return
+        stage = flood.stage(membership)
         wanted = {each.beat.record.digest for each in counting}
-        members = [member for member in membership.members.values() if member.dev in up(membership)]
+        members = [member for member in membership.members.values() if member.dev in stage]
         self._rng.shuffle(members)
         members.sort(key=lambda member: member.digest not in wanted)
         sketch: list[Value] = [int(FrameKind.SKETCH), membership.log.sketch]

@@ -29,6 +29,7 @@ class Custody:
     is_covered: bool = False  # whether any epoch covers, held or not
     stuck_at: float = math.inf  # since when somebody admitted may not be given the one there is
     not_before: float = -math.inf  # when we may make the next one
+    give_at: float = -math.inf  # when some more may be given it
     ask_at: float = math.inf
     asked: int = 0  # how often, since we lack it
     ask_voice_at: float = -math.inf

@@ -24,9 +24,23 @@ def linked(membership: Membership) -> list[DeviceKey]:
     ]
 
 
+def stage(membership: Membership) -> list[DeviceKey]:
+    """Those of them who are no listeners of ours."""
+    return [dev for dev in linked(membership) if not membership.is_audience(dev)]
+
+
+def audience(membership: Membership) -> list[DeviceKey]:
+    """Our listeners, if we carry the room."""
+    return [dev for dev in linked(membership) if membership.is_audience(dev)]
+
+
 def onward(membership: Membership, own: DeviceKey) -> list[DeviceKey]:
     """Those of them to whom we pass on what others have told us."""
-    devs = linked(membership)
+    if membership.is_listener:
+        return []  # its hub and standby have told it
+    devs = stage(membership)
+    if membership.is_split and membership.is_carrier:
+        return devs  # what listeners have said they hear from us alone
     if membership.count <= limits.MESH_MEMBERS_MAX:
         return devs
 

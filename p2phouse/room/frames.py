@@ -40,6 +40,7 @@ class FrameKind(IntEnum):
     REPORT = 12
     CLAIM = 13
     BID = 14
+    NEWS = 15  # read in news.py
     LOST = 16
 
 
@@ -90,8 +91,8 @@ def read_greeting(frame: list[Value], *, sender: DeviceKey, room: RoomId) -> Gre
     if len(frame) != 7:
         raise FrameRefused(reason=f"a greeting of {len(frame)} fields")
     _, join_data, identity_data, addrs, members, entries, speaks = frame
-    join = envelope.read(_bytes(join_data), Join)
-    identity = envelope.read(_bytes(identity_data), Identity)
+    join = envelope.read(as_bytes(join_data), Join)
+    identity = envelope.read(as_bytes(identity_data), Identity)
     # Security: all of it must speak for the peer that the handshake proved, or a member could
     # bring in others who never came.
     if join.record.dev != sender or join.record.room != room:
@@ -99,7 +100,7 @@ def read_greeting(frame: list[Value], *, sender: DeviceKey, room: RoomId) -> Gre
     if identity.id != join.record.idrec or not lists_device(identity.record, sender):
         raise FrameRefused(reason="an identity that does not list the sender's device")
     history = _list(entries, most=limits.ENTRIES_PER_ROOM_MAX)
-    genesis = envelope.read(_bytes(history[0]), Genesis) if history else None
+    genesis = envelope.read(as_bytes(history[0]), Genesis) if history else None
     # Security: the room's id is its genesis: nobody can put another title or host on a room.
     if genesis is not None and RoomId(genesis.id) != room:
         raise FrameRefused(reason="the genesis of another room")
@@ -109,7 +110,7 @@ def read_greeting(frame: list[Value], *, sender: DeviceKey, room: RoomId) -> Gre
     return Greeting(
         join=join,
         identity=identity,
-        addrs=_addresses(addrs),
+        addrs=as_addresses(addrs),
         members=tuple(_member(item) for item in _list(members, most=MEMBERS_TOLD_MAX)),
         genesis=genesis,
         speaks=told,
@@ -122,14 +123,14 @@ def lists_device(identity: Identity, dev: DeviceKey) -> bool:
 
 def read_speak(data: Value, *, sender: DeviceKey, room: RoomId) -> Signed[Speak]:
     """Raises PeerError if it is not the sender's own voice in this room."""
-    speak = envelope.read(_bytes(data), Speak)
+    speak = envelope.read(as_bytes(data), Speak)
     if speak.record.dev != sender or speak.record.room != room:
         raise FrameRefused(reason="a speak record of somebody else or for another room")
     return speak
 
 
 def read_soft(data: Value, *, sender: DeviceKey, room: RoomId) -> Signed[Soft]:
-    soft = envelope.read(_bytes(data), Soft)
+    soft = envelope.read(as_bytes(data), Soft)
     if soft.record.dev != sender or soft.record.room != room:
         raise FrameRefused(reason="soft state of somebody else or for another room")
     return soft
@@ -140,7 +141,7 @@ def read_entries(frame: list[Value]) -> tuple[list[bytes], list[bytes]]:
     if len(frame) != 3:
         raise FrameRefused(reason=f"entries in a frame of {len(frame)} fields")
     entries, identities = (_list(item, most=ENTRIES_TOLD_MAX) for item in frame[1:])
-    return [_bytes(item) for item in entries], [_bytes(item) for item in identities]
+    return [as_bytes(item) for item in entries], [as_bytes(item) for item in identities]
 
 
 def read_successor(
@@ -149,10 +150,10 @@ def read_successor(
     """The room that the sender has opened to continue this one, and where it is entered."""
     if len(frame) != 3:
         raise FrameRefused(reason=f"a successor in a frame of {len(frame)} fields")
-    genesis = envelope.read(_bytes(frame[1]), Genesis)
+    genesis = envelope.read(as_bytes(frame[1]), Genesis)
     if genesis.record.dev != sender or genesis.record.continues != room:
         raise FrameRefused(reason="a successor of somebody else or to another room")
-    return genesis, _addresses(frame[2])
+    return genesis, as_addresses(frame[2])
 
 
 def read_epochs(
@@ -162,10 +163,10 @@ def read_epochs(
     if len(frame) != 3:
         raise FrameRefused(reason=f"epochs in a frame of {len(frame)} fields")
     records, identities = (_list(item, most=EPOCHS_TOLD_MAX) for item in frame[1:])
-    read = [envelope.read(_bytes(item), Epoch) for item in records]
+    read = [envelope.read(as_bytes(item), Epoch) for item in records]
     if any(signed.record.room != room for signed in read):
         raise FrameRefused(reason="an epoch of another room")
-    return read, [envelope.read(_bytes(item), Identity) for item in identities]
+    return read, [envelope.read(as_bytes(item), Identity) for item in identities]
 
 
 def read_chat(frame: list[Value]) -> tuple[list[bytes], list[bytes], bytes | None]:
@@ -174,20 +175,20 @@ def read_chat(frame: list[Value]) -> tuple[list[bytes], list[bytes], bytes | Non
     if len(frame) != 4:
         raise FrameRefused(reason=f"chat in a frame of {len(frame)} fields")
     records, identities = (_list(item, most=CHATS_TOLD_MAX) for item in frame[1:3])
-    have = None if frame[3] is None else _bytes(frame[3])
+    have = None if frame[3] is None else as_bytes(frame[3])
     if have is not None and (len(have) % HAVE_BYTES or len(have) > HAVE_BYTES * HAVE_MAX):
         raise FrameRefused(reason="a list of ids in pieces")
-    return [_bytes(item) for item in records], [_bytes(item) for item in identities], have
+    return [as_bytes(item) for item in records], [as_bytes(item) for item in identities], have
 
 
 def read_report(frame: list[Value]) -> bytes:
     """A bundle, still unread."""
-    return _bytes(only_field(frame))
+    return as_bytes(only_field(frame))
 
 
 def read_exactly(frame: list[Value], size: int) -> bytes:
     """The one field of the frame, of so many bytes."""
-    data = _bytes(only_field(frame))
+    data = as_bytes(only_field(frame))
     if len(data) != size:
         raise FrameRefused(reason=f"{len(data)} bytes where {size} belong")
     return data
@@ -219,19 +220,19 @@ def only_field(frame: list[Value]) -> Value:
 
 def _member(item: Value) -> tuple[DeviceKey, tuple[bytes, ...]]:
     pair = _list(item, most=2)
-    if len(pair) != 2 or len(_bytes(pair[0])) != 32:
+    if len(pair) != 2 or len(as_bytes(pair[0])) != 32:
         raise FrameRefused(reason="a member that is not a device and its addresses")
-    return DeviceKey(_bytes(pair[0])), _addresses(pair[1])
+    return DeviceKey(as_bytes(pair[0])), as_addresses(pair[1])
 
 
-def _addresses(item: Value) -> tuple[bytes, ...]:
-    addrs = tuple(_bytes(addr) for addr in _list(item, most=limits.ADDRS_MAX))
+def as_addresses(item: Value) -> tuple[bytes, ...]:
+    addrs = tuple(as_bytes(addr) for addr in _list(item, most=limits.ADDRS_MAX))
     if any(len(addr) > limits.ADDR_BYTES_MAX for addr in addrs):
         raise FrameRefused(reason="an address that is too long")
     return addrs
 
 
-def _bytes(item: Value) -> bytes:
+def as_bytes(item: Value) -> bytes:
     if not isinstance(item, bytes):
         raise FrameRefused(reason="something else where bytes belong")
     return item

@@ -46,7 +46,8 @@ class Handing:
         self, now: Now, membership: Membership, made: Outline, secret: bytes
     ) -> Iterator[Output]:
         """Signs a new epoch and tells everybody; whoever holds a ratchet's parent needs no box."""
-        members = self.here(membership)
+        # Listeners are handed it on (keeper.py), by us if we carry the room.
+        members = [each for each in self.here(membership) if not membership.is_audience(each.dev)]
         boxes = [] if made.ratchet else self._boxes(membership, members, secret)
         for record in epochs.records_of(membership.room, self._me.dev, made, boxes):
             signed = envelope.sign(record, self._me.device_key)

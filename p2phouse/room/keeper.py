@@ -11,6 +11,7 @@ from typing import Final
 
 from p2phouse.channel import VoiceCondition, VoiceState
 from p2phouse.identity.keys import Me
+from p2phouse.record import limits
 from p2phouse.record.cbor import Value
 from p2phouse.record.envelope import Signed
 from p2phouse.record.types import Epoch
@@ -29,6 +30,8 @@ REKEY_S: Final = 3_600.0  # a secret that was lost unnoticed is good for an hour
 STAGGER_S: Final = 1.0  # a keeper acts within a round trip; the next waits for longer than that
 GRACE_S: Final = 2.0  # who has just come is given the secret by then
 PAUSE_S: Final = 0.25  # between two epochs of ours: a flood of removals does not flood the room
+GIVEN_AT_ONCE: Final = limits.ROOM_MEMBERS_MAX  # 3 ms, and a frame of 4 kB
+GIVE_S: Final = 0.1
 FIRST_ASK_S: Final = 0.3  # what is on its way comes by then
 ASK_S: Final = 1.0
 ASK_S_MAX: Final = 5.0
@@ -112,7 +115,9 @@ class Keeper:
         self, now: Now, membership: Membership, best: Known, member: Member
     ) -> Iterator[Output]:
         is_on_stage = membership.log.state.level(self._me.uid) <= Level.SPEAKER
-        if is_on_stage and self._hands.may_give(membership, member, best):
+        if (is_on_stage or membership.is_carrier) and self._hands.may_give(
+            membership, member, best
+        ):
             yield from self._hands.give(now, membership, best, [member])
 
     def voice_state(self, now: Now, membership: Membership, state: VoiceState) -> Iterator[Output]:
@@ -247,16 +252,27 @@ class Keeper:
     # ── handing on ───────────────────────────────────────────────────────────────────────────
 
     def _hand_on(self, now: Now, membership: Membership) -> Iterator[Output]:
-        best = membership.custody.best
-        if best is None or self._rank(membership) != 0:
+        custody, best = membership.custody, membership.custody.best
+        is_keeper = self._rank(membership) == 0
+        if best is None or not (is_keeper or membership.is_carrier):
             return
         lacking = [
             member
             for member in self._hands.here(membership)
-            if member.dev not in best.boxed and self._hands.may_give(membership, member, best)
+            if member.dev not in best.boxed
+            and (is_keeper or membership.is_audience(member.dev))
+            and self._hands.may_give(membership, member, best)
         ]
-        if lacking:
-            yield from self._hands.give(now, membership, best, lacking)
+        if not lacking:
+            return
+        if custody.give_at > now.mono:
+            custody.deadline = min(custody.deadline, custody.give_at)
+            return
+        # Of a crowd some at a time: to seal for all at once would hold up everything else.
+        yield from self._hands.give(now, membership, best, lacking[:GIVEN_AT_ONCE])
+        if len(lacking) > GIVEN_AT_ONCE:
+            custody.give_at = now.mono + GIVE_S
+            custody.deadline = min(custody.deadline, custody.give_at)
 
     # ── asking ───────────────────────────────────────────────────────────────────────────────
 

@@ -40,6 +40,9 @@ class Pace:
     bids: Allowance = field(default_factory=lambda: Allowance(64, 0.1))  # it passes on others'
     keys: Allowance = field(default_factory=lambda: Allowance(8, 2.0))
     softs: Allowance = field(default_factory=lambda: Allowance(32, 0.25))
+    relayed: Allowance = field(default_factory=lambda: Allowance(16, 1.0))  # of a listener, by us
+    relayed_chats: Allowance = field(default_factory=lambda: Allowance(32, 1.0))
+    news: Allowance = field(default_factory=lambda: Allowance(16, 0.5))
     reactions: Allowance = field(default_factory=lambda: Allowance(4, 1.0))
     chats: Allowance = field(default_factory=lambda: Allowance(1_200, 0.1))  # all that is kept
     histories: Allowance = field(default_factory=lambda: Allowance(4, 15.0))

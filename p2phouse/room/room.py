@@ -31,7 +31,9 @@ from p2phouse.room.company import Company
 from p2phouse.room.confirmation import Confirmation
 from p2phouse.room.door import Door
 from p2phouse.room.earshot import Earshot
+from p2phouse.room.graph import Graph
 from p2phouse.room.hallway import Hallway
+from p2phouse.room.herald import Herald
 from p2phouse.room.invites import Invites
 from p2phouse.room.keeper import Keeper
 from p2phouse.room.lobby import Waiting
@@ -94,6 +96,7 @@ class Rooms:
         invites = Invites(me, entropy=entropy)
         door = Door(me, invites)
         self.admission = Admission(me, invites, door)
+        graph = Graph(me, self._hallway, self._search)
         self._company = Company(
             me,
             self._hallway,
@@ -111,6 +114,8 @@ class Rooms:
             door,
             self.admission,
             self._carrying,
+            graph,
+            Herald(me, self._authority, self._wiring, self._negotiation),
         )
         self._stay = Stay(
             me,

@@ -26,6 +26,7 @@ LOST_MAX: Final = limits.ROOM_MEMBERS_MAX  # the longest sought goes first
 # Security: one member has us dial at most so many strangers in half a minute, whatever it tells,
 # and all of them together no more.
 TOLD_SOUGHT_S: Final = 30.0  # dialled at once and after 1, 3, 7 and 15 s
+LATER_S: Final = 0.7  # a claim follows a greeting at once
 TOLD_MAX: Final = limits.ROOM_MEMBERS_MAX - 1
 
 
@@ -56,8 +57,11 @@ class Search:
         teller: DeviceKey,
         dev: DeviceKey,
         addrs: tuple[bytes, ...],
+        *,
+        later: bool = False,
     ) -> Iterator[Output]:
-        """Somebody who is here, or so a member says."""
+        """Somebody who is here, or so a member says. later: in a crowd; then a moment later, for
+        somebody who carries it may spare us the call."""
         known = dev == self._own or dev in membership.members or dev in membership.sought
         if (
             known
@@ -65,8 +69,12 @@ class Search:
             or not self._listens(membership, teller)
         ):
             return
-        membership.sought[dev] = Sought(addrs, teller, math.inf, now.mono + TOLD_SOUGHT_S)
-        yield from self.dial(now, membership, dev, addrs)
+        dial_at = now.mono + LATER_S if later else math.inf
+        membership.sought[dev] = Sought(
+            addrs, teller, dial_at, now.mono + TOLD_SOUGHT_S, is_spare=later
+        )
+        if not later:
+            yield from self.dial(now, membership, dev, addrs)
 
     def _listens(self, membership: Membership, teller: DeviceKey) -> bool:
         """Whether one more is looked for on that member's word; it takes the place of one whom

@@ -39,6 +39,7 @@ from p2phouse.room.talk import Talk
 from p2phouse.room.wiring import Wiring
 from p2phouse.vocabulary import DeviceKey, Now, UserKey
 
+LASTING: Final = (SoftKind.OWN_MUTE, SoftKind.ON_STAGE, SoftKind.HAND)
 SPEECH_DBOV: Final = -50  # louder than this somebody speaks; a quiet room is at about -60
 LEVEL_S: Final = 0.1  # media tells levels at 10 Hz
 MEET_S: Final = 3.0  # everybody whom the first member named has greeted us by then
@@ -78,7 +79,7 @@ class Place:
         Where there may be fewer places than people we first meet them all: else we might sign in a
         slot that is taken, and with a lower id drive out who has stood there all the time.
         """
-        people = membership.count + len(membership.sought)
+        people = max(membership.people, membership.count + len(membership.sought))
         if people > membership.log.state.speakers_max:
             membership.own.arrive_at = now.mono + MEET_S
         else:
@@ -284,10 +285,13 @@ class Place:
         if state is None:
             return
         member.soft = state
+        if record.kind in LASTING:
+            member.signs[record.kind] = data  # type: ignore[assignment]  # bytes, as it was read
         yield from self._tell_changes(membership, member, before)
         match SoftKind(record.kind), record.val:
             case SoftKind.ON_STAGE, False | None if member.speak is not None:
-                member.speak = None  # on one link a word of the stage keeps its order with voices
+                # On one link a word of the stage keeps its order with voices.
+                member.ended_speak, member.speak = member.speak.id, None
                 yield from self._wiring.rewire(membership)
                 yield Event(EventKind.STAGE_CHANGED, membership.room, member.dev, member.name)
             case SoftKind.REACTION, str(emoji) if 0 < len(emoji) <= limits.REACTION_CODE_POINTS_MAX:

@@ -17,6 +17,7 @@ from p2phouse.room.custody import Custody
 from p2phouse.room.epochs import Live
 from p2phouse.room.lobby import Lobby, LobbyState
 from p2phouse.room.log import EntryLog
+from p2phouse.room.news import NewsBook
 from p2phouse.room.pace import Pace
 from p2phouse.room.report import Bundle
 from p2phouse.room.rules import ON_STAGE
@@ -37,7 +38,8 @@ if TYPE_CHECKING:
     from p2phouse.room.carrying import Carried
 
 NEWCOMER_S: Final = 12.0  # within it one has met everybody
-PACES_MAX: Final = 64  # as many as net keeps room links
+VISITORS_MAX: Final = 64  # who came by our link, and move on to the hub within ten seconds
+PACES_MAX: Final = 64  # beside those of the members: of who came and went
 
 
 def ssrc_of(speak: Signed[Speak]) -> Ssrc:
@@ -79,6 +81,7 @@ class RoomLink:
     is_new: bool = False  # no greeting was heard on it yet: it may bring another join
     told: frozenset[DeviceKey] = frozenset()  # the members that our greeting on it named
     is_near: bool = True  # both ends are on one network
+    is_audience: bool = False  # we carry the room, and the other end hears NEWS
     is_bare: bool = False  # our greeting on it told who we are, and nothing of the room
 
 
@@ -93,6 +96,7 @@ class Member:
     outbound: bool  # we opened the room link; the opener offers
     knows: frozenset[DeviceKey] = frozenset()  # the members that its last greeting named
     speak: Signed[Speak] | None = None
+    ended_speak: RecordId | None = None  # of the voice with which it left the stage
     forged_speak: RecordId | None = None  # of the voice that somebody else has spoken with
     digest: bytes | None = None  # of its log, as it told last
     soft: SoftState = field(default_factory=SoftState)
@@ -106,7 +110,10 @@ class Member:
     cands: tuple[str, ...] = ()  # where its end of a link was, as it said last
     retries: int = 0
     retry_at: float = math.inf  # offer again
-    unwanted_since: float = math.inf  # its link could be closed
+    is_told: bool = False  # the hub tells of it: there is no room link
+    signs: dict[int, bytes] = field(default_factory=dict)  # its last word of each lasting kind
+    spare_since: float = math.inf  # its room link could be closed
+    unwanted_since: float = math.inf  # its media link could be closed
     redial_at: float = math.inf  # open the room link again
     give_up_at: float = math.inf
     missed_until: float = -math.inf  # another member has lost it
@@ -160,6 +167,7 @@ class Sought:
     redial_at: float
     give_up_at: float
     tries: int = 0
+    is_spare: bool = False  # of a crowd: somebody who carries it may tell us of them
     is_refused: bool = (
         False  # it wants no link; kept, so that its teller cannot have it called again
     )
@@ -229,9 +237,18 @@ class Membership:
     standby: DeviceKey | None = None  # who would go on if the hub died
     wanted: frozenset[DeviceKey] | None = None  # who shall have media links to us; None: all
     can_grow: bool = False  # somebody would carry more people than a mesh holds
+    feeds_max: int = 0  # whom we would feed as a hub; 0: nothing is said of that
     former: DeviceKey | None = None  # who was hub before, for as long as it may be needed
     place: Place = IN_A_MESH  # ours in what is carried
     carried: "Carried | None" = field(default=None, compare=False)
+    is_listener: bool = False  # of a room whose stage alone is linked with all of the stage
+    news: NewsBook = field(default_factory=NewsBook, compare=False)
+    look_at: float = math.inf  # when to see again whom room links are wanted with
+    looked_at: tuple[object, ...] = ()  # what it was about
+    came_up_at: float = -math.inf  # when we came to the stage
+    orphan_since: float = math.inf  # neither hub nor standby has a link to us
+    hallway_at: float = -math.inf  # when the hallway may be asked again
+    addresses: dict[DeviceKey, tuple[bytes, ...]] = field(default_factory=dict)  # as told
 
     paces: OrderedDict[DeviceKey, Pace] = field(default_factory=OrderedDict, compare=False)
     custody: Custody = field(default_factory=Custody, compare=False)
@@ -245,7 +262,7 @@ class Membership:
         """How the device went about it so far; that is not forgotten when it leaves and returns."""
         pace = self.paces.setdefault(dev, Pace())
         self.paces.move_to_end(dev)
-        if len(self.paces) > PACES_MAX:
+        if len(self.paces) > PACES_MAX + len(self.members):
             # Security: never a member's, or a crowd of made-up devices could have it begin afresh.
             spare = (each for each in self.paces if each not in self.members and each != dev)
             del self.paces[next(spare)]
@@ -328,18 +345,66 @@ class Membership:
 
     @property
     def count(self) -> int:
-        """People in the room, ourselves included."""
+        """People whom we know in the room, ourselves included."""
         return 1 + len(self.members)
+
+    @property
+    def linked_count(self) -> int:
+        """Of these, those with whom a room link stands or stood."""
+        return 1 + sum(not member.is_told for member in self.members.values())
 
     def wants(self, dev: DeviceKey) -> bool:
         """Whether a media link to that member is wanted."""
         return self.wanted is None or dev in self.wanted
 
     @property
+    def own_dev(self) -> DeviceKey:
+        return DeviceKey(self.join.record.dev)
+
+    def carries(self, dev: DeviceKey) -> bool:
+        return dev in (self.hub, self.standby)
+
+    @property
+    def is_carrier(self) -> bool:
+        """Whether we are hub or standby."""
+        return self.carries(self.own_dev)
+
+    @property
+    def is_split(self) -> bool:
+        """Whether the room has a stage and listeners, each with room links of its own kind."""
+        return self.hub is not None and self.people > limits.MESH_MEMBERS_MAX
+
+    @property
+    def people(self) -> int:
+        """How many are in the room; who has no link to all of them goes by what it is told."""
+        counts = self.news.counts
+        if self.is_carrier or not counts:
+            return self.count
+        return max(2, counts[self.hub if self.hub in counts else next(iter(counts))][0])
+
+    def is_audience(self, dev: DeviceKey) -> bool:
+        """Whether the device is a listener of ours, because we carry the room."""
+        link = self.links.get(dev)
+        return link is not None and link.is_audience
+
+    def addrs_of(self, dev: DeviceKey) -> tuple[bytes, ...]:
+        member = self.members.get(dev)
+        return self.addresses.get(dev, ()) if member is None else member.addrs
+
+    def is_up(self, dev: DeviceKey) -> bool:
+        """Whether both ends of a room link to the device have greeted."""
+        link = self.links.get(dev)
+        return link is not None and link.stage is Stage.UP and dev in self.members
+
+    @property
     def places(self) -> int:
         """How many people the room has room for, as far as we know."""
-        is_mesh = self.hub is None and not self.can_grow
-        return limits.MESH_MEMBERS_MAX if is_mesh else limits.ROOM_MEMBERS_MAX
+        if self.hub is None and not self.can_grow:
+            return limits.MESH_MEMBERS_MAX
+        if self.is_carrier:
+            most = limits.ROOM_MEMBERS_MAX + limits.LISTENERS_MAX
+            return min(most, 1 + self.feeds_max) if self.feeds_max else most
+        return limits.ROOM_MEMBERS_MAX + (VISITORS_MAX if self.is_split else 0)
 
     def has_place(self, *, outbound: bool) -> bool:
         """Whether one more fits in. outbound: on a link that we opened."""
@@ -347,8 +412,8 @@ class Membership:
         # whether or not we have heard yet who carries it.
         crowd = limits.MESH_MEMBERS_MAX - 1
         if outbound and any(len(each.knows) >= crowd for each in self.members.values()):
-            return self.count < limits.ROOM_MEMBERS_MAX
-        return self.count < self.places
+            return self.linked_count < limits.ROOM_MEMBERS_MAX
+        return self.linked_count < self.places
 
     @property
     def on_stage_count(self) -> int:

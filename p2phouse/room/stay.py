@@ -398,7 +398,7 @@ class Stay:
             "exposure": EXPOSURES[access],
             "lobby_count": len(membership.lobby.known),
             "muted": membership.muted,
-            "people": membership.count,
+            "people": membership.people,
             **standing(membership, self._me.uid),
             "locked": membership.log.state.locked,
             "chat": mode_of(membership.log.state),

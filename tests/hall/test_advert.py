@@ -17,7 +17,7 @@ ANA = person(1)
 @dataclass
 class Room:
     genesis: Signed[Genesis] | None
-    count: int = 1
+    people: int = 1
     on_stage_count: int = 1
 
 
@@ -41,7 +41,7 @@ def test_nothing_is_due_before_a_room_is_ours():
 def test_a_new_room_is_told_at_once_with_what_is_so_now():
     advert = begun()
     assert advert.due == at(0).mono
-    told = advert.card(at(0), Room(TEA.genesis, count=5, on_stage_count=3), (LAN_ADDRESS,))
+    told = advert.card(at(0), Room(TEA.genesis, people=5, on_stage_count=3), (LAN_ADDRESS,))
     assert told is not None
     card = read_card(told.data, at(0)).card.record
     assert (card.nspk, card.nlis, card.ttl, card.at) == (3, 2, 600, (LAN_ADDRESS,))

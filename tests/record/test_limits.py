@@ -119,7 +119,11 @@ CASES: list[Case] = [
 ELSEWHERE = {
     "IDENTITY_RENEW_S": "tests/identity/test_keys.py::test_a_record_is_renewed_in_its_last_30_days",
     "MESH_MEMBERS_MAX": "tests/sim/test_mesh.py::test_a_ninth_is_told_that_the_room_is_full",
-    "ROOM_MEMBERS_MAX": "tests/room/test_crowd.py::test_32_people_fit_into_a_room_that_is_carried",
+    "ROOM_MEMBERS_MAX": "tests/room/test_crowd.py"
+    "::test_32_people_are_linked_with_one_another_and_no_more",
+    "LISTENERS_MAX": "tests/room/test_news.py::test_a_hub_takes_in_512_listeners_and_no_more",
+    "PEOPLE_MAX": "tests/room/test_news.py::test_news_of_a_million_people_and_no_more_are_read",
+    "NEWS_BYTES_MAX": "tests/room/test_news.py::test_what_does_not_fit_into_4_kb_waits_its_turn",
     "ROOMS_CACHED_MAX": "tests/hall/test_directory.py::test_2000_rooms_are_kept_and_no_more",
     "ENTRIES_PER_SEAT_MAX": "tests/room/test_log.py::test_a_seat_holds_512_entries_and_no_more",
     "ENTRIES_ASIDE_MAX": "tests/room/test_log.py::test_256_entries_wait_aside_and_no_more",

@@ -40,14 +40,23 @@ def lost_frames(outputs: list[messages.Output]) -> list[SendRoomFrame]:
 # ── places ───────────────────────────────────────────────────────────────────────────────────
 
 
-def test_32_people_fit_into_a_room_that_is_carried(table: Table, ann: Person):
-    (hub,) = fill(table, 1)
-    carried_by(table, hub)
-    fill(table, limits.ROOM_MEMBERS_MAX - 2)
+def test_32_people_are_linked_with_one_another_and_no_more(table: Table, ann: Person):
+    table.here.can_grow = True
+    fill(table, limits.ROOM_MEMBERS_MAX - 1)
     assert table.here.count == limits.ROOM_MEMBERS_MAX == 32
     table.up(ann)
     assert byes(table.greet(ann)) == [ByeReason.FULL]
     assert table.here.count == 32
+
+
+def test_the_stage_of_a_carried_room_takes_in_64_who_will_move_on_to_its_hub(
+    table: Table, ann: Person
+):
+    (hub,) = fill(table, 1)
+    carried_by(table, hub)
+    fill(table, 32 + 64 - 2)
+    table.up(ann)
+    assert byes(table.greet(ann)) == [ByeReason.FULL]
 
 
 def test_a_ninth_comes_in_if_somebody_would_carry_the_room(table: Table, ann: Person):
@@ -70,7 +79,8 @@ def test_who_is_let_in_as_the_ninth_takes_the_other_eight_for_members(table: Tab
     others = [table.person(f"p{number}") for number in range(7)]
     table.ask_for(ann)
     table.up(ann, outbound=True)
-    assert len(of(OpenRoomLink, table.greet(ann, members=[other.dev for other in others]))) == 7
+    table.greet(ann, members=[other.dev for other in others])
+    assert len(of(OpenRoomLink, table.wait(0.8))) == 7
     for other in others:
         table.up(other, outbound=True)
         assert not byes(table.greet(other))
@@ -184,6 +194,7 @@ def test_while_nobody_carries_a_crowd_seven_links_are_offered_and_no_more(table:
     table.here.can_grow = True
     people = [table.person(f"p{number}") for number in range(12)]
     table.let_in(people[0], members=[person.dev for person in people[1:]])
+    table.wait(0.8)
     for person in people[1:]:
         table.up(person, outbound=True)
         table.greet(person)

@@ -5,6 +5,7 @@ from typing import Final
 
 import pytest
 
+from p2phouse.record import limits
 from p2phouse.room import messages
 from p2phouse.room.messages import EventKind
 from tests.sim.test_churn import Weather
@@ -23,8 +24,16 @@ def crowd(count: int, seed: int, wire: Wire = LAN) -> tuple[World, list[Node]]:
     world.run_until(lambda: all(node.rooms.directory.live(node.now) for node in nodes))
     for node in nodes[1:]:
         node.act(messages.Join("tea"))
-    until(world, lambda: agree(nodes) and is_star(nodes))
+    until(world, lambda: knows_all(nodes) and is_star(nodes))
     return world, nodes
+
+
+def knows_all(nodes: list[Node]) -> bool:
+    """Whether everybody sees how many there are; of up to sixteen who they are, for all of them
+    stand on the stage."""
+    if len(nodes) <= limits.SPEAKERS_MAX:
+        return agree(nodes)
+    return all(node.rooms.facts()["people"] == len(nodes) for node in nodes)
 
 
 def until(world: World, reached: Callable[[], bool], within_s: float = 120.0) -> None:

@@ -32,6 +32,7 @@ UNIX_START = 1_800_000_000.0
 MEET_S = 0.3  # a node that starts is found, dialled and told the cards of the others
 ANSWER_S = 8.0  # net/signalling.py
 BUSY_S_MAX = 0.05  # what a control loop may be held up by; mostly far less
+SPARE = 32  # of the stage, whom a full door takes in all the same
 PINGS_S = 12.0  # three without an answer: the connection is given up
 
 
@@ -325,10 +326,13 @@ class World:
         membership = node.rooms.membership
         if membership is None or not self.carriers:
             return
-        alive = [each.dev for each in self.carriers if each.alive][:2]
-        is_in = {node.dev, *membership.members}
+        near = [each for each in self.carriers if each is node or self.reaches(node, each)]
+        carriers = [each for each in near if each.is_inside][:2]
+        alive = [each.dev for each in carriers]
         membership.can_grow = bool(alive)
-        if membership.count <= limits.MESH_MEMBERS_MAX or not is_in & set(alive):
+        people = [each.rooms.membership for each in (*carriers, node)]
+        is_crowd = any(here and here.count > limits.MESH_MEMBERS_MAX for here in people)
+        if not is_crowd or not alive or (node.dev not in alive and not membership.members):
             membership.hub = membership.standby = membership.wanted = None
             return
         membership.hub, membership.standby = alive[0], alive[1] if alive[1:] else None
@@ -499,9 +503,9 @@ class World:
             assert not node.asked, "a verb forgotten on leaving"
             return
         may_grow = self.carriers or self.is_carried
-        most = limits.ROOM_MEMBERS_MAX if may_grow else limits.MESH_MEMBERS_MAX
-        assert membership.count <= most, f"a room of {membership.count}"
-        assert len(membership.links) <= 64
+        most = membership.places if may_grow else limits.MESH_MEMBERS_MAX
+        assert membership.linked_count <= most + SPARE, f"a room of {membership.linked_count}"
+        assert len(membership.links) <= most + 64
         assert len(membership.sought) <= 64
         if not media.is_known:
             return

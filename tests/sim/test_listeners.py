@@ -1,0 +1,162 @@
+"""A stage and its listeners: who has room links with whom, and what those hear who have two."""
+
+from typing import Any
+
+import pytest
+
+from p2phouse.record.types import Act, ChatKind
+from p2phouse.room import messages
+from p2phouse.room.messages import EventKind
+from tests.sim.test_crowd import FEW, until
+from tests.sim.world import LAN, Node, Wire, World
+
+
+def house(
+    listeners: int, seed: int, *, speakers: int = 6, wire: Wire = LAN
+) -> tuple[World, list[Node], list[Node]]:
+    """A stage, whose first two carry the room, and people who only listen. The first is the host
+    and everybody else comes by somebody's link."""
+    world = World(seed, wire)
+    stage = world.join(*[f"speaker{number}" for number in range(speakers)])
+    world.carriers = tuple(stage[:2])
+    stage[0].act(messages.Open("Tea", stage="invited"))
+    link = str(stage[0].rooms.facts()["link"])
+    for node in stage[1:]:
+        node.act(messages.Join(link))
+    until(world, lambda: all(node.is_inside for node in stage))
+    for node in stage[1:]:
+        stage[0].act(messages.Invite(str(node.name)))
+        world.run_for(0.3)
+        node.act(messages.Accept())
+    until(world, lambda: all(node.rooms.facts()["on_stage"] == speakers for node in stage))
+    audience = world.join(*[f"listener{number}" for number in range(listeners)])
+    doors = [*stage, *audience]
+    for number, node in enumerate(audience):
+        door = doors[world.rng.randrange(speakers + number // 2)]
+        node.act(messages.Join(str(door.rooms.facts()["link"])))
+        world.run_for(0.1)
+    world.run_for(15)
+    return world, stage, audience
+
+
+def links(node: Node) -> set[str]:
+    membership = node.rooms.membership
+    assert membership is not None
+    return {membership.members[dev].name for dev in membership.links if membership.is_up(dev)}
+
+
+def on_stage(node: Node) -> object:
+    return node.rooms.facts()["on_stage"]
+
+
+def is_settled(stage: list[Node], audience: list[Node]) -> bool:
+    """Listeners are linked with hub and standby alone, the stage with all of the stage."""
+    everybody = len(stage) + len(audience)
+    carriers = {node.name for node in stage[:2]}
+    names = {node.name for node in stage}
+    return (
+        all(node.is_inside for node in [*stage, *audience])
+        and all(links(node) == carriers for node in audience)
+        and all(names - {node.name} <= links(node) for node in stage)
+        and all(links(node) <= names for node in stage[2:])
+        and all(node.rooms.facts()["people"] == everybody for node in [*stage, *audience])
+        and all(on_stage(node) == len(stage) for node in audience)
+    )
+
+
+def told(node: Node, kind: EventKind, by: Node) -> bool:
+    return any(event.kind is kind and event.dev == by.dev for event in node.events)
+
+
+def test_forty_people_a_stage_of_six_and_everybody_knows_what_matters():
+    world, stage, audience = house(34, 1)
+    until(world, lambda: is_settled(stage, audience))
+    everybody = [*stage, *audience]
+    for node in everybody:
+        node.events.clear()
+    quiet = audience[7]
+    quiet.act(messages.Hand("about cats"))
+    audience[8].act(messages.Write(ChatKind.TEXT, "good evening"))
+    audience[9].act(messages.React("👏"))
+    stage[3].act(messages.SetMuted(muted=False))
+    world.run_for(3)
+    for node in everybody:
+        if node is not quiet:
+            assert told(node, EventKind.HAND_RAISED, quiet), node.name
+        chats: Any = node.rooms.chat()["messages"]
+        assert [each["text"] for each in chats] == ["good evening"]
+        assert node is stage[3] or told(node, EventKind.MEMBER_UNMUTED, stage[3])
+        assert node is audience[9] or told(node, EventKind.REACTION, audience[9])
+
+
+@pytest.mark.parametrize("seed", FEW)
+def test_who_is_invited_comes_to_the_stage_and_is_linked_with_all_of_it(seed: int):
+    world, stage, audience = house(9, seed)
+    until(world, lambda: is_settled(stage, audience))
+    riser, rest = audience[4], [*audience[:4], *audience[5:]]
+    riser.act(messages.Hand())
+    world.run_for(3)
+    stage[0].act(messages.Invite(riser.name))
+    until(world, lambda: is_settled([*stage, riser], rest), within_s=20)
+    assert all(riser.name in node.company for node in [*stage, *rest])
+    riser.act(messages.StepDown())
+    until(world, lambda: is_settled(stage, audience), within_s=30)
+
+
+@pytest.mark.parametrize("seed", FEW)
+def test_what_is_decided_reaches_listeners_and_who_is_put_out_is_gone(seed: int):
+    world, stage, audience = house(9, seed)
+    until(world, lambda: is_settled(stage, audience))
+    gone, rest = audience[2], [*audience[:2], *audience[3:]]
+    gone.act(messages.Hand())
+    world.run_for(3)
+    stage[0].act(messages.Decide(Act.ROLE, gone.name, "ban"))
+    world.run_for(6)
+    assert not gone.is_inside
+    everybody = [*stage, *rest]
+    digests = {node.rooms.membership.log.digest for node in everybody}  # type: ignore[union-attr]
+    assert len(digests) == 1
+    assert all(gone.name not in node.company for node in everybody)
+    until(world, lambda: is_settled(stage, rest))
+
+
+@pytest.mark.parametrize("seed", FEW)
+def test_the_hub_dies_and_listeners_go_on_with_the_next(seed: int):
+    world, stage, audience = house(9, seed)
+    until(world, lambda: is_settled(stage, audience))
+    world.carriers = tuple(stage[:3])
+    world.crash(stage[0])
+    rest = [stage[1], stage[2], *stage[3:]]
+    until(world, lambda: is_settled(rest, audience), within_s=30)
+    audience[0].act(messages.Hand())
+    world.run_for(3)
+    assert all(told(node, EventKind.HAND_RAISED, audience[0]) for node in [*rest, *audience[1:]])
+
+
+@pytest.mark.parametrize("seed", FEW)
+def test_hub_and_standby_die_together_and_listeners_find_the_stage(seed: int):
+    world, stage, audience = house(9, seed)
+    until(world, lambda: is_settled(stage, audience))
+    for node in stage[:2]:
+        world.crash(node)
+    world.carriers = tuple(stage[2:4])
+    until(world, lambda: is_settled(stage[2:], audience), within_s=60)
+
+
+def test_a_standby_that_leaves_takes_nobody_with_it():
+    world, stage, audience = house(9, 3)
+    until(world, lambda: is_settled(stage, audience))
+    world.carriers = (stage[0], stage[2])
+    stage[1].act(messages.Leave())
+    rest = [stage[0], *stage[2:]]
+    until(world, lambda: is_settled(rest, audience), within_s=30)
+
+
+@pytest.mark.nightly
+def test_fifty_on_stage_or_seated_and_three_hundred_listeners():
+    world, stage, audience = house(300, 1, speakers=16)
+    until(world, lambda: is_settled(stage, audience))
+    audience[100].act(messages.Hand("from the last row"))
+    world.run_for(5)
+    heard = [told(node, EventKind.HAND_RAISED, audience[100]) for node in [*stage, *audience]]
+    assert sum(heard) == len(heard)  # one's own hand is told to oneself
