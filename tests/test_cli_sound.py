@@ -31,3 +31,16 @@ def test_a_sound_check_says_what_is_wrong_and_what_helps(nodes):
     assert [(each["cause"], each["by"], each["you"]) for each in facts["causes"]] == [
         ("muted_by", "ana", True)
     ]
+
+
+def test_the_doctor_says_what_works_and_what_does_not(nodes):
+    ana, _ben = nodes
+    printed = said(ana, "doctor")
+    assert "-     network    This node meets only nodes of this machine, as you asked.\n" in printed
+    assert "This node has no microphone.\n" in printed
+    assert "Start it without --no-page" in printed
+    code, facts = told(ana, "doctor")
+    assert code == 0
+    found = {each["what"]: each for each in facts["findings"]}
+    assert found["meeting"]["ok"] is not False
+    assert found["nat"]["ok"] is None

@@ -580,7 +580,11 @@ class Network:
 
     def _release(self, dev: DeviceKey) -> None:
         """Closes a connection made for a question, if there are others enough."""
-        is_needed = dev in self._protected or dev in self._rooms.peers()
+        is_needed = (
+            dev in self._protected
+            or dev in self._rooms.peers()
+            or self.nat.place_at(dev) is not None
+        )
         life = self._life
         if life is None or is_needed or life.peer_count <= COMPANY or life.host.near(dev):
             return

@@ -195,3 +195,15 @@ def test_a_laptop_that_is_carried_home_is_heard_there_again(internet, behind, cl
     for node in (ana, ben):
         until(lambda node=node: node.is_connected_to(1), "a link again", 120)
     assert heard(ben, ana, clips[0], tmp_path / "heard.wav").stoi >= STOI_HEARD_MIN
+
+
+@pytest.mark.nightly
+def test_two_who_cannot_meet_hear_each_other_through_a_member_that_both_can_reach(
+    internet, behind, via, clips, tmp_path
+):
+    ana, ben = behind("ana"), behind("ben", internet.home(Router.SYMMETRIC))
+    room = in_one_room(ana, ben)
+    via.asked("join", room=room)
+    until(lambda: (via.asked("status")["hub"] or {}).get("me"), "the public node carrying", 60)
+    assert heard(ana, ben, clips[0], tmp_path / "heard.wav").stoi >= STOI_HEARD_MIN
+    assert heard(ben, ana, clips[1], tmp_path / "heard.wav").stoi >= STOI_HEARD_MIN

@@ -6,11 +6,12 @@ from ipaddress import ip_address
 import pytest
 import trio
 
-from p2phouse.net.addresses import Address, Circuit, unpack_way
+from p2phouse.net.addresses import Address, Circuit, pack, unpack_way
 from p2phouse.net.cards import Judgement, Verdict
 from p2phouse.net.events import DialFailed, OfferHeard, PeerUp, RoomClosed, RoomFrame, RoomOpen
 from p2phouse.net.ground import Ground
 from p2phouse.net.nat import Nat
+from p2phouse.net.network import RelaysAlone
 from tests.net.conftest import clock
 from tests.net.test_network import ROOM, greeting
 
@@ -158,3 +159,40 @@ async def test_only_a_public_address_makes_a_relay_that_nobody_named(given):
         await until(lambda: nat.circuits)
         nursery.cancel_scope.cancel()
     assert asked == [b"\x77" * 32]
+
+
+# ── who shows the address to relays alone ────────────────────────────────────────────────────
+
+
+async def test_who_shows_the_address_to_relays_alone_dials_nobody_else(make_node, monkeypatch):
+    # Security: addresses come from strangers, also such as claim to be our relay's.
+    dialled = []
+    async with make_node(3, ground=public_ground()) as relay, make_node(2) as ben:
+        named = relays_of(relay)
+        async with make_node(1, relays=named, relay_only=True) as ana:
+            await until(lambda: circuits(ana))
+            assert ana.network.addrs == circuits(ana), "no record names where ana is"
+            dial = ana.network._life.host.dial
+
+            async def watched(dev, address):
+                dialled.append(str(address.ip))
+                await dial(dev, address)
+
+            monkeypatch.setattr(ana.network._life.host, "dial", watched)
+            far, relay_elsewhere = (
+                Address(ip_address(ip), relay.network.port) for ip in ("10.99.0.1", "10.99.0.2")
+            )
+            for ways in (
+                [pack(far)],
+                [pack(Circuit(relay_elsewhere, ben.dev))],
+                [pack(Circuit(relay_elsewhere, relay.dev))],
+            ):
+                ana.network.dial(ben.dev, ways)
+                await ana.next(DialFailed, dev=ben.dev)
+            ana.network.dial(relay.dev, [pack(relay_elsewhere)])
+            with pytest.raises(RelaysAlone, match="none of them"):
+                await ana.network.hello("10.99.0.1", 17_472)
+            assert not ana.network.may_link(ben.dev)
+            assert ana.network.may_link(relay.dev)
+            assert ana.network.reflectors == []
+            assert not set(dialled) - {"127.0.0.1"}

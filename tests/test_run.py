@@ -1,0 +1,41 @@
+"""Options of `p2phouse up` that are refused before a node begins."""
+
+from dataclasses import replace
+
+import pytest
+
+from p2phouse.run import RELAYS_MAX, BadRelay, NoRelay, Settings, run_node
+
+PLAIN = Settings(
+    home="/nonexistent/home",
+    port=None,
+    audio=None,
+    name="",
+    lan="off",
+    log="warning",
+    json=False,
+    tied=False,
+    page=False,
+)
+
+
+@pytest.mark.parametrize(
+    "relays",
+    [
+        ("example.org",),
+        ("example.org:",),
+        (":17472",),
+        ("example.org:0",),
+        ("example.org:65536",),
+        ("example.org:port",),
+        tuple(f"5.9.1.{n}:17472" for n in range(RELAYS_MAX + 1)),
+    ],
+)
+def test_a_relay_that_is_no_address_is_named(relays):
+    with pytest.raises(BadRelay, match=relays[0].replace(".", r"\.")):
+        run_node(replace(PLAIN, relays=relays))
+
+
+def test_to_show_one_s_address_to_relays_alone_takes_a_relay():
+    with pytest.raises(NoRelay, match="--relay HOST:PORT"):
+        run_node(replace(PLAIN, relay_only=True))
