@@ -63,9 +63,11 @@ class Life:
         willing: Callable[[], bool],
         place_at: Callable[[DeviceKey], Circuit | None],
         addresses: Callable[[], Sequence[Address]],
+        has_moved: Callable[[], bool],
     ) -> None:
         """willing: whether this node may be a circuit relay now. place_at: the circuit that a
-        relay may call us by. addresses: where this node stands."""
+        relay may call us by. addresses: where this node stands. has_moved: whether it stood
+        elsewhere a moment ago, so that each connection may be one that leads nowhere."""
         self._rng = rng
         self._rooms = rooms
         self._hall = hall
@@ -88,6 +90,7 @@ class Life:
             lost=lambda dev: self.gossip.lost(dev),
         )
         self._place_at = place_at
+        self._has_moved = has_moved
         self.relay = CircuitRelay(
             clock=clock,
             willing=willing,
@@ -192,7 +195,7 @@ class Life:
             await keepalive.keep_alive(
                 dev,
                 open_wire=partial(self.host.open, dev, keepalive.PROTOCOL),
-                in_room=lambda: dev in self._rooms.peers(),
+                in_room=lambda: dev in self._rooms.peers() or self._has_moved(),
                 rng=self._rng,
             )
             log.warning("peer_silent peer=%s", key_short(dev))

@@ -62,6 +62,7 @@ REBUILD_S_MAX: Final = 10.0
 SIGNAL_S: Final = 15.0
 FLUSH_S: Final = 2.0
 COMPANY: Final = 24  # connections that gossip and the table live well with
+MOVED_S: Final = 60.0  # three pings missed, in each connection, and a few new ones
 LOOK_S: Final = 5.0  # at our own addresses; costs 0.7 ms
 TROUBLES_TOLD_MAX: Final = 16  # sentences, each told once
 
@@ -140,6 +141,7 @@ class Network:
         # Security: who listens on the network shows where they are to whoever knocks.
         self._ground = ground or Ground("loopback" if relay_only else lan)
         self._moved = trio.Event()
+        self._moved_at = -math.inf
         self._life: Life | None = None
         self._alive = trio.Event()
         self._presence = Presence(self._emit)
@@ -409,6 +411,7 @@ class Network:
                         log.info("not_listening error=%s", error)
             if changed:
                 log.info("addresses_changed count=%d", len(self._ground.addresses))
+                self._moved_at = trio.current_time()
                 self._moved.set()
                 self._moved = trio.Event()
 
@@ -533,6 +536,7 @@ class Network:
             willing=self._is_relay,
             place_at=self.nat.place_at,
             addresses=lambda: self._ground.addresses,
+            has_moved=lambda: trio.current_time() - self._moved_at < MOVED_S,
         )
         async with life.run(self._ground.addresses):
             self._life, self._dht.kad = life, life.kad
