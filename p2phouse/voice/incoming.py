@@ -20,6 +20,7 @@ KEYS_MAX: Final = 2  # this epoch's and the next's or last's
 REPLAY_FRAMES: Final = 64  # 1.28 s: what comes later than this could not be played anyway
 PACKETS_A_SECOND: Final = 60.0  # 50 frames, 3 audits, and a sender's clock that runs fast
 PACKETS_BURST: Final = 300.0  # a network that stood still for seconds brings it all at once
+TAKEN_PACKETS: Final = 64  # as long as the other of two ways may bring them again
 LEVEL_TICKS: Final = 10  # 200 ms without a packet and the level reads silence
 
 _REPLAY_MASK: Final = (1 << REPLAY_FRAMES) - 1
@@ -53,6 +54,7 @@ class IncomingVoice:
         self._talking = False
         self._ticks_without = LEVEL_TICKS
         self._allowed, self._asked_s = PACKETS_BURST, 0.0
+        self._taken: dict[int, bytes] = {}  # by seq, the oldest first: what was good
 
     @property
     def stats(self) -> Stats:
@@ -100,6 +102,12 @@ class IncomingVoice:
             raise WrongVoice(ssrc=packet.ssrc)
         if self.forged:
             return False
+        # A hub and its standby may both bring a voice for a while. What is byte for byte a packet
+        # that was good counts as nothing: else the pace would run out, and audits be refused until
+        # an honest voice is taken for forged.
+        if self._taken.get(packet.seq) == data:
+            self.duplicates += 1
+            return False
         # Security: before any key is used, or a member could have us open packets all day.
         # Test: test_incoming.py::test_300_packets_come_at_once_and_then_60_a_second
         if not self._is_paced(now_s):
@@ -107,6 +115,7 @@ class IncomingVoice:
         if packet.payload_type == PT_AUDIT:
             if self._audits is not None:
                 self._audits.receive(now_s, packet.payload)
+                self._take(packet.seq, data)
                 self._playout.pass_over(packet.seq)
             return False
         try:
@@ -127,6 +136,7 @@ class IncomingVoice:
         if not self._is_new(counter):
             self.duplicates += 1
             return False
+        self._take(packet.seq, data)
         self._level, self._talking, self._ticks_without = packet.level, packet.talking, 0
         if self._audits is not None:
             self._audits.hear(now_s, counter, packet.payload)
@@ -150,6 +160,11 @@ class IncomingVoice:
         if self._audits is not None:
             self._audits.skip(ticks * FRAME_S)
         self._playout.skip(ticks)
+
+    def _take(self, seq: int, data: bytes) -> None:
+        self._taken[seq] = data
+        if len(self._taken) > TAKEN_PACKETS:
+            del self._taken[next(iter(self._taken))]
 
     def _is_paced(self, now_s: float) -> bool:
         gained = max(0.0, now_s - self._asked_s) * PACKETS_A_SECOND

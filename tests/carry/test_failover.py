@@ -7,6 +7,7 @@ import pytest
 from p2phouse.carry.carrier import Ask
 from p2phouse.carry.rtcp import ControlKind
 from p2phouse.channel import Pulls, Released, Silent
+from p2phouse.voice.packet import parse
 from tests.carry.wires import Conditions, HubRoom, Node
 
 VOICES = HubRoom.VOICES
@@ -120,6 +121,63 @@ def test_at_a_loss_of_5_percent_false_alarms_are_few_and_end_by_themselves():
     pulls = [o for node in room.listeners for _, o in node.told if o == _pull(node)]
     assert len(pulls) <= 20
     assert len(room["standby"].sent["m2"]) < 0.1 * 30 / 0.02
+
+
+# ── a hub that is ill or lies ────────────────────────────────────────────────────────────────
+
+
+def test_a_hub_that_stands_still_for_seconds_is_got_round_and_taken_back():
+    room = HubRoom(5, HOME)
+    room["m1"].talk(ANA)
+    room.run(2.0)
+    room["hub"].freeze(3.0)
+    at = room.now
+    room.run(6.0)
+    for node in room.listeners:
+        assert node.gap_ms(ANA, at) <= 250
+        assert not node.told[-1][0] > at + 4.0  # all is as before
+
+
+def test_a_hub_that_leaves_one_speaker_out_is_got_round_within_five_seconds_of_his_talk():
+    room = HubRoom(6, HOME)
+    room["m1"].talk(ANA)
+    room["standby"].talk(VOICES["standby"])
+    room.run(2.0)
+    room.net.cheat = lambda sender, packet: (
+        None if sender.name == "hub" and parse(packet).ssrc == ANA else 0.0
+    )
+    at = room.now
+    room.run(12.0)
+    for node in room.listeners:
+        assert node.gap_ms(ANA, at) <= 5_000
+        assert node.gap_ms(ANA, at + 5.0) <= 150  # and so it stays while the hub does that
+        assert node.gap_ms(VOICES["standby"], at) <= 150
+
+
+def test_a_hub_that_holds_packets_back_is_got_round_and_its_own_come_too_late_to_be_heard():
+    room = HubRoom(7, HOME)
+    room["m1"].talk(ANA)
+    room.run(2.0)
+    began = room.now - 2.0
+    room.net.cheat = lambda sender, packet: 0.5 if sender.name == "hub" else 0.0
+    room.run(12.0)
+    for node in room.listeners:
+        late = [heard.at - (began + heard.seq * 0.02) for heard in node.heard[ANA]]
+        # By the standby's way, but for what is lost on it.
+        assert sum(each > 0.2 for each in late[-200:]) <= 10
+        assert node.gap_ms(ANA, room.now - 6.0) <= 150
+
+
+def test_a_cable_pulled_from_a_listener_sends_nobody_else_off():
+    room = HubRoom(8, HOME)
+    room["m1"].talk(ANA)
+    room.run(2.0)
+    room["m2"].freeze(4.0)
+    room.run(6.0)
+    for name in ("m3", "m4", "hub", "standby"):
+        asked = [o for _, o in room[name].told if isinstance(o, Ask)]
+        assert not asked or name != "standby"
+    assert room["m2"].gap_ms(ANA, room.now - 1.0) <= 150  # it hears again
 
 
 def _pull(node: Node) -> Ask:

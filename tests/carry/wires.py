@@ -33,6 +33,8 @@ class Net:
         self.conditions = conditions
         self.now = 100.0
         self.nodes: dict[str, Node] = {}
+        # What a node that cheats does to a voice's packet: how much later it sends it, if at all.
+        self.cheat: Callable[[Node, bytes], float | None] = lambda sender, packet: 0.0
         self._events: list[tuple[float, int, Callable[[], None]]] = []
         self._count = itertools.count()
 
@@ -59,7 +61,10 @@ class Net:
     def carry(self, sender: "Node", to: "Node", delay_s: float, data: bytes, kind: str) -> None:
         if not sender.alive or self.rng.random() < self.conditions.loss:
             return
-        late_s = delay_s + self.rng.expovariate(1 / max(1e-9, self.conditions.jitter_s))
+        held_s = self.cheat(sender, data) if kind == "voice" else 0.0
+        if held_s is None:
+            return
+        late_s = delay_s + held_s + self.rng.expovariate(1 / max(1e-9, self.conditions.jitter_s))
         self.at(self.now + late_s, lambda: to.receive(sender.name, data, kind))
 
 
@@ -119,6 +124,16 @@ class Node:
 
     def kill(self) -> None:
         self.alive = False
+
+    def freeze(self, seconds: float) -> None:
+        """SIGSTOP, and SIGCONT later: what lies in the socket by then is lost to us."""
+        self.alive = False
+
+        def go_on() -> None:
+            self.alive = True
+            self._tick()
+
+        self.net.at(self.net.now + seconds, go_on)
 
     def receive(self, sender: str, data: bytes, kind: str) -> None:
         if not self.alive:

@@ -139,6 +139,22 @@ def test_300_packets_come_at_once_and_then_60_a_second():
         incoming.receive(11.01, sent[361])
 
 
+def test_a_voice_that_two_ways_bring_for_half_a_minute_is_whole_and_not_taken_for_forged():
+    """Audits too come twice: no way may use up what the other is allowed."""
+    outgoing, incoming = a_pair()
+    incoming.set_akey(outgoing.akey)
+    for n in range(1_500):
+        for data in (outgoing.next_packet(tone(n)), outgoing.next_audit()):
+            if data is not None:
+                incoming.receive(n * FRAME_S, data)
+                assert not incoming.receive(n * FRAME_S + 0.005, data)
+        incoming.pull(n * FRAME_S + 0.010)
+    assert incoming.stats.played > 1_490
+    assert incoming.stats.concealed == 0
+    assert not incoming.forged
+    assert incoming.duplicates > 1_500
+
+
 def test_a_missing_key_is_told_until_it_is_there():
     outgoing, incoming = a_pair(kid=0x83)
     incoming.set_keys([])
