@@ -1,7 +1,8 @@
 """A media process reduced to what control sees of it: links that come up, fall silent and end.
 
-What falls silent is decided by the shipped `carry.repair`, fed by keepalives that the wire may
-lose; tables are the shipped ones. The work of ICE, DTLS and Opus is not done, only timed.
+What goes where, what is silent and who is pulled is decided by the shipped `carry.Carrier`, fed
+by keepalives and packets that the wire may lose. The work of ICE, DTLS and Opus is only timed;
+who is made to talk sends a packet each 20 ms.
 """
 
 from collections.abc import Iterable
@@ -9,10 +10,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from p2phouse import channel
-from p2phouse.carry.repair import Pull, Push, Release, Repair, RepairOutput
+from p2phouse.carry.carrier import Ask, Carrier, CarrierOutput
+from p2phouse.carry.rtcp import Keepalive, Request
 from p2phouse.carry.table import Table, compile_table
 from p2phouse.channel import LinkRole, LinkStatus, VoiceCondition
-from p2phouse.vocabulary import HERE, LinkNumber, Ssrc
+from p2phouse.vocabulary import FRAME_SAMPLES, HERE, LinkNumber, Ssrc
+from p2phouse.voice import packet
+from p2phouse.voice.packet import PT_OPUS, Packet
 
 if TYPE_CHECKING:
     from tests.sim.world import Node, World
@@ -22,6 +26,7 @@ CONNECT_ROUND_TRIPS = 4  # a STUN check, then three flights of DTLS
 CONNECT_S_MAX = 10.0  # link/ice.py
 CONSENT_S_MAX = 3.4  # link/ice.py
 KEEPALIVE_S = 0.2  # carry/control.py
+BRISK_S = 0.02  # the same, to a standby and while somebody talks
 TICK_S = 0.02  # engine.py
 KEYS_MAX = 2  # voice/incoming.py
 
@@ -35,6 +40,7 @@ class Link:
     remote: str | None = None  # ufrag of the other end, once told
     up: bool = False
     consent_s: float = 0.0  # when its other end last answered
+    said_s: float = -1.0  # when a voice or a keepalive last went out
 
 
 @dataclass(eq=False, slots=True)
@@ -46,7 +52,7 @@ class Media:
     is_known: bool = True  # control has heard that the process before it died
     alive: bool = True
     links: dict[LinkNumber, Link] = field(default_factory=dict)
-    repair: Repair = field(default_factory=Repair)
+    carrier: Carrier = field(init=False)
     table: Table = field(default_factory=Table.empty)
     keys: dict[Ssrc, list[channel.VoiceKeyRow]] = field(default_factory=dict)
     voice: channel.SetVoice | None = None
@@ -57,8 +63,13 @@ class Media:
     _ticks_at: float = -1.0
     _inputs: int = 0  # how many there were
     _measures: bool = False
-    _pulls: dict[LinkNumber, float] = field(default_factory=dict)
-    _told_pulls: int = 0
+    talks: bool = False
+    _seq: int = 100  # of our voice
+    sent: dict[tuple[Ssrc, int], bytes] = field(default_factory=dict)  # all of ours
+    heard: dict[tuple[Ssrc, int], float] = field(default_factory=dict)  # when each came to our ear
+
+    def __post_init__(self) -> None:
+        self.carrier = Carrier(self._to_ear)
 
     # ── commands ─────────────────────────────────────────────────────────────────────────────
 
@@ -81,10 +92,12 @@ class Media:
                 self._close(number)
             case channel.SetTable(epoch, rows):
                 self._measure_again()
-                table = compile_table(epoch, rows)
-                assert epoch > self.table.epoch, "an old table"
+                table = compile_table(
+                    epoch, rows, message.guarded, message.hurried, message.loudest
+                )
+                assert self.carrier.set_table(world.time, table), "an old table"
                 self.table = table
-                self.repair.set_table(table)
+                self._tick_again()
             case channel.SetKeys(keys):
                 self.keys = {row.ssrc: [] for row in keys}
                 for row in keys:
@@ -151,7 +164,7 @@ class Media:
     def connected(self, link: Link) -> None:
         link.up = True
         link.consent_s = self.world.time
-        self.repair.add(self.world.time, link.number)
+        self.carrier.add(self.world.time, link.number, lambda data: self._send(link, data))
         self.say(channel.LinkState(link.number, LinkStatus.CONNECTED, ""))
         self._tick_again()
 
@@ -161,7 +174,7 @@ class Media:
             return
         found = self.other_end(link)
         del self.links[number]
-        self.repair.remove(number)
+        self.carrier.remove(number)
         if found is not None and self.world.passes(self.node, found[0].node):
             media, end = found
             self.world.after(self.world.delay_s(), lambda: media.lose(end, "closed by the peer"))
@@ -169,7 +182,7 @@ class Media:
     def lose(self, link: Link, reason: str) -> None:
         if self.alive and self.links.get(link.number) is link and link.up:
             link.up = False
-            self.repair.remove(link.number)
+            self.carrier.remove(link.number)
             self.say(channel.LinkState(link.number, LinkStatus.LOST, reason))
 
     def other_end(self, link: Link) -> "tuple[Media, Link] | None":
@@ -186,7 +199,9 @@ class Media:
         """At the tick of 20 ms on which repair or a keepalive is due."""
         if not any(link.up for link in self.links.values()):
             return
-        due = min(self.repair.deadline, self._keepalive_s + KEEPALIVE_S)
+        due = min(self.carrier.deadline, self._keepalive_s + KEEPALIVE_S)
+        if self.talks or self.carrier.hurried:
+            due = self.world.time + TICK_S / 2
         at = max(self.world.time + 1e-9, due)
         at += -at % TICK_S
         if self.world.time < self._ticks_at <= at:
@@ -200,8 +215,10 @@ class Media:
         if self.world.time >= self._keepalive_s + KEEPALIVE_S:
             self._keepalive_s = self.world.time
             self._keep_links()
-        self._repaired(self.repair.tick(self.world.time))
-        self._count_pulls()
+        if self.talks:
+            self._speak()
+        self._do(self.carrier.tick(self.world.time))
+        self._hurry()
         self._tick_again()
 
     def _keep_links(self) -> None:
@@ -209,47 +226,92 @@ class Media:
             found = self.other_end(link) if link.up else None
             if found is None or not found[1].up:
                 continue
-            media, end = found
-            if self.world.passes(self.node, media.node):
-                self.world.after(self.world.delay_s(), lambda m=media, e=end: m.hear(e))  # type: ignore[misc]
-                # Of five questions in a second one is ICE's; its answer has to come back too.
-                if self.world.passes(media.node, self.node):
-                    link.consent_s = self.world.time
+            media, _ = found
+            # Of five questions in a second one is ICE's; its answer has to come back too.
+            if self._keepalive(link) and self.world.passes(media.node, self.node):
+                link.consent_s = self.world.time
         for link in list(self.links.values()):
             if link.up and self.world.time - link.consent_s > CONSENT_S_MAX:
                 self.lose(link, "the other end answers no more")
 
-    def hear(self, link: Link) -> None:
-        if not self.alive or self.links.get(link.number) is not link:
-            return
-        self._repaired(self.repair.heard(self.world.time, link.number, talking=False))
+    def _keepalive(self, link: Link) -> bool:
+        link.said_s = self.world.time
+        quiet = link.number not in self.carrier.loud(own=self.talks)
+        carries = link.number in self.carrier.carried
+        return self._say_on(link, Keepalive(quiet, self.carrier.epoch, carries))
 
-    def _repaired(self, outputs: Iterable[RepairOutput]) -> None:
+    def _hurry(self) -> None:
+        """Keepalives within 20 ms of the last voice, and each 20 ms to who stands by for us."""
+        loud = self.carrier.loud(own=self.talks) if self.world.is_talking else set()
+        for number in {*self.carrier.hurried, *loud}:
+            link = self.links.get(number)
+            if link is not None and link.up and link.said_s <= self.world.time - BRISK_S + 1e-9:
+                self._keepalive(link)
+
+    def _say_on(self, link: Link, said: Keepalive | Request) -> bool:
+        """Whether it got through."""
+        found = self.other_end(link) if link.up else None
+        if found is None or not self.world.passes(self.node, found[0].node):
+            return False
+        media, end = found
+        self.world.after(self.world.delay_s(), lambda: media.hear(end, said))
+        return True
+
+    def hear(self, link: Link, said: Keepalive | Request) -> None:
+        if self.alive and self.node.alive and self.links.get(link.number) is link and link.up:
+            self._do(self.carrier.hear_control(self.world.time, link.number, said))
+            self._tick_again()
+
+    def _do(self, outputs: Iterable[CarrierOutput]) -> None:
         for output in outputs:
-            match output:
-                case Pull(number):
-                    self._pull(self.links[number])
-                case Release() | Push():
-                    pass  # a pull lapses by itself
-                case _:
-                    self.say(output)
+            if not isinstance(output, Ask):
+                self.say(output)
+            elif output.link in self.links:
+                request = Request(output.kind, self.carrier.epoch, output.altogether)
+                self._say_on(self.links[output.link], request)
 
-    def _pull(self, link: Link) -> None:
-        found = self.other_end(link)
+    # ── packets ──────────────────────────────────────────────────────────────────────────────
+
+    def _speak(self) -> None:
+        """The packet of one frame of ours."""
+        voice = self.voice
+        if voice is None or voice.muted:
+            return
+        self._seq += 1
+        time = self._seq * FRAME_SAMPLES
+        data = packet.build(
+            Packet(PT_OPUS, False, self._seq, time, voice.ssrc, 30, True, bytes(voice.sid))
+        )
+        self.sent[voice.ssrc, self._seq] = data
+        self.world.spoken[voice.ssrc, self._seq] = (self.world.time, data)
+        self.carrier.receive(HERE, data)
+
+    def _send(self, link: Link, data: bytes) -> None:
+        link.said_s = self.world.time
+        found = self.other_end(link) if link.up else None
         if found is not None and self.world.passes(self.node, found[0].node):
             media, end = found
-            self.world.after(self.world.delay_s(), lambda: media.pulled(end.number))
+            self.world.after(self.world.delay_s(), lambda: media.take(end, data))
 
-    def pulled(self, number: LinkNumber) -> None:
-        self._pulls[number] = self.world.time
+    def take(self, link: Link, data: bytes) -> None:
+        """A packet came on a link."""
+        if not self.alive or not self.node.alive or self.links.get(link.number) is not link:
+            return
+        # M2: whatever way it came, it is as it was sent.
+        parsed = packet.parse(data)
+        assert self.world.spoken[parsed.ssrc, parsed.seq][1] == data
+        self._do(self.carrier.hear_voice(self.world.time, link.number))
+        self.carrier.receive(link.number, data)
+        self._tick_again()
 
-    def _count_pulls(self) -> None:
-        warm = {link for row in self.table.rows for link in row.warm if link in self.links}
-        fresh = [link for link in warm if self.world.time - self._pulls.get(link, -1.0) < 0.4]
-        told = channel.Pulls(len(fresh), len(warm))
-        if told.count != self._told_pulls:
-            self._told_pulls = told.count
-            self.say(told)
+    def _to_ear(self, ssrc: Ssrc, data: bytes) -> None:
+        self.heard.setdefault((ssrc, packet.parse(data).seq), self.world.time)
+
+    def talk(self, *, on: bool) -> None:
+        """Says something, or stops; heard if its core has unmuted us."""
+        self.talks = on
+        self.world.is_talking = self.world.is_talking or on
+        self._tick_again()
 
     def _measure_again(self) -> None:
         """Stats each second, if anybody here may carry: else nobody asks for them."""

@@ -151,3 +151,73 @@ def test_a_hub_that_leaves_hands_over_first_and_nobody_misses_a_word(seed: int) 
         assert heard_by_all(rest)
     assert hubs(rest) == {standby.name}
     until(world, lambda: agree(rest) and carriers(rest)[1].is_inside, within_s=10.0)
+
+
+def talking(world: World, nodes: list[Node], count: int = 2) -> list[Node]:
+    """So many of them are unmuted and say something all the time."""
+    for node in nodes[:count]:
+        node.act(messages.SetMuted(muted=False))
+        node.media.talk(on=True)
+    world.run_for(1.0)
+    return nodes[:count]
+
+
+def missed(world: World, speaker: Node, listener: Node, since: float, until_s: float) -> int:
+    """Packets of that time which never came to that ear."""
+    voice = speaker.media.voice
+    assert voice is not None
+    due = [
+        key
+        for key, (at, _) in world.spoken.items()
+        if key[0] == voice.ssrc and since <= at < until_s
+    ]
+    assert due, "nothing was said"
+    return sum(key not in listener.media.heard for key in due)
+
+
+@pytest.mark.parametrize("seed", FEW)
+def test_no_packet_is_lost_when_a_mesh_becomes_a_hub_room(seed: int) -> None:
+    world, nodes = crowd(8, seed)
+    world.run_for(10)
+    speakers = talking(world, nodes)
+    begin = world.time
+    (ninth,) = world.join("ninth")
+    ninth.offer()
+    world.run_for(1.0)
+    ninth.act(messages.Join("tea"))
+    until(world, lambda: is_hub_room([*nodes, ninth]))
+    world.run_for(8)
+    for speaker in speakers:
+        for node in nodes:
+            if node is not speaker:
+                assert missed(world, speaker, node, begin, world.time - 1.0) == 0
+
+
+@pytest.mark.parametrize("seed", FEW)
+def test_no_packet_is_lost_when_a_hub_leaves_in_good_order(seed: int) -> None:
+    world, nodes, hub, _ = carried(seed - seed % len(WIRES))  # a wire that loses nothing
+    rest = [node for node in nodes if node is not hub]
+    speakers = talking(world, rest)
+    begin = world.time
+    ticket = hub.act(messages.HandOver())
+    until(world, lambda: ticket in hub.answers, within_s=4.0)
+    hub.act(messages.Leave())
+    world.run_for(6)
+    for speaker in speakers:
+        for node in rest:
+            if node is not speaker:
+                assert missed(world, speaker, node, begin, world.time - 1.0) == 0
+
+
+@pytest.mark.parametrize("seed", FEW)
+def test_when_a_hub_is_killed_at_most_three_tenths_of_a_second_are_missed(seed: int) -> None:
+    world, nodes, hub, standby = carried(seed - seed % len(WIRES))
+    rest = [node for node in nodes if node is not hub]
+    speakers = talking(world, [node for node in rest if node is not standby])
+    begin = world.time
+    world.crash(hub)
+    world.run_for(6)
+    for speaker in speakers:
+        for node in rest:
+            if node is not speaker:
+                assert missed(world, speaker, node, begin, world.time - 1.0) * 0.02 <= 0.3

@@ -251,6 +251,8 @@ class World:
         self.rng = random.Random(seed)
         self.wire = wire
         self.time = 0.0
+        self.spoken: dict[tuple[int, int], tuple[float, bytes]] = {}  # of all voices, when
+        self.is_talking = False  # packets are sent, and not only keepalives
         self.is_carried = False  # somebody may be elected to carry
         self.carriers: tuple[Node, ...] = ()  # hub and standby of a room of more than eight
         self.numbers = itertools.count(1)
