@@ -92,7 +92,10 @@ class Carriage:
             before = membership.members.get(told.hub)
             bid = view.bids.get(told.hub) if view is not None else None
             is_gone = told.hub != self._me.dev and (before is None or not before.is_heard)
-            if is_gone or (bid is not None and not measure.would_carry(bid)):
+            # A hub that gives the room away says so itself; a standby claims for one that is silent.
+            claim = membership.carried.election.claim if membership.carried is not None else None
+            took_it = claim is not None and claim.record.dev == membership.hub
+            if took_it or is_gone or (bid is not None and not measure.would_carry(bid)):
                 return Why.TOOK_OVER
         if view is not None and measure.rank(view) == [membership.hub]:
             return Why.ONLY_ONE
