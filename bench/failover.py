@@ -12,7 +12,7 @@ from bench.figures import Figure
 from tests.carry.wires import Conditions, HubRoom
 
 NAME = "failover"
-ROOMS: Final = 200
+ROOMS: Final = 100
 NETWORKS: Final = {
     "one LAN": Conditions(delay_s=(0.0005, 0.002), jitter_s=0.001),
     "homes, 1 % loss": Conditions(loss=0.01),

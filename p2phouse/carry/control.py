@@ -35,7 +35,9 @@ from p2phouse.voice.packet import (
 # mere lateness, and whoever hears its tick only then still says so within the 20 ms after.
 VOICE_GAP_S: Final = 0.030
 KEEPALIVE_S: Final = 0.200
-KEEPALIVE_HURRIED_S: Final = 0.020  # the other end may then take 60 ms for a death
+# At each tick, though ticks come a little early or late: at the next but one the other end might
+# already take it for a death. Ticks are 20 ms apart.
+KEEPALIVE_HURRIED_S: Final = 0.015
 REPORT_S: Final = 1.0
 
 VOICES_MAX: Final = BLOCKS_MAX - 1  # one block is the link's own
