@@ -92,7 +92,7 @@ class Carriage:
             before = membership.members.get(told.hub)
             bid = view.bids.get(told.hub) if view is not None else None
             is_gone = told.hub != self._me.dev and (before is None or not before.is_heard)
-            # A hub that gives the room away says so itself; a standby claims for one that is silent.
+            # A hub that gives the room away claims that itself; of a silent one the standby does.
             claim = membership.carried.election.claim if membership.carried is not None else None
             took_it = claim is not None and claim.record.dev == membership.hub
             if took_it or is_gone or (bid is not None and not measure.would_carry(bid)):
