@@ -77,6 +77,24 @@ class Lan:
         for number in numbers:
             ip("-n", self._switch, "link", "set", f"port{number}", "master", "bridge")
 
+    def deafen(self, number: int, *, to: int, ports: str) -> None:
+        """What the other host sends to these UDP ports does not come."""
+        rules = f"""
+            table ip deaf{to} {{
+                chain input {{
+                    type filter hook input priority 0;
+                    ip saddr 10.77.0.{to} udp dport {ports} drop
+                }}
+            }}"""
+        namespace = f"{self.name}-{number}"
+        subprocess.run(
+            ["ip", "netns", "exec", namespace, "nft", "-f", "-"],
+            input=rules,
+            text=True,
+            check=True,
+            capture_output=True,
+        )
+
     def remove(self) -> None:
         for namespace in [*self.namespaces, self._switch]:
             subprocess.run(["ip", "netns", "del", namespace], check=False, capture_output=True)

@@ -30,10 +30,10 @@ def hear_for(stage: Stage, packets: int) -> None:
 
 
 def test_listeners_hear_on_when_their_forwarder_is_killed_before_anybody_decides_anything(stage):
-    hear_for(stage, 50)
+    hear_for(stage, 10)
     began = time.time()
     stage.hub.process.kill()
-    hear_for(stage, 100)
+    hear_for(stage, 50)
     for listener in stage.listeners:
         assert 20 < listener.gap_ms_since(began) <= GAP_MS_MAX
         # What was on its way to the hub is lost; all that followed has come.
@@ -52,6 +52,7 @@ def test_while_the_hub_lives_its_standby_sends_next_to_nothing(stage):
     assert all(sent[member] <= 6 for member in stage.members)  # samples: one in 64
 
 
+@pytest.mark.nightly
 def test_a_planned_hand_over_loses_no_frame_and_releases_the_former_hub(stage):
     hear_for(stage, 50)
     began = time.time()

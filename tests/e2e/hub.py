@@ -1,0 +1,185 @@
+"""A room that one of its six members carries: real nodes, each in a namespace of its own.
+
+Two of them cannot reach each other by UDP, so the room has to be carried. One speaks and never
+carries; what the others open, and when, they write down (witness.py).
+"""
+
+import contextlib
+import itertools
+import os
+import signal
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from tests.e2e.conftest import Lan
+from tests.e2e.nodes import ProcessNode, until, write_clip
+from tests.e2e.witness import Seen
+from tests.voice.speech import CLIPS, librivox
+
+NAMES = ("speaker", "ana", "ben", "carla", "dan", "eve")
+SPEECH_S = 600
+SETTLES_S_MAX = 45.0
+EPHEMERAL = "32768-65535"  # ports of media; hello and mDNS have others
+
+
+def babble(path: Path, seconds: int = SPEECH_S) -> Path:
+    """Speech of several people at once, so that it never pauses and each 20 ms has its packet."""
+    clips = [librivox(clip) for clip in CLIPS]
+    size = min(map(len, clips))
+    mixed = sum(np.roll(clip[:size], n * size // 7) for n, clip in enumerate(clips * 2))
+    sound = np.tile(mixed / (2 * len(clips)), seconds * 48_000 // size + 1)[: seconds * 48_000]
+    return write_clip(path, sound.astype(np.float32))
+
+
+@dataclass(frozen=True, slots=True)
+class Carried:
+    """Who carries, as one node sees it."""
+
+    hub: str
+    standby: str
+
+
+@dataclass
+class HubRoom:
+    nodes: dict[str, ProcessNode]
+    clip: Path
+    room: str = ""
+    down: set[str] = field(default_factory=set)  # that do not run now
+
+    @property
+    def up(self) -> list[str]:
+        return [name for name in self.nodes if name not in self.down]
+
+    @property
+    def speaker(self) -> ProcessNode:
+        return self.nodes["speaker"]
+
+    def carried(self, name: str) -> Carried | None:
+        """None while this node is of another mind, or knows of nobody to stand by."""
+        facts = self.nodes[name].asked("status")
+        hub, standby = facts.get("hub"), facts.get("standby")
+        if not hub or not standby:
+            return None
+        return Carried(hub["name"], standby["name"])
+
+    def settled(self, unlike: str = "") -> Carried:
+        """Waits until all who run name the same two, and hears them for a while. unlike: who must
+        not carry any more."""
+        found: Carried | None = None
+
+        def agree() -> bool:
+            nonlocal found
+            views = {self.carried(name) for name in self.up}
+            found = views.pop()
+            if views or found is None or found.hub == unlike:
+                return False
+            return {found.hub, found.standby} <= set(self.up)
+
+        until(agree, f"one hub and one standby among {self.up}", SETTLES_S_MAX)
+        self.hear(100)
+        assert found is not None
+        return found
+
+    def gather(self) -> str:
+        """Ana opens a room and all others join it; a machine that is slow today may have made a
+        hub of her at once."""
+        host = self.nodes["ana"]
+        room: str = host.asked("open", title="Carried")["room"]
+        for node in self.nodes.values():
+            if node is not host:
+                until(lambda node=node: node.sees(room), "seeing the room")
+                node.asked("join", room=room)
+
+        def is_reached(node: ProcessNode) -> bool:
+            links = [other["link"] for other in node.others().values()]
+            return len(links) == len(self.nodes) - 1 and {*links} <= {"connected", "carried"}
+
+        for node in self.nodes.values():
+            until(lambda node=node: is_reached(node), "a way to everybody", SETTLES_S_MAX)
+        return room
+
+    # ── what is heard ────────────────────────────────────────────────────────────────────────
+
+    @property
+    def listeners(self) -> list[str]:
+        return [name for name in self.up if name != "speaker"]
+
+    def packets(self, name: str) -> list[Seen]:
+        return self.nodes[name].witnessed("opened")
+
+    def hear(self, packets: int, within_s: float = SETTLES_S_MAX) -> None:
+        """Until each listener has opened so many more."""
+        wanted = {name: len(self.packets(name)) + packets for name in self.listeners}
+        for name, count in wanted.items():
+            until(lambda n=name, c=count: len(self.packets(n)) >= c, f"{name} hears", within_s)
+
+    def gap_ms(self, name: str, since: float, until_unix: float) -> float:
+        """The longest time between two packets, from the last before `since` on."""
+        times = [seen.unix for seen in self.packets(name) if seen.unix <= until_unix]
+        first = max((t for t in times if t <= since), default=since)
+        times = [first, *(t for t in times if t > since)]
+        return 1_000 * max((b - a for a, b in itertools.pairwise(times)), default=float("inf"))
+
+    def spacings_ms(self, name: str, since: float, until_unix: float) -> list[float]:
+        times = [seen.unix for seen in self.packets(name) if since <= seen.unix <= until_unix]
+        return [1_000 * (b - a) for a, b in itertools.pairwise(times)]
+
+    def missing(self, name: str, since: float, until_unix: float) -> int:
+        """Frames between the first and the last of that time that it never opened."""
+        seen = [each for each in self.packets(name) if each.key == self.packets(name)[-1].key]
+        counters = {each.counter for each in seen if since <= each.unix <= until_unix}
+        ever = {each.counter for each in seen}
+        return sum(n not in ever for n in range(min(counters), max(counters) + 1))
+
+    # ── what happens to them ─────────────────────────────────────────────────────────────────
+
+    def kill(self, *names: str) -> float:
+        """kill -9 of both processes of each; when."""
+        pids = [self.nodes[name].asked("status")["media_pid"] for name in names]
+        at = time.time()
+        for pid, name in zip(pids, names, strict=True):
+            os.kill(pid, signal.SIGKILL)
+            self.nodes[name].process.kill()
+        for name in names:
+            self.nodes[name].kill()
+            self.down.add(name)
+        return at
+
+    def revive(self) -> None:
+        """Whoever is down comes back."""
+        for name in sorted(self.down):
+            node = self.nodes[name]
+            node.start()
+            until(lambda node=node: node.sees(self.room), "seeing the room")
+            node.asked("join", room=self.room)
+            self.down.discard(name)
+
+    def hand_over(self, hub: str) -> float:
+        """Its owner wants to carry no more; when that was said."""
+        at = time.time()
+        self.nodes[hub].asked("carry", choice="never")
+        return at
+
+
+@contextlib.contextmanager
+def hub_room(lan: Lan, make_node, folder: Path) -> Iterator[HubRoom]:
+    """Six nodes in a room that one of them carries, while the first speaks."""
+    nodes = {
+        name: make_node(name, namespace=lan.host(number), cheats=False)
+        for number, name in enumerate(NAMES, start=1)
+    }
+    made = HubRoom(nodes, babble(folder / "babble.wav"))
+    for name, node in nodes.items():
+        node.asked("carry", choice="never" if name == "speaker" else "auto")
+    made.room = made.gather()
+    lan.deafen(1, to=2, ports=EPHEMERAL)
+    lan.deafen(2, to=1, ports=EPHEMERAL)
+    saying = made.speaker.begin("say", path=str(made.clip))
+    try:
+        yield made
+    finally:
+        saying.stop()
