@@ -10,6 +10,7 @@ from typing import Literal
 import platformdirs
 
 from p2phouse.errors import UserError
+from p2phouse.vocabulary import DeviceKey
 
 LanMode = Literal["off", "loopback", "on"]
 SOCKET_PATH_BYTES_MAX = 100  # sun_path holds 108 on Linux, 104 on macOS, NUL included
@@ -25,10 +26,19 @@ class RuntimeUnsafe(UserError):
 
 
 @dataclass(frozen=True, slots=True)
+class NamedRelay:
+    """A node to keep in touch with. dev: if known already, it need not be asked (over UDP)."""
+
+    host: str
+    port: int
+    dev: DeviceKey | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     """home: identity and state. runtime: sockets, gone after a reboot. mouth, ear: SetInput and
     SetOutput specs. port: TCP and UDP port asked for, None for any free one. page: serve the
-    owner's page. relays: host and port of nodes to keep in touch with, to be reached through.
+    owner's page. relays: nodes to keep in touch with, to be reached through.
     relay_only: nobody but those may see our network address."""
 
     home: Path
@@ -39,7 +49,7 @@ class Config:
     ear: str = "null"
     name: str = ""
     page: bool = False
-    relays: tuple[tuple[str, int], ...] = ()
+    relays: tuple[NamedRelay, ...] = ()
     relay_only: bool = False
 
 

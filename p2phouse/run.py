@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from p2phouse.browser import show
-from p2phouse.config import Config, LanMode, home_of, runtime_of
+from p2phouse.config import Config, LanMode, NamedRelay, home_of, runtime_of
 from p2phouse.errors import P2PHouseError, UserError
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ class BadLogLevel(UserError):
 
 class BadRelay(UserError):
     """--relay {given} is not understood. Use HOST:PORT, as the `p2phouse id show` of that node
-    prints them; at most {most} of them."""
+    prints them, or PEERID@HOST:PORT where UDP is blocked; at most {most} of them."""
 
 
 class NoRelay(UserError):
@@ -102,13 +102,21 @@ def _audio(given: str | None, *, page: bool) -> tuple[str, str]:
     raise BadAudio(given=given)
 
 
-def _relays(given: tuple[str, ...]) -> tuple[tuple[str, int], ...]:
+def _relays(given: tuple[str, ...]) -> tuple[NamedRelay, ...]:
+    from p2phouse.identity.keys import device_of_peer_id
+
     found = []
     for text in given:
-        host, _, port = text.rpartition(":")
-        if not (host and port.isdigit() and 0 < int(port) < 65_536) or len(given) > RELAYS_MAX:
+        peer, at, address = text.rpartition("@")
+        host, _, port = address.rpartition(":")
+        good = host and port.isdigit() and 0 < int(port) < 65_536 and len(given) <= RELAYS_MAX
+        try:
+            dev = device_of_peer_id(peer) if at else None
+        except ValueError:
+            good = False
+        if not good:
             raise BadRelay(given=text, most=RELAYS_MAX)
-        found.append((host.strip("[]"), int(port)))
+        found.append(NamedRelay(host.strip("[]"), int(port), dev))
     return tuple(found)
 
 

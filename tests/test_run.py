@@ -4,7 +4,10 @@ from dataclasses import replace
 
 import pytest
 
-from p2phouse.run import RELAYS_MAX, BadRelay, NoRelay, Settings, run_node
+from p2phouse.config import NamedRelay
+from p2phouse.identity.keys import peer_id
+from p2phouse.run import RELAYS_MAX, BadRelay, NoRelay, Settings, _relays, run_node
+from p2phouse.vocabulary import DeviceKey
 
 PLAIN = Settings(
     home="/nonexistent/home",
@@ -28,6 +31,7 @@ PLAIN = Settings(
         ("example.org:0",),
         ("example.org:65536",),
         ("example.org:port",),
+        ("nobody@example.org:17472",),
         tuple(f"5.9.1.{n}:17472" for n in range(RELAYS_MAX + 1)),
     ],
 )
@@ -39,3 +43,12 @@ def test_a_relay_that_is_no_address_is_named(relays):
 def test_to_show_one_s_address_to_relays_alone_takes_a_relay():
     with pytest.raises(NoRelay, match="--relay HOST:PORT"):
         run_node(replace(PLAIN, relay_only=True))
+
+
+def test_the_key_of_a_relay_may_stand_before_its_address():
+    dev = DeviceKey(bytes(range(32)))
+    given = (f"{peer_id(dev)}@[2001:db8::1]:17472", "example.org:17473")
+    assert _relays(given) == (
+        NamedRelay("2001:db8::1", 17_472, dev),
+        NamedRelay("example.org", 17_473),
+    )

@@ -183,7 +183,7 @@ async def ask(
     Raises NoSuchHost, NobodyAnswers or VersionsApart.
     """
     nonce, datagram = request(entropy)
-    addresses = await _resolve(host, port)
+    addresses = await resolve(host, port)
     for _ in range(tries):
         with trio.move_on_after(try_s):
             hello, ip = await _first_answer(addresses, datagram, nonce)
@@ -209,7 +209,7 @@ async def _first_answer(
     return answers[0]
 
 
-async def _resolve(host: str, port: int) -> list[_SocketAddress]:
+async def resolve(host: str, port: int) -> list[_SocketAddress]:
     """A few addresses of a host, IPv4 first. Raises NoSuchHost."""
     if not 0 < port < 65_536:
         raise NobodyAnswers(host=host, port=port)

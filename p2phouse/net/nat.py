@@ -138,10 +138,7 @@ class Nat:
 
 
 async def keep_named(
-    host: str,
-    port: int,
-    *,
-    greet: Callable[[str, int], Awaitable[tuple[DeviceKey, Sequence[Address]]]],
+    greet: Callable[[], Awaitable[tuple[DeviceKey, Sequence[Address]]]],
     keep: Callable[[DeviceKey, Sequence[Address]], None],
     again_s: float = NAMED_AGAIN_S,
 ) -> None:
@@ -151,7 +148,7 @@ async def keep_named(
     """
     while True:
         try:
-            dev, addresses = await greet(host, port)
+            dev, addresses = await greet()
         except UserError as error:
             log.info("named_relay_away error=%s", type(error).__name__)
             await trio.sleep(again_s)

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Final
 import nacl.signing
 import trio
 
+from p2phouse.config import NamedRelay
 from p2phouse.errors import LinkError, PeerError, UserError
 from p2phouse.net import room_links, signalling
 from p2phouse.net.acquaintances import Acquaintances
@@ -36,7 +37,7 @@ from p2phouse.net.examination import clock_difference, reflect
 from p2phouse.net.faults import Faults, cause, place
 from p2phouse.net.ground import Ground, LanMode
 from p2phouse.net.hall_exchange import HallExchange
-from p2phouse.net.hello import HelloAnswerer
+from p2phouse.net.hello import HelloAnswerer, resolve
 from p2phouse.net.hello import ask as ask_hello
 from p2phouse.net.lan import Lan, NoMulticast
 from p2phouse.net.machine import Machine
@@ -107,7 +108,7 @@ class Network:
         cards: Callable[[], list[bytes]],
         judge: Judge = judge,
         ground: Ground | None = None,
-        relays: Sequence[tuple[str, int]] = (),
+        relays: Sequence[NamedRelay] = (),
         carries: Callable[[], bool] = lambda: True,
         relay_only: bool = False,
     ) -> None:
@@ -279,7 +280,9 @@ class Network:
 
         Raises NoSuchHost, NobodyAnswers or VersionsApart, or RelaysAlone.
         """
-        if self._relay_only and (host, port) not in self._relays:
+        if self._relay_only and not any(
+            (host, port) == (each.host, each.port) for each in self._relays
+        ):
             raise RelaysAlone(host=host, port=port)
         answer, ip = await ask_hello(host, port, entropy=self._entropy)
         typed = pack(Address(ipaddress.ip_address(ip), port))
@@ -390,10 +393,8 @@ class Network:
             nursery.start_soon(self._beside, self._new_machine(answerer).run)
             nursery.start_soon(self._stay_on_lan)
             nursery.start_soon(self.nat.run)
-            for host, port in self._relays:
-                nursery.start_soon(
-                    partial(keep_named, host, port, greet=self._greet, keep=self._keep_relay)
-                )
+            for named in self._relays:
+                nursery.start_soon(keep_named, partial(self._greet, named), self._keep_relay)
             nursery.start_soon(self._watch_ground, nursery, answerer)
             task_status.started()
 
@@ -679,13 +680,19 @@ class Network:
     async def _reserve(self, dev: DeviceKey) -> int:
         return await self._require_life().reserve(dev)
 
-    async def _greet(self, host: str, port: int) -> tuple[DeviceKey, list[Address]]:
-        answer = await self.hello(host, port)
-        addresses = unpack_all(answer.addrs)
+    async def _greet(self, named: NamedRelay) -> tuple[DeviceKey, list[Address]]:
+        """Who the relay is and where. Raises UserError."""
+        if named.dev is not None:
+            found = await resolve(named.host, named.port)
+            told = [Address(ipaddress.ip_address(ip), port) for *_, (ip, port) in found]
+        else:
+            answer = await self.hello(named.host, named.port)
+            named, told = replace(named, dev=DeviceKey(answer.dev)), unpack_all(answer.addrs)
+        assert named.dev is not None
         if self._relay_only:
-            del addresses[1:]  # the one that answered: the rest is what it says of itself
-            self._relay_addresses.update(addresses)
-        return DeviceKey(answer.dev), addresses
+            del told[1:]  # the one that answered: the rest is what it says of itself
+            self._relay_addresses.update(told)
+        return named.dev, told
 
     def _keep_relay(self, dev: DeviceKey, addresses: Sequence[Address]) -> None:
         if dev != self.dev:

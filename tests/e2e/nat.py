@@ -2,7 +2,7 @@
 
 Everything is routed by one namespace, so that nobody is on anybody's network but at home. Public
 machines have public addresses (5.9.n.2), homes all have the same private ones (192.168.1.0/24), as
-homes do. nftables does what home routers do; `filterwarnings` of real life are on purpose absent.
+homes do. nftables does what home routers do.
 """
 
 import subprocess
@@ -40,6 +40,7 @@ class Home:
     number: int
     router: str
     laptops: dict[str, int] = field(default_factory=dict)
+    isolates: bool = False
 
     @property
     def public_ip(self) -> str:
@@ -109,6 +110,8 @@ class Internet:
         """Plugs a machine into a home; it takes the next free address there."""
         port = self._wire(machine, "eth0", home.router)
         run("ip", "-n", home.router, "link", "set", port, "master", "lan", "up")
+        if home.isolates:
+            self._isolate(home, port)
         number = home.laptops.setdefault(machine, FIRST_HOST + len(home.laptops))
         run("ip", "-n", machine, "addr", "add", f"192.168.1.{number}/24", "dev", "eth0")
         run("ip", "-n", machine, "link", "set", "eth0", "up")
@@ -122,10 +125,14 @@ class Internet:
         self.plug(machine, home)
 
     def isolate(self, home: Home) -> None:
-        """Wi-Fi client isolation: machines reach the router and not one another."""
+        """Wi-Fi client isolation: machines reach the router and not one another, from now on."""
+        home.isolates = True
         for port in self._ports(home):
-            run("ip", "-n", home.router, "link", "set", port, "type", "bridge_slave", "isolated",
-                "on")  # fmt: skip
+            self._isolate(home, port)
+
+    def _isolate(self, home: Home, port: str) -> None:
+        isolated = ("type", "bridge_slave", "isolated", "on")
+        run("ip", "-n", home.router, "link", "set", port, *isolated)
 
     def mute_multicast(self, home: Home) -> None:
         """As many access points do; only what the router itself says still comes."""

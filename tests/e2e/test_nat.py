@@ -126,8 +126,11 @@ def via_link(node, other):
 
 
 @pytest.mark.nightly
-def test_a_network_without_udp_is_named_as_such(internet, behind):
-    carla = behind("carla", internet.home(udp=False))
+def test_a_network_without_udp_is_named_as_such(internet, make_node, via):
+    known = f"{via.asked('id')['peer_id']}@{via.via[1]}"  # hello is UDP as well
+    namespace = internet.laptop(internet.home(udp=False))
+    carla = make_node("carla", "--relay", known, namespace=namespace)
+    until(lambda: circuits(carla), "a place at the relay")
     found = findings(carla)
     assert found["udp"]["ok"] is False
     assert found["reachable"]["ok"] is True
@@ -151,8 +154,8 @@ def test_a_symmetric_router_is_named_once_two_relays_can_be_asked(internet, make
 @pytest.mark.nightly
 def test_a_wifi_that_keeps_its_devices_apart_is_named(internet, behind):
     home = internet.home()
-    ana, ben = behind("ana", home), behind("ben", home)
     internet.isolate(home)
+    ana, ben = behind("ana", home), behind("ben", home)
     in_one_room(ana, ben)
     until(lambda: findings(ana)["isolation"]["ok"] is False, "the doctor naming it")
     assert "keeps its devices apart" in findings(ana)["isolation"]["text"]

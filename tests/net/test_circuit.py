@@ -6,10 +6,12 @@ from ipaddress import ip_address
 import pytest
 import trio
 
+from p2phouse.config import NamedRelay
 from p2phouse.net.addresses import Address, Circuit, pack, unpack_way
 from p2phouse.net.cards import Judgement, Verdict
 from p2phouse.net.events import DialFailed, OfferHeard, PeerUp, RoomClosed, RoomFrame, RoomOpen
 from p2phouse.net.ground import Ground
+from p2phouse.net.hello import NobodyAnswers
 from p2phouse.net.nat import Nat
 from p2phouse.net.network import RelaysAlone
 from tests.net.conftest import clock
@@ -37,7 +39,7 @@ def circuits(node):
 
 
 def relays_of(*relays):
-    return [("127.0.0.1", relay.network.port) for relay in relays]
+    return [NamedRelay("127.0.0.1", relay.network.port) for relay in relays]
 
 
 async def test_two_meet_through_a_third_and_talk_as_if_they_had_dialled(make_node):
@@ -91,7 +93,7 @@ async def test_a_lan_room_s_records_do_not_leave_through_a_relay(make_node):
 async def test_a_relay_that_comes_back_is_held_again(make_node):
     async with make_node(3, ground=public_ground()) as relay:
         port, key = relay.network.port, relay.key
-        async with make_node(1, relays=[("127.0.0.1", port)]) as ana:
+        async with make_node(1, relays=[NamedRelay("127.0.0.1", port)]) as ana:
             await until(lambda: circuits(ana))
             ana.network._life.host.drop(relay.dev)
             await until(lambda: not circuits(ana))
@@ -196,3 +198,14 @@ async def test_who_shows_the_address_to_relays_alone_dials_nobody_else(make_node
             assert ana.network.may_link(relay.dev)
             assert ana.network.reflectors == []
             assert not set(dialled) - {"127.0.0.1"}
+
+
+async def test_a_relay_whose_key_is_known_need_not_be_asked_who_it_is(make_node, monkeypatch):
+    async def blocked(*unused, **unused_too):
+        raise NobodyAnswers(host="127.0.0.1", port=1)
+
+    async with make_node(3, ground=public_ground()) as relay:
+        monkeypatch.setattr("p2phouse.net.network.ask_hello", blocked)
+        named = NamedRelay("127.0.0.1", relay.network.port, relay.dev)
+        async with make_node(1, relays=[named]) as ana:
+            await until(lambda: circuits(ana))
