@@ -55,7 +55,7 @@ def by_name(nodes: list[Node], name: str) -> Node:
     return next(node for node in nodes if node.name == name)
 
 
-@pytest.mark.parametrize("seed", FEW)
+@pytest.mark.parametrize("seed", FEW[:1])
 def test_nine_people_are_carried_by_one_of_them(seed: int) -> None:
     world, nodes = crowd(9, seed, WIRES[seed % len(WIRES)])
     until(world, lambda: agree(nodes) and is_hub_room(nodes))
@@ -84,6 +84,7 @@ def carriers(nodes: list[Node]) -> tuple[Node, Node]:
     return by_dev[membership.hub], by_dev[membership.standby]
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("seed", FEW)
 def test_a_hub_that_dies_is_followed_by_its_standby(seed: int) -> None:
     world, nodes, hub, standby = carried(seed)
@@ -94,6 +95,7 @@ def test_a_hub_that_dies_is_followed_by_its_standby(seed: int) -> None:
     until(world, lambda: agree(rest) and carriers(rest)[1].alive, within_s=4.0)
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("seed", FEW)
 def test_when_hub_and_standby_die_together_the_room_finds_itself_again(seed: int) -> None:
     world, nodes, hub, standby = carried(seed, 10)
@@ -103,6 +105,7 @@ def test_when_hub_and_standby_die_together_the_room_finds_itself_again(seed: int
     until(world, lambda: is_hub_room(rest), within_s=6.0)
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("seed", FEW)
 def test_a_hub_that_is_stopped_is_followed_though_its_links_stand(seed: int) -> None:
     world, nodes, hub, standby = carried(seed)
@@ -112,6 +115,7 @@ def test_a_hub_that_is_stopped_is_followed_though_its_links_stand(seed: int) -> 
     until(world, lambda: heard_by_all(rest), within_s=6.0)
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("seed", FEW)
 def test_two_halves_that_were_apart_agree_on_one_hub_again(seed: int) -> None:
     world, nodes, hub, standby = carried(seed, 12)
@@ -123,6 +127,7 @@ def test_two_halves_that_were_apart_agree_on_one_hub_again(seed: int) -> None:
     until(world, lambda: agree(nodes) and is_hub_room(nodes), within_s=60.0)
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("seed", FEW)
 def test_a_room_that_shrinks_is_a_mesh_again(seed: int) -> None:
     world, nodes, hub, _ = carried(seed)
@@ -136,6 +141,7 @@ def test_a_room_that_shrinks_is_a_mesh_again(seed: int) -> None:
     assert hubs(rest) == {""}
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("seed", FEW)
 def test_a_hub_that_leaves_hands_over_first_and_nobody_misses_a_word(seed: int) -> None:
     world, nodes, hub, standby = carried(seed)
@@ -175,6 +181,7 @@ def missed(world: World, speaker: Node, listener: Node, since: float, until_s: f
     return sum(key not in listener.media.heard for key in due)
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("seed", FEW)
 def test_no_packet_is_lost_when_a_mesh_becomes_a_hub_room(seed: int) -> None:
     world, nodes = crowd(8, seed)
@@ -193,6 +200,7 @@ def test_no_packet_is_lost_when_a_mesh_becomes_a_hub_room(seed: int) -> None:
                 assert missed(world, speaker, node, begin, world.time - 1.0) == 0
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("seed", FEW)
 def test_no_packet_is_lost_when_a_hub_leaves_in_good_order(seed: int) -> None:
     world, nodes, hub, _ = carried(seed - seed % len(WIRES))  # a wire that loses nothing
@@ -209,7 +217,7 @@ def test_no_packet_is_lost_when_a_hub_leaves_in_good_order(seed: int) -> None:
                 assert missed(world, speaker, node, begin, world.time - 1.0) == 0
 
 
-@pytest.mark.parametrize("seed", FEW)
+@pytest.mark.parametrize("seed", FEW[:1])
 def test_when_a_hub_is_killed_at_most_three_tenths_of_a_second_are_missed(seed: int) -> None:
     world, nodes, hub, standby = carried(seed - seed % len(WIRES))
     rest = [node for node in nodes if node is not hub]
