@@ -52,6 +52,7 @@ def test_who_opened_the_room_link_offers_and_connects_to_the_answer(table: Table
     assert offer.dev == ann.dev
     (connect,) = down(ConnectLink, hear_answer(table, ann, offer.offer))
     assert (connect.ufrag, connect.pwd, connect.cands) == ("ufrag", "p" * 22, ("cand",))
+    assert table.here.members[ann.dev].cands == ("cand",), "for the doctor"
 
 
 def test_who_did_not_open_it_answers_the_offer_and_connects(table: Table):
@@ -64,6 +65,7 @@ def test_who_did_not_open_it_answers_the_offer_and_connects(table: Table):
     assert (answer.dev, answer.offer) == (ann.dev, b"n" * 16)
     (connect,) = down(ConnectLink, outputs)
     assert connect.link == opened.link
+    assert table.here.members[ann.dev].cands == ("cand",), "for the doctor"
 
 
 def test_if_both_offered_the_lower_ids_offer_counts_and_the_other_gets_no_answer(table: Table):
