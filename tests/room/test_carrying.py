@@ -1,0 +1,181 @@
+"""Claims and bids as they come over room links: what is taken, passed on and refused."""
+
+import pytest
+
+from p2phouse.channel import Pulls, SetTable
+from p2phouse.errors import PeerError
+from p2phouse.record import envelope
+from p2phouse.record.cbor import Value
+from p2phouse.record.envelope import Signed
+from p2phouse.record.types import Bid, BidFlag, Claim
+from p2phouse.room import messages
+from p2phouse.room.frames import FrameKind
+from p2phouse.room.messages import SendRoomFrame
+from p2phouse.vocabulary import DeviceKey, RoomId
+from tests.room.table import Person, Table, down, of
+from tests.room.test_company import fill
+
+CARRIES = int(BidFlag.CARRIES | BidFlag.MAINS)
+
+
+@pytest.fixture
+def table() -> Table:
+    table = Table()
+    table.open()
+    return table
+
+
+def bid(
+    person: Person,
+    room: RoomId,
+    *,
+    seq: int = 1,
+    flags: int = CARRIES,
+) -> list[Value]:
+    record = Bid(room, person.dev, seq, flags, 1, 90, 30, (), 0)
+    return [int(FrameKind.BID), envelope.sign(record, person.me.device_key).data]
+
+
+def claim(
+    person: Person,
+    room: RoomId,
+    hub: DeviceKey | None,
+    standby: DeviceKey | None = None,
+    epoch: int = 1,
+) -> list[Value]:
+    record = Claim(room, person.dev, epoch, 200, hub, standby, 0)
+    signed: Signed[Claim] = envelope.sign(record, person.me.device_key)
+    return [int(FrameKind.CLAIM), signed.data]
+
+
+def passed_on(outputs: list[messages.Output], kind: FrameKind) -> set[DeviceKey]:
+    return {each.dev for each in of(SendRoomFrame, outputs) if each.frame[0] == kind}
+
+
+def test_a_claim_makes_its_hub_ours_and_is_passed_on_to_the_others(table: Table):
+    ann, ben, cem = fill(table, 3)
+    said = table.frame(ann, claim(ann, table.here.room, ben.dev, cem.dev))
+    assert (table.here.hub, table.here.standby) == (ben.dev, cem.dev)
+    assert table.here.wanted == frozenset({ben.dev, cem.dev})
+    assert passed_on(said, FrameKind.CLAIM) >= {ben.dev, cem.dev}
+    assert down(SetTable, said), "media was not told"
+
+
+def test_a_claim_heard_twice_does_nothing_more(table: Table):
+    ann, ben = fill(table, 2)
+    frame = claim(ann, table.here.room, ben.dev)
+    table.frame(ann, frame)
+    assert table.frame(ben, frame) == []
+
+
+def test_a_smaller_claim_is_answered_with_the_one_we_hold(table: Table):
+    ann, ben = fill(table, 2)
+    table.frame(ann, claim(ann, table.here.room, ann.dev, epoch=2))
+    table.wait(1.0)
+    said = table.frame(ben, claim(ben, table.here.room, ben.dev))
+    assert table.here.hub == ann.dev
+    assert ben.dev in passed_on(said, FrameKind.CLAIM)
+
+
+def test_a_claim_of_the_last_epoch_is_passed_over(table: Table):
+    """Security: or nobody could follow it, and one liar would keep the room for ever."""
+    ann, ben = fill(table, 2)
+    table.frame(ann, claim(ann, table.here.room, ben.dev, epoch=65_535))
+    assert table.here.hub is None
+
+
+def test_nobody_is_made_a_hub_who_says_that_it_does_not_carry(table: Table):
+    ann, ben, cem = fill(table, 3)
+    table.frame(ben, bid(ben, table.here.room, flags=0))
+    table.frame(ann, claim(ann, table.here.room, ben.dev))
+    assert table.here.hub is None
+    # Two who hold it all the same are more than a third: better one hub than two rooms.
+    table.frame(cem, claim(ann, table.here.room, ben.dev))
+    assert table.here.hub == ben.dev
+
+
+def test_somebody_who_is_not_here_is_no_hub_once_we_know_everybody(table: Table):
+    (ann,) = fill(table, 1)
+    table.wait(13.0)
+    table.frame(ann, claim(ann, table.here.room, table.person("gone").dev))
+    assert table.here.hub is None
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        [int(FrameKind.CLAIM)],
+        [int(FrameKind.CLAIM), 7],
+        [int(FrameKind.CLAIM), b"no record"],
+        [int(FrameKind.BID), b""],
+        [int(FrameKind.BID), b"x", b"y"],
+    ],
+)
+def test_what_is_no_claim_and_no_bid_ends_the_link(table: Table, frame: list[Value]):
+    (ann,) = fill(table, 1)
+    with pytest.raises(PeerError):
+        table.frame(ann, frame)
+
+
+def test_claims_and_bids_of_other_rooms_end_the_link(table: Table):
+    (ann,) = fill(table, 1)
+    other = RoomId(bytes(32))
+    for frame in (claim(ann, other, ann.dev), bid(ann, other)):
+        with pytest.raises(PeerError):
+            table.frame(ann, frame)
+
+
+def test_an_older_bid_does_not_replace_a_newer_one(table: Table):
+    ann, ben = fill(table, 2)
+    assert ben.dev in passed_on(table.frame(ann, bid(ann, table.here.room, seq=2)), FrameKind.BID)
+    assert not passed_on(table.frame(ann, bid(ann, table.here.room, seq=1)), FrameKind.BID)
+
+
+def test_a_crowd_of_made_up_devices_does_not_drive_out_the_bid_of_a_member(table: Table):
+    """Security: 64 bids are kept, and a member's first of all."""
+    ann, ben = fill(table, 2)
+    table.frame(ann, bid(ann, table.here.room))
+    for _ in range(70):
+        table.wait(0.2)
+        table.frame(ben, bid(table.person("nobody"), table.here.room))
+    assert table.here.carried is not None
+    assert len(table.here.carried.bids) == 64
+    assert ann.dev in table.here.carried.bids
+
+
+def test_four_say_nothing_of_carrying_and_five_do(table: Table):
+    for person in fill(table, 3):
+        table.connect(person)
+    assert not passed_on(table.wait(10.0), FrameKind.BID)
+    fill(table, 1)
+    assert len(passed_on(table.said, FrameKind.BID)) == 4
+
+
+def test_two_who_cannot_meet_say_so_though_they_are_few(table: Table):
+    (ann,) = fill(table, 1)
+    assert not passed_on(table.wait(2.5), FrameKind.BID)
+    assert passed_on(table.wait(2.0), FrameKind.BID) == {ann.dev}
+
+
+def test_a_newcomer_is_told_the_claim_and_the_bids(table: Table):
+    ann, ben = fill(table, 2)
+    table.frame(ann, bid(ann, table.here.room))
+    table.frame(ann, claim(ann, table.here.room, ann.dev, ben.dev))
+    cem = table.person("cem")
+    table.up(cem)
+    said = table.greet(cem)
+    assert cem.dev in passed_on(said, FrameKind.CLAIM)
+    assert cem.dev in passed_on(said, FrameKind.BID)
+
+
+def test_pulls_alone_make_no_standby_the_hub(table: Table):
+    """Security (E9): it must miss the hub itself; or three liars could move the room at will."""
+    table.tell(table.me.dev, messages.Carry(willing=True, on_mains=True, metered=False, cap=30))
+    ann, ben = fill(table, 2)
+    for person in (ann, ben):
+        table.connect(person)
+    table.frame(ann, claim(ann, table.here.room, ann.dev, table.me.dev))
+    assert table.here.standby == table.me.dev
+    table.media(Pulls(1, 1))
+    table.wait(0.5)
+    assert table.here.hub == ann.dev
