@@ -22,8 +22,8 @@ def a_bid(dev: DeviceKey, *rows: BidRow, **changed: object) -> Bid:
     return replace(bid, **changed)  # type: ignore[arg-type]  # fields of Bid
 
 
-def a_row(dev: DeviceKey, ms: int = 20, **changed: Any) -> BidRow:
-    return replace(BidRow(dev, ms, ms, 0, 200), **changed)
+def a_row(dev: DeviceKey, ms: int = 20, *, loss: int = 0) -> BidRow:
+    return BidRow(dev, ms, ms, loss, 200)
 
 
 def a_view(count: int = 9) -> View:
