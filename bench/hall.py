@@ -40,11 +40,11 @@ PROCESSES: Final = 3
 NODES_EACH: Final = 10
 NODES: Final = PROCESSES * NODES_EACH
 DIALS: Final = 3
-CARDS: Final = 20
+CARDS: Final = 15
 JOINS: Final = 40
 JOINS_AFTER: Final = 20
 SETTLE_S: Final = 50.0  # each node looks for those around it 24 to 36 s after its start
-PAUSE_S: Final = 2.0  # between cards: one costs thirty nodes half a second of CPU
+PAUSE_S: Final = 4.0  # between cards: one costs thirty nodes a second of CPU altogether
 
 
 # ── one process of nodes ─────────────────────────────────────────────────────────────────────

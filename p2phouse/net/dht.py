@@ -258,7 +258,9 @@ class Dht:
                 if self.kad is None or not self._connected(dev):
                     raise NothingToAsk
                 reply = await question(self.kad, dev)
-        except (LinkError, PeerError):
+        except (LinkError, PeerError) as error:
+            if isinstance(error, PeerError):
+                self._faults.count("kad_bad_answer", error, dev=dev)
             if self.kad is not None and not self._connected(dev):
                 self.kad.forget(dev)
             raise

@@ -192,6 +192,7 @@ async def test_only_cards_of_the_key_s_room_in_their_time_are_kept(make_node, kn
         await still_serves(node, peer, me)
 
 
+@pytest.mark.nightly
 async def test_a_hundred_lies_in_a_minute_ban_whoever_puts_them(make_node, known):
     _, genesis = known
     lie = put(key_of(RoomId(genesis.id)), card_of(me_of(6), genesis))
@@ -215,6 +216,7 @@ async def test_a_flood_of_rooms_fills_no_more_than_the_shelf(make_node, known):
         assert len(node.network._dht.shelf) == 4
 
 
+@pytest.mark.nightly
 async def test_who_asks_too_fast_is_not_answered(make_node):
     async with make_node(1) as node, stranger() as peer:
         await peer.connect(node)
