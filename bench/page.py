@@ -10,6 +10,7 @@ import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -29,7 +30,10 @@ ECHO_S = 0.0005  # how often the far end looks for a frame: at most that much is
 GRANTED = "--use-fake-ui-for-media-stream"
 CLICKS = 16
 CLICK_EACH_S = 1.0  # longer than any delay: each click heard is of one click only
+PHASE_SAMPLES = 60  # 1.25 ms: 16 clicks meet frames and ticks in every phase
 CLICK_SAMPLES = 480  # 10 ms of 1 kHz, over a hum that keeps DTX from stopping the packets
+
+STATIONS = ("mouth", "sent", "got", "ear")  # where clicks are seen, in their order
 
 ROUND_TRIPS = """async ([port, token, frames]) => {
     const socket = new WebSocket(`ws://127.0.0.1:${port}/sound`);
@@ -39,19 +43,38 @@ ROUND_TRIPS = """async ([port, token, frames]) => {
     await new Promise((done) => { socket.onmessage = done; });
     const sent = [], trips = [];
     socket.onmessage = () => { trips.push(performance.now() - sent[trips.length]); };
-    const frame = new ArrayBuffer(1920);
+    const piece = new ArrayBuffer(960);
     for (let at = 0; at < frames; at++) {
         sent.push(performance.now());
-        socket.send(frame);
+        socket.send(piece);
+        socket.send(piece);
         await new Promise((done) => setTimeout(done, 20));
     }
     await new Promise((done) => setTimeout(done, 200));
     return trips;
 }"""
 
-# When clicks pass by: at the microphone's node and at whatever is connected to the loudspeaker.
+# When clicks pass by: at the microphone's node, at the socket, and at whatever is connected to the
+# loudspeaker.
 TAP = """
-    window.clicks = {mouth: [], ear: []};
+    window.clicks = {mouth: [], sent: [], got: [], ear: []};
+    const passes = (name, data) => {
+        if (typeof data === "string") return;
+        const now_ms = performance.timeOrigin + performance.now();
+        if (!new Int16Array(data.slice(0)).some((sample) => Math.abs(sample) > 3276)) return;
+        if (now_ms - (window.clicks[name].at(-1) ?? 0) > 250) window.clicks[name].push(now_ms);
+    };
+    window.WebSocket = class extends WebSocket {
+        constructor(url) {
+            super(url);
+            this.isSound = url.endsWith("/sound");
+            if (this.isSound) this.addEventListener("message", ({data}) => passes("got", data));
+        }
+        send(data) {
+            if (this.isSound) passes("sent", data);
+            return super.send(data);
+        }
+    };
     const connect = AudioNode.prototype.connect;
     const watch = (node, name) => {
         const analyser = new AnalyserNode(node.context, {fftSize: 8192});
@@ -89,7 +112,7 @@ def clicks() -> NDArray[np.float32]:
     sound = 0.004 * np.sin(2 * np.pi * 180 * np.arange(count) / SAMPLE_RATE_HZ)
     burst = 0.8 * np.sin(2 * np.pi * 1_000 * np.arange(CLICK_SAMPLES) / SAMPLE_RATE_HZ)
     for number in range(CLICKS):
-        start = int((number + 1) * CLICK_EACH_S * SAMPLE_RATE_HZ)
+        start = int((number + 1) * CLICK_EACH_S * SAMPLE_RATE_HZ) + number * PHASE_SAMPLES
         sound[start : start + CLICK_SAMPLES] += burst
     return sound.astype(np.float32)
 
@@ -135,8 +158,9 @@ def round_trips_ms(folder: Path) -> list[float]:
     return trips
 
 
-def page_to_page_ms(folder: Path) -> tuple[list[float], float]:
-    """Clicks from one person's browser, through both nodes, to the other's; of it in playout."""
+def page_to_page_ms(folder: Path) -> tuple[dict[str, list[float]], float]:
+    """When clicks pass by on their way from one person's browser, through both nodes, to the
+    other's; and how long of that they lie in the playout of the listener's node."""
     clip = write_clip(folder / "clicks.wav", clicks(), rate=48_000)
     nodes = [
         PageNode(folder / name, folder / "run", "--loopback", "--name", name)
@@ -162,8 +186,9 @@ def page_to_page_ms(folder: Path) -> tuple[list[float], float]:
             for _ in range(CLICKS + 2):
                 at_ana.wait_for_timeout(1_000 * CLICK_EACH_S)
                 waits += [each.get("buffered_ms", 0) for each in ben.others().values()]
-            spoken, heard = at_ana.evaluate("clicks.mouth"), at_ben.evaluate("clicks.ear")
-            return delays_ms(spoken, heard), statistics.median(waits)
+            ours, theirs = at_ana.evaluate("clicks"), at_ben.evaluate("clicks")
+            passed = {name: ours[name] or theirs[name] for name in STATIONS}
+            return passed, statistics.median(waits)
     finally:
         for node in nodes:
             node.stop()
@@ -182,7 +207,12 @@ def run() -> list[Figure]:
     with tempfile.TemporaryDirectory(prefix="p2ph-") as folder:
         trips = round_trips_ms(Path(folder))
     with tempfile.TemporaryDirectory(prefix="p2ph-") as folder:
-        delays, wait = page_to_page_ms(Path(folder))
+        passed, wait = page_to_page_ms(Path(folder))
+    delays = delays_ms(passed["mouth"], passed["ear"])
+    parts = [
+        statistics.median(delays_ms(passed[before], passed[after]))
+        for before, after in pairwise(STATIONS)
+    ]
     return [
         Figure(
             "PCM round trip, page and media process, p50",
@@ -200,9 +230,22 @@ def run() -> list[Figure]:
         ),
         Figure("the same, p95", float(np.percentile(delays, 95)), "ms"),
         Figure(
-            "of it, in the playout of the listener's node",
+            "of it, from the microphone to the speaker's socket",
+            parts[0],
+            "ms",
+            note="pieces of 10 ms, and the browser's own bursts of 10 ms",
+        ),
+        Figure(
+            "of it, from there to the listener's socket",
+            parts[1],
+            "ms",
+            note="waits for the tick, Opus, both nodes, playout",
+        ),
+        Figure(
+            "of that, in the playout of the listener's node",
             wait,
             "ms",
             note="grows with how late packets come: on busy cores most of the whole",
         ),
+        Figure("of it, from there to the loudspeaker", parts[2], "ms", note="the page's cushion"),
     ]

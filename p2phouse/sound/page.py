@@ -11,6 +11,7 @@ import base64
 import hmac
 import logging
 import socket
+import time
 from collections.abc import Callable
 from functools import partial
 from http import HTTPStatus
@@ -23,13 +24,15 @@ from websockets.http11 import Request, Response
 
 from p2phouse.errors import UserError
 from p2phouse.sound.files import to_float, to_samples
-from p2phouse.sound.ring import Cushion, Ring, bend
+from p2phouse.sound.lag import BENT_SAMPLES_MAX, Lag
+from p2phouse.sound.ring import Ring, Sound, bend
 from p2phouse.vocabulary import FRAME_SAMPLES, Frame
 
 log = logging.getLogger(__name__)
 
 PATH: Final = "/sound"
 FRAME_BYTES: Final = 2 * FRAME_SAMPLES  # s16le, mono, 48 kHz
+PIECE_BYTES: Final = FRAME_BYTES // 2  # 10 ms: a browser hears in such bursts, and ticks wait less
 READY: Final = '{"ready":true}'
 MESSAGE_BYTES_MAX: Final = 4_096
 KNOCKS_MAX: Final = 8  # not let in yet; one of our pages needs one, for some milliseconds
@@ -38,9 +41,8 @@ TOKEN_S_MAX: Final = 2.0
 CLOSING_S_MAX: Final = 0.5  # a frozen page does not hold up the end of the process
 HELD_SAMPLES_MAX: Final = 10 * FRAME_SAMPLES  # 200 ms
 UNSENT_BYTES_MAX: Final = 10 * (FRAME_BYTES + 4)  # 200 ms, with the head of each message
-# The page sends whole frames: when its clock passes a tick of ours, one is missing all at once.
-CUSHION_SAMPLES_MIN: Final = FRAME_SAMPLES
-CUSHION_SAMPLES_MAX: Final = FRAME_SAMPLES + 720  # 35 ms: more is only delay
+START_SAMPLES: Final = 2 * FRAME_SAMPLES  # held before the first is spoken, until its lag is known
+SILENT_TICKS_MAX: Final = 5  # 100 ms: it is no jitter, the page pauses
 AWAITED_TICKS: Final = 100  # 2 s without a page: sound.js tries again after 0.5 and 1 s
 
 BAD_MESSAGE: Final = 4400
@@ -59,10 +61,15 @@ class PageClosed(UserError):
 class Page:
     """The socket's one page, if any: what it said lies in `said`, `play` lets it hear."""
 
-    def __init__(self, died: Callable[[Exception], None]) -> None:
+    def __init__(
+        self, died: Callable[[Exception], None], clock: Callable[[], float] = time.monotonic
+    ) -> None:
         """died: told of a bug that ended the care for a page; there is no half-life."""
         self._died = died
+        self.clock = clock
         self.said = Ring(HELD_SAMPLES_MAX)
+        self.said_s = 0.0  # when the last of it came, and how many samples that were
+        self.said_last = 0
         self.bad_messages = 0  # what was neither token nor frame
         self.unread_frames = 0  # left out, for the page did not read
         self.connection: ServerConnection | None = None  # of the page that was let in
@@ -107,6 +114,11 @@ class Page:
             self.unread_frames += 1
             return
         broadcast([page], to_samples(frame).astype("<i2", copy=False).tobytes())
+
+    def hear(self, sound: Sound) -> None:
+        """Takes what the page says, until somebody takes it from `said`."""
+        self.said.put(sound)
+        self.said_s, self.said_last = self.clock(), len(sound)
 
     # ── who comes in ─────────────────────────────────────────────────────────────────────────
 
@@ -199,12 +211,12 @@ class Page:
 
     async def _listen(self, connection: ServerConnection) -> None:
         async for message in connection:
-            if not isinstance(message, bytes) or len(message) != FRAME_BYTES:
+            if not isinstance(message, bytes) or len(message) not in (PIECE_BYTES, FRAME_BYTES):
                 self.bad_messages += 1
                 log.warning("page_refused code=%d", BAD_MESSAGE)
                 await connection.close(BAD_MESSAGE, "not a frame")
                 return
-            self.said.put(to_float(np.frombuffer(message, "<i2")))
+            self.hear(to_float(np.frombuffer(message, "<i2")))
 
 
 class _Connection(ServerConnection):
@@ -241,8 +253,9 @@ class PageMicrophone:
         self._page = page
         self._ring = page.said
         self._ring.drop(len(self._ring))
-        self._cushion = Cushion(CUSHION_SAMPLES_MIN, CUSHION_SAMPLES_MAX)
+        self._lag = Lag()
         self._flows = False
+        self._silent_ticks = 0
         self._from: ServerConnection | None = None
         self._awaited_ticks = 0
 
@@ -257,15 +270,30 @@ class PageMicrophone:
             if self._from is not None or self._awaited_ticks > AWAITED_TICKS:
                 raise PageClosed
             return np.zeros(FRAME_SAMPLES, np.float32)
-        if not self._flows and len(self._ring) < FRAME_SAMPLES + CUSHION_SAMPLES_MIN:
-            return np.zeros(FRAME_SAMPLES, np.float32)
-        count = FRAME_SAMPLES + self._cushion.surplus(len(self._ring) - FRAME_SAMPLES)
-        sound = self._ring.take(count)
-        self._flows = sound is not None
+        if not self._flows:
+            if len(self._ring) < START_SAMPLES:
+                return np.zeros(FRAME_SAMPLES, np.float32)
+            self._lag, self._flows = Lag(), True
+        sound = self._taken()
+        self._silent_ticks = 0 if sound is not None else self._silent_ticks + 1
+        self._flows = self._silent_ticks <= SILENT_TICKS_MAX
         return np.zeros(FRAME_SAMPLES, np.float32) if sound is None else bend(sound, FRAME_SAMPLES)
 
+    def _taken(self) -> Sound | None:
+        page, ring = self._page, self._ring
+        surplus = self._lag.surplus(len(ring), page.said_last, page.clock() - page.said_s)
+        if surplus > BENT_SAMPLES_MAX:
+            ring.drop(surplus)
+            self._lag.took(surplus, ticks=0)
+            surplus = 0
+        sound = ring.take(FRAME_SAMPLES + surplus)
+        self._lag.took(0 if sound is None else len(sound))
+        return sound
+
     def skip(self, ticks: int) -> None:
+        held = len(self._ring)
         self._ring.drop(ticks * FRAME_SAMPLES)
+        self._lag.took(held - len(self._ring), ticks)
 
     def close(self) -> None:
         pass

@@ -38,6 +38,7 @@ window.play = (seconds, arrives) => {
     const isSilent = output[0].every((sample) => sample === 0);
     if (!isSilent) told.begun ??= at / 48000;
     if (told.begun !== null && isSilent) told.silent++;
+    if (told.begun !== null) told.last = speaker.held;
     if (told.begun === null || at / 48000 < told.begun + 0.01) continue;  // it fades in
     for (const sample of output[0]) {
       // The steepest step of this tone is 108 of 32768.
@@ -66,24 +67,37 @@ def scope(tmp_path_factory) -> Iterator[Any]:
         yield page
 
 
-def test_frames_are_played_whole_from_a_cushion_of_60_ms(scope):
+def test_a_cushion_of_50_ms_comes_down_to_what_even_frames_need_without_a_seam(scope):
     told = scope.evaluate("play(20, (n) => 0.02 * n)")
     assert 0.040 <= told["begun"] <= 0.045  # the third frame is there
     assert told["silent"] == told["jumps"] == 0
-    assert told["most"] <= 2_880
+    assert told["least"] > 128
+    assert told["most"] <= 1_680  # 35 ms when a frame has just come, so 15 when the next is due
 
 
 @pytest.mark.parametrize("faster", [0.998, 0.9995, 1.0005, 1.002])
 def test_clocks_that_drift_are_followed_without_a_seam(scope, faster):
     told = scope.evaluate(f"play(120, (n) => 0.02 * n / {faster})")
     assert told["silent"] == told["jumps"] == 0
-    assert told["least"] > 128
+    assert told["least"] > 64
     assert told["most"] <= 2_880 + 960
 
 
 def test_jitter_of_a_tick_is_not_heard(scope):
     told = scope.evaluate("play(60, (n) => 0.02 * n + 0.018 * ((n * 7919) % 10) / 10)")
     assert told["silent"] == told["jumps"] == 0
+
+
+def test_late_frames_that_come_each_second_are_waited_for(scope):
+    told = scope.evaluate("play(60, (n) => 0.02 * n + (n % 50 == 0 ? 0.018 : 0))")
+    assert told["silent"] == told["jumps"] == 0
+
+
+def test_the_cushion_grows_each_time_that_it_ran_dry(scope):
+    # 25 ms too late once in five seconds: seldom enough to be forgotten each time.
+    told = scope.evaluate("play(120, (n) => 0.02 * n + (n % 250 == 249 ? 0.025 : 0))")
+    dry_times = told["silent"] * 128 / 48_000 / 0.045
+    assert dry_times < 6  # of 24; without growing, 8
 
 
 def test_after_a_stall_it_is_silent_and_then_plays_with_no_more_delay(scope):
@@ -97,19 +111,19 @@ def test_after_a_stall_it_is_silent_and_then_plays_with_no_more_delay(scope):
     assert late["most"] <= 2_880 + 128
 
 
-def test_what_the_microphone_hears_is_cut_into_frames(scope):
+def test_what_the_microphone_hears_is_cut_into_pieces_of_10_ms(scope):
     told = scope.evaluate("""
         (() => {
             const microphone = new kinds["p2phouse-microphone"]();
             const input = (level) => [[new Float32Array(128).fill(level)]];
             microphone.process([[]], []);  // no device yet
-            for (let n = 0; n < 8; n++) microphone.process(input(n < 4 ? 0.5 : -2), []);
+            for (let n = 0; n < 7; n++) microphone.process(input(n < 2 ? 0.5 : -2), []);
             const frame = new Int16Array(microphone.sent[0]);
             microphone.port.onmessage({data: "over"});
             return {
                 count: microphone.sent.length, size: frame.length, first: frame[0],
-                last: frame[959], goesOn: microphone.process(input(0.5), []),
+                last: frame[479], goesOn: microphone.process(input(0.5), []),
             };
         })()
     """)
-    assert told == {"count": 1, "size": 960, "first": 16_384, "last": -32_768, "goesOn": False}
+    assert told == {"count": 1, "size": 480, "first": 16_384, "last": -32_768, "goesOn": False}

@@ -16,6 +16,7 @@ from p2phouse.sound.page import (
     HELD_SAMPLES_MAX,
     KNOCKS_MAX,
     MESSAGE_BYTES_MAX,
+    PIECE_BYTES,
     UNSENT_BYTES_MAX,
     Page,
 )
@@ -200,6 +201,8 @@ def test_two_who_open_it_at_once_get_one_socket():
 @pytest.mark.parametrize(
     ("sent", "code", "counted"),
     [
+        (bytes(PIECE_BYTES - 1), 4400, 1),
+        (bytes(PIECE_BYTES + 2), 4400, 1),
         (bytes(FRAME_BYTES - 1), 4400, 1),
         (bytes(FRAME_BYTES + 1), 4400, 1),
         (bytes(2 * FRAME_BYTES), 4400, 1),
@@ -471,22 +474,30 @@ def test_a_page_is_awaited_for_two_seconds():
 
 
 @pytest.mark.parametrize("faster", [0.999, 1.001])  # ten times what sound cards differ by
-def test_a_page_whose_clock_drifts_is_followed_without_a_gap(faster):
+@pytest.mark.parametrize("pieces", [1, 2])  # of a frame, in messages of their own
+def test_a_page_whose_clock_drifts_is_followed_without_a_gap(faster, pieces):
     async def speak() -> None:
         async with page_socket() as (page, port), let_in(port):
+            now_s = 0.0
+            page.clock = lambda: now_s
             mouth, _ = mouth_of(page)
             await mouth.set("page")
-            sent, silent_late = 0, 0
+            sent, silent_late, held = 0, 0, []
             for tick in range(6_000):  # two minutes of virtual time
-                while sent < (tick + 1) * faster:
-                    page.said.put(tone(sent))
+                while (sent + 1) / pieces * FRAME_S / faster <= tick * FRAME_S:
+                    now_s = (sent + 1) / pieces * FRAME_S / faster
+                    whole = tone(sent // pieces)
+                    page.hear(np.split(whole, pieces)[sent % pieces])
                     sent += 1
-                frame = mouth.frame(100.0 + tick * FRAME_S)
+                now_s = tick * FRAME_S
+                frame = mouth.frame(100.0 + now_s)
                 assert frame is not None
                 if tick > 150 and not frame.any():
                     silent_late += 1
+                held += [len(page.said)]
             assert silent_late == 0
-            assert len(page.said) <= 3 * FRAME_SAMPLES
+            # A message, what may be spare, and what the clocks do until it is seen.
+            assert max(held[500:]) <= FRAME_SAMPLES / pieces + 240 + 200
 
     asyncio.run(speak())
 
@@ -533,7 +544,7 @@ def test_every_code_and_limit_stands_in_the_document():
         assert f"| {code} |" in DOC
     for answer in (400, 403, 404, 421):
         assert f"| {answer} |" in DOC
-    for limit in (FRAME_BYTES, MESSAGE_BYTES_MAX):
+    for limit in (FRAME_BYTES, PIECE_BYTES, MESSAGE_BYTES_MAX):
         assert f"{limit:,}" in DOC
     assert page_module.READY in DOC
     assert page_module.PATH in DOC

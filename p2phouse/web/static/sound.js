@@ -7,7 +7,7 @@
 // Security: no microphone opens by itself. getUserMedia stands in openMicrophone alone, which is
 // called by a click; when the socket is lost the microphone is closed, and coming back leaves it so.
 
-const FRAME_BYTES = 1920;
+const FRAME_BYTES = 1920; // the node sends these, the page halves of them
 const UNSENT_BYTES_MAX = 10 * FRAME_BYTES; // 200 ms: what is older is only delay
 const RETRY_MS = 500;
 const RETRY_MS_MAX = 5000;

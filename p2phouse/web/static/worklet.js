@@ -1,14 +1,15 @@
 // The two ends of sound inside the browser's audio thread: one cuts what the microphone gives into
-// frames, the other plays frames from a cushion. Frames are 20 ms: 960 samples s16, mono, 48 kHz.
-// Nothing here knows of the socket; sound.js carries frames between it and these ports.
+// pieces, the other plays frames from a cushion. Pieces are 10 ms, as browsers hear in bursts of that,
+// frames 20 ms: 480 and 960 samples s16, mono, 48 kHz.
+// Nothing here knows of the socket; sound.js carries both between it and these ports.
 
-const FRAME_SAMPLES = 960;
+const PIECE_SAMPLES = 480;
 const QUANTUM = 128;
 
 class Microphone extends AudioWorkletProcessor {
   constructor() {
     super();
-    this.frame = new Int16Array(FRAME_SAMPLES);
+    this.piece = new Int16Array(PIECE_SAMPLES);
     this.filled = 0;
     this.over = false;
     this.port.onmessage = () => {
@@ -22,10 +23,10 @@ class Microphone extends AudioWorkletProcessor {
     if (!samples) return true; // the device gives nothing yet
     for (let at = 0; at < samples.length; at++) {
       const sample = Math.max(-1, Math.min(1, samples[at]));
-      this.frame[this.filled++] = Math.max(-32768, Math.min(32767, Math.round(sample * 32768)));
-      if (this.filled === FRAME_SAMPLES) {
-        this.port.postMessage(this.frame.buffer, [this.frame.buffer]);
-        this.frame = new Int16Array(FRAME_SAMPLES);
+      this.piece[this.filled++] = Math.max(-32768, Math.min(32767, Math.round(sample * 32768)));
+      if (this.filled === PIECE_SAMPLES) {
+        this.port.postMessage(this.piece.buffer, [this.piece.buffer]);
+        this.piece = new Int16Array(PIECE_SAMPLES);
         this.filled = 0;
       }
     }
@@ -33,13 +34,18 @@ class Microphone extends AudioWorkletProcessor {
   }
 }
 
-// What is held swings by a frame between two arrivals: from 20-40 ms before one to 40-60 after it.
+// It begins with much and comes down, until little is left at the worst moments of the last seconds:
+// how much that needs depends on the bursts of the device, and on how busy the machine is.
 const START_SAMPLES = 2400; // 50 ms: three frames are there
-const LEAST_SAMPLES = 960;
-const MOST_SAMPLES = 1920;
+const LEAST_SAMPLES = 368; // a quantum and 5 ms
+const MOST_SAMPLES = 608; // a quantum and 10 ms
+const DRY_SAMPLES = 240; // 5 ms more each time that it ran dry, forgotten again within 20 s
+const DRY_SAMPLES_MAX = 960;
 const FULL_SAMPLES = 5760; // 120 ms: after a stall; what is older is only delay
 const WATCHED_QUANTA = 188; // half a second
-const BEND_SAMPLES = 1; // a quantum out of 127 or 129 samples: 0.8 %, an eighth of a semitone
+const WATCHED_TIMES = 8;
+const BEND_SAMPLES = 1; // a quantum out of 127 or 129 samples, every second or fourth: 0.4 or 0.2 %
+const MUCH_SAMPLES = 480; // 10 ms
 
 class Loudspeaker extends AudioWorkletProcessor {
   constructor() {
@@ -48,9 +54,8 @@ class Loudspeaker extends AudioWorkletProcessor {
     this.start = 0;
     this.held = 0;
     this.plays = false; // else it waits until the cushion is full
-    this.least = Infinity;
-    this.watched = 0;
-    this.bend = 0;
+    this.dry = 0; // how much more is kept since it ran dry
+    this.forget();
     this.port.onmessage = ({ data }) => this.take(new Int16Array(data));
   }
 
@@ -59,7 +64,10 @@ class Loudspeaker extends AudioWorkletProcessor {
       this.ring[(this.start + this.held + at) % this.ring.length] = frame[at] / 32768;
     }
     this.held += frame.length;
-    if (this.held > FULL_SAMPLES) this.drop(this.held - START_SAMPLES);
+    if (this.held > FULL_SAMPLES) {
+      this.used += this.held - START_SAMPLES;
+      this.drop(this.held - START_SAMPLES);
+    }
   }
 
   drop(count) {
@@ -78,8 +86,8 @@ class Loudspeaker extends AudioWorkletProcessor {
     if (this.held < QUANTUM + this.bend) {
       // Ran dry: fade out what is left, and wait for a new cushion.
       this.plays = false;
-      this.least = Infinity;
-      this.watched = this.bend = 0;
+      this.dry = Math.min(this.dry + DRY_SAMPLES, DRY_SAMPLES_MAX);
+      this.forget();
       this.fade(output, this.quantum(0), false);
       return true;
     }
@@ -117,15 +125,32 @@ class Loudspeaker extends AudioWorkletProcessor {
     }
   }
 
-  // Two clocks drift: how little was held at the worst moment of half a second says which way.
+  forget() {
+    this.used = 0; // more than was played, since then
+    this.leasts = []; // of each half second, and what was used until then
+    this.least = Infinity; // of this one
+    this.watched = 0;
+    this.bend = this.wish = 0; // of this quantum, and as long as nothing else is seen
+    this.each = 2; // in how many quanta one is bent
+  }
+
+  // How little was held at the worst moments of the last seconds, had we held then as we hold now,
+  // says what is too much; and, as two clocks drift, what is too little.
   watch() {
-    this.least = Math.min(this.least, this.held);
+    this.bend = this.watched % this.each ? 0 : this.wish;
+    this.used += this.bend;
+    this.least = Math.min(this.least, this.held + this.used);
     if (++this.watched < WATCHED_QUANTA) return;
-    if (this.least > MOST_SAMPLES) this.bend = BEND_SAMPLES;
-    else if (this.least < LEAST_SAMPLES) this.bend = -BEND_SAMPLES;
-    else this.bend = 0;
+    this.leasts = [...this.leasts, this.least].slice(-WATCHED_TIMES);
     this.least = Infinity;
     this.watched = 0;
+    this.dry = Math.max(0, this.dry - DRY_SAMPLES / 40);
+    // The second worst: one stall is no reason to hold more for everything after it.
+    const [worst, second = worst] = [...this.leasts].sort((one, other) => one - other);
+    const least = second - this.used - this.dry;
+    this.wish = least > MOST_SAMPLES ? BEND_SAMPLES : least < LEAST_SAMPLES ? -BEND_SAMPLES : 0;
+    // What is too little is soon heard, what is a little too much is no hurry.
+    this.each = this.wish < 0 || least > MOST_SAMPLES + MUCH_SAMPLES ? 2 : 4;
   }
 }
 
