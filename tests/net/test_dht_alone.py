@@ -9,6 +9,7 @@ import pytest
 import trio
 import trio.testing
 
+from p2phouse.config import NamedRelay
 from p2phouse.errors import LinkError
 from p2phouse.hall.shelf import key_of
 from p2phouse.net.dht import FIND_S, PUT_AGAIN_S, Dht, NothingToAsk, NotThere
@@ -215,7 +216,7 @@ async def test_who_is_reached_by_relays_alone_has_no_address_to_tell(tmp_path, r
         entropy=os.urandom,
         clock=clock,
         cards=list,
-        relays=(("192.0.2.1", 9),),
+        relays=(NamedRelay("192.0.2.1", 9),),
         relay_only=relay_only,
     )
     sockets = network._ground.claim(0)
