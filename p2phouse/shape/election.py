@@ -253,7 +253,8 @@ class Election:
     def _hear(self, heard: ClaimHeard, now: float) -> list[Output]:
         signed, held = heard.claim, self._register.held
         if not self._register.is_in_reach(signed.record, heard.room_age_s):
-            return []
+            # Or our clock is wrong, and all the others know better.
+            return self._adopt(signed, now) if self._is_told_by_many(heard) else []
         if not self._register.is_greater(signed):
             is_same = held is not None and held.id == signed.id
             if is_same or now < self._told_at + AGAIN_FAST_S:
@@ -268,16 +269,20 @@ class Election:
     def _refuse(self, heard: ClaimHeard, now: float) -> list[Output]:
         """What the room could not do by our view; unless so many see it otherwise."""
         signed = heard.claim
-        tellers = self._refused.setdefault(signed.id, set())
-        tellers.add(heard.sender)
-        if len(tellers) > max(1, len(self._view.members) // 3):
+        if self._is_told_by_many(heard):
             return self._adopt(signed, now)
-        if len(self._refused) > REFUSED_MAX:
-            del self._refused[next(iter(self._refused))]
         # Who took it must be led back, or there would be two rooms in one.
         if self._outbid is None or signed.record.epoch > self._outbid[1]:
             self._outbid = (now, signed.record.epoch)
         return []
+
+    def _is_told_by_many(self, heard: ClaimHeard) -> bool:
+        """Whether more than a third of the members have told us of a claim that we did not take."""
+        tellers = self._refused.setdefault(heard.claim.id, set())
+        tellers.add(heard.sender)
+        if len(self._refused) > REFUSED_MAX:
+            del self._refused[next(iter(self._refused))]
+        return len(tellers) > max(1, len(self._view.members) // 3)
 
     def _adopt(self, signed: Signed[Claim], now: float) -> list[Output]:
         before, was_standby = self.hub, self.standby

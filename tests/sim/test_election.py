@@ -218,6 +218,21 @@ def test_an_epoch_out_of_reach_is_passed_over(seed: int) -> None:
 
 
 @pytest.mark.parametrize("seed", SEEDED)
+def test_whose_clock_is_wrong_follows_the_others(seed: int) -> None:
+    """By its clock no room can have come so far; more than a third of the members say it has."""
+    world = carried(seed, 9)
+    hub, standby = hub_and_standby(world)
+    far = world.sign(hub, MakeClaim(40, 50, hub.dev, standby.dev))
+    late = next(p for p in world.people if p not in (hub, standby))
+    others = [p.dev for p in world.people if p is not late]
+    for teller in others[:3]:
+        late.election.handle(ClaimHeard(far, teller, -3_600.0), world.time)
+        assert late.election.claim != far
+    late.election.handle(ClaimHeard(far, others[3], -3_600.0), world.time)
+    assert late.election.claim == far
+
+
+@pytest.mark.parametrize("seed", SEEDED)
 def test_claims_in_any_order_and_however_often_leave_the_same_one(seed: int) -> None:
     """E7: what is held is a function of the set that was heard."""
     world = ElectionWorld(seed, 5)
