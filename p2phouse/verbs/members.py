@@ -1,6 +1,6 @@
 """Who is in the room and how each is heard: for whoever asks, and for the page as it changes."""
 
-from typing import TYPE_CHECKING, Annotated, Any, Literal, NotRequired, TypedDict
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, NotRequired, TypedDict
 
 from p2phouse.api import Call, Facts
 from p2phouse.identity.keys import key_tag, peer_id
@@ -12,6 +12,8 @@ from p2phouse.verbs.facts import Hand, KeyTag, LevelName, PeerIdText, RoleName, 
 
 if TYPE_CHECKING:
     from p2phouse.node import Node
+
+LISTED_MAX: Final = 150  # an answer holds 256 KiB; nobody looks for one face among hundreds
 
 
 class Person(TypedDict):
@@ -55,7 +57,7 @@ class Person(TypedDict):
 
 class People(Room):
     report: Annotated[int, "how many reports came from the media process so far"]
-    members: Annotated[list[Person], "ourselves first"]
+    members: Annotated[list[Person], "ourselves first; of a crowd who speaks, then 150 in all"]
 
 
 @verb(page=True, result=People)
@@ -80,8 +82,21 @@ async def members(node: "Node", call: Call) -> Facts:
         "forged": False,
         "level_dbov": _level(node, membership.voice.ssrc),
     }
-    others = [_member(node, membership, member) for member in membership.members.values()]
+    others = [_member(node, membership, member) for member in _listed(node, membership)]
     return {**node.rooms.facts(), "report": node.reports, "members": [ours, *others]}
+
+
+def _listed(node: "Node", membership: Membership) -> list[Member]:
+    """The other members, or as many of them as an answer holds: who speaks or wants to first."""
+    members = list(membership.members.values())
+    if len(members) >= LISTED_MAX:
+
+        def is_far(member: Member) -> bool:
+            is_near = member.speak is not None or member.uid in node.rooms.following
+            return not (is_near or member.soft.hand is not None)
+
+        members.sort(key=is_far)
+    return members[: LISTED_MAX - 1]
 
 
 def _level(node: "Node", ssrc: int | None) -> int:
@@ -123,7 +138,8 @@ def pulse(node: "Node") -> Facts:
     if membership is not None:
         levels = {peer_id(node.me.dev): _level(node, membership.voice.ssrc)}
         for member in membership.members.values():
-            levels[peer_id(member.dev)] = _heard_level(node, member)
+            if member.ssrc is not None:  # of hundreds most only listen
+                levels[peer_id(member.dev)] = _heard_level(node, member)
         facts["levels"] = levels
     return facts
 
