@@ -54,6 +54,7 @@ AGAIN_FAST_S: Final = 0.5
 AGAIN_FAST_FOR_S: Final = 5.0
 AGAIN_S: Final = 5.0
 OUTBID_S: Final = 1.0
+STALL_S: Final = 0.3  # a control loop is held up for 50 ms at most, unless its machine is
 PAIRS_MAX: Final = 64
 REFUSED_MAX: Final = 16
 
@@ -215,6 +216,11 @@ class Election:
     # ── the core ─────────────────────────────────────────────────────────────────────────────
 
     def handle(self, event: Event, now: float) -> list[Output]:
+        # Our own stalls are not the others' silence: who is starved of its processor waits longer
+        # with what it thinks of them, or a busy machine would elect without end.
+        late_s = now - self.deadline
+        if late_s > STALL_S:
+            self._unheard_at = {dev: min(now, at + late_s) for dev, at in self._unheard_at.items()}
         outputs: list[Output] = []
         match event:
             case Seen(view):

@@ -9,7 +9,7 @@ import pytest
 
 from p2phouse.record.types import BidFlag, BidRow
 from p2phouse.shape import claims, measure
-from p2phouse.shape.election import ClaimHeard, MakeClaim, State
+from p2phouse.shape.election import ClaimHeard, MakeClaim, Seen, State
 from tests.sim.election_world import AGE_S, CARRIES, ElectionWorld, Person
 from tests.sim.world import SEEDS
 
@@ -215,6 +215,18 @@ def test_an_epoch_out_of_reach_is_passed_over(seed: int) -> None:
     for other in world.living:
         other.election.handle(ClaimHeard(far, standby.dev, AGE_S), world.time)
     assert world.agreed() == hub.dev
+
+
+@pytest.mark.parametrize("seed", SEEDED)
+def test_who_was_stopped_for_ten_seconds_takes_nobody_for_dead_when_it_goes_on(seed: int) -> None:
+    """SIGSTOP of a member, or a machine with no time: it has heard nobody, and is late itself."""
+    world = carried(seed, 9)
+    pair = hub_and_standby(world)
+    late = next(p for p in world.people if p not in pair)
+    view = late.election.view
+    late.election.handle(Seen(replace(view, heard=frozenset())), world.time)
+    outputs = late.election.handle(None, late.election.deadline + 10.0)
+    assert not any(isinstance(each, MakeClaim) for each in outputs)
 
 
 @pytest.mark.parametrize("seed", SEEDED)
