@@ -52,6 +52,8 @@ class HubRoom:
     clip: Path
     room: str = ""
     down: set[str] = field(default_factory=set)  # that do not run now
+    _seen: dict[str, list[Seen]] = field(default_factory=dict)
+    _read: dict[str, int] = field(default_factory=dict)  # bytes of what it wrote down
     _saying: Any = None
     _said_at: float = -SPEECH_S
 
@@ -129,7 +131,19 @@ class HubRoom:
         return [name for name in self.up if name != "speaker"]
 
     def packets(self, name: str) -> list[Seen]:
-        return self.nodes[name].witnessed("opened")
+        """Those that it has opened so far; only what is new is read, for the file grows all day."""
+        seen = self._seen.setdefault(name, [])
+        path = self.nodes[name].witness_path
+        if path.exists():
+            with path.open("rb") as file:
+                file.seek(self._read.get(name, 0))
+                whole = file.read().rpartition(b"\n")[0]
+            if whole:
+                self._read[name] = self._read.get(name, 0) + len(whole) + 1
+                fields = (line.split() for line in whole.decode().splitlines())
+                all_seen = (Seen(float(at), how, key, int(n)) for at, how, key, n in fields)
+                seen += [each for each in all_seen if each.how == "opened"]
+        return seen
 
     def hear(self, packets: int, within_s: float = SETTLES_S_MAX) -> None:
         """Until each listener has opened so many more."""
@@ -138,11 +152,12 @@ class HubRoom:
             until(lambda n=name, c=count: len(self.packets(n)) >= c, f"{name} hears", within_s)
 
     def gap_ms(self, name: str, since: float, until_unix: float) -> float:
-        """The longest time between two packets, from the last before `since` on."""
+        """The longest time between two packets, from the last before `since` on; to the
+        end if none came after it."""
         times = [seen.unix for seen in self.packets(name) if seen.unix <= until_unix]
         first = max((t for t in times if t <= since), default=since)
-        times = [first, *(t for t in times if t > since)]
-        return 1_000 * max((b - a for a, b in itertools.pairwise(times)), default=float("inf"))
+        times = [first, *(t for t in times if t > since), until_unix]
+        return 1_000 * max(b - a for a, b in itertools.pairwise(times))
 
     def spacings_ms(self, name: str, since: float, until_unix: float) -> list[float]:
         times = [seen.unix for seen in self.packets(name) if since <= seen.unix <= until_unix]
