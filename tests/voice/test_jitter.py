@@ -130,6 +130,18 @@ def test_stalls_that_come_again_and_again_are_waited_for():
     assert stalls(9, each_s=7.0).spread_s == 0.0  # so rarely they cost less than delay would
 
 
+def test_one_stall_that_is_longer_than_the_others_does_not_rule():
+    jitter = Jitter()
+    now_s = hear(jitter, [5.0] * 100)
+    for height_s in (0.11, 0.11, 0.24, 0.11, 0.115):
+        now_s = hear(jitter, [5.0] * 100, start_s=now_s)
+        for n in range(5):
+            jitter.hear(now_s, 5.0 + height_s - n * FRAME_S, marker=False)
+        jitter.settle(now_s)
+        assert jitter.spread_s < 0.12
+    assert jitter.spread_s == pytest.approx(0.115, abs=BIN_S)
+
+
 def test_stalls_that_are_over_are_forgotten():
     jitter = stalls(5, each_s=2.0)
     assert jitter.spread_s > 0.1
