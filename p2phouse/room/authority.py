@@ -114,7 +114,14 @@ class Authority:
         for dev in devs:
             if dev != sender:
                 yield from self._send(membership, dev, entries)
-        for entry in entries if not is_ours else ():
+        if is_ours:
+            return
+        subjects = {entry.record.sub for entry in entries}
+        for dev in flood.audience(membership):
+            # Whom it is about hears it at once: he may be about to be parted with for it.
+            if dev != sender and membership.members[dev].uid in subjects:
+                yield from self._send(membership, dev, entries)
+        for entry in entries:
             proofs: list[Value] = [each.data for each in membership.log.identities_of([entry])]
             told: list[Value] = [int(FrameKind.ENTRY), [entry.data], proofs]
             membership.news.tell(now.mono, entry.id, told)

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from p2phouse.record.types import Act, ChatKind
+from p2phouse.record.types import Access, Act, ChatKind
 from p2phouse.room import messages
 from p2phouse.room.messages import EventKind
 from tests.sim.test_crowd import FEW, until
@@ -160,3 +160,75 @@ def test_fifty_on_stage_or_seated_and_three_hundred_listeners():
     world.run_for(5)
     heard = [told(node, EventKind.HAND_RAISED, audience[100]) for node in [*stage, *audience]]
     assert sum(heard) == len(heard)  # one's own hand is told to oneself
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("seed", FEW)
+def test_in_a_closed_room_listeners_are_given_the_key_and_a_new_one_without_who_is_put_out(
+    seed: int,
+):
+    world = World(seed)
+    stage = world.join(*[f"speaker{number}" for number in range(4)])
+    world.carriers = tuple(stage[1:3])
+    stage[0].act(messages.Open("Tea", Access.CLOSED, stage="invited"))
+    ticket = stage[0].act(messages.MakeInvite(hours=1, once=False))
+    world.run_for(1)
+    link = str(stage[0].answers[ticket].facts["link"])
+    audience = world.join(*[f"listener{number}" for number in range(8)])
+    for node in [*stage[1:], *audience]:
+        node.act(messages.Join(link))
+        world.run_for(1)
+    until(world, lambda: all(node.is_inside for node in [*stage, *audience]))
+    for node in stage[1:]:
+        stage[0].act(messages.Invite(node.name))
+        world.run_for(1)
+        node.act(messages.Accept())
+    world.run_for(20)
+
+    def is_keyed(nodes: list[Node]) -> bool:
+        lives = {node.rooms.membership.live for node in nodes}  # type: ignore[union-attr]
+        return len(lives) == 1 and None not in lives
+
+    until(world, lambda: is_keyed([*stage, *audience]))
+    assert all(links(node) == {stage[1].name, stage[2].name} for node in audience)
+    before = stage[0].rooms.membership.live  # type: ignore[union-attr]
+    gone, rest = audience[3], [*audience[:3], *audience[4:]]
+    gone.act(messages.Hand())
+    world.run_for(3)
+    stage[0].act(messages.Decide(Act.ROLE, gone.name, "ban"))
+    world.run_for(5)
+    assert is_keyed([*stage, *rest])
+    assert stage[0].rooms.membership.live != before  # type: ignore[union-attr]
+    assert not gone.is_inside
+
+
+@pytest.mark.nightly
+def test_an_elected_hub_feeds_listeners_and_so_does_the_next():
+    world = World(2)
+    stage = world.join(*[f"speaker{number}" for number in range(5)])
+    audience = world.join(*[f"listener{number}" for number in range(12)])
+    for node in [*stage, *audience]:
+        node.offer()
+    stage[0].act(messages.Open("Tea", stage="invited"))
+    link = str(stage[0].rooms.facts()["link"])
+    for node in [*stage[1:], *audience]:
+        node.act(messages.Join(link))
+        world.run_for(1.0)
+    for node in stage[1:]:
+        stage[0].act(messages.Invite(node.name))
+        world.run_for(3)
+        node.act(messages.Accept())
+    everybody = [*stage, *audience]
+
+    def is_heard(nodes: list[Node]) -> bool:
+        speakers = [node for node in stage if node in nodes]
+        people = {node.rooms.facts()["people"] for node in nodes}
+        return people == {len(nodes)} and all(
+            a.hears(b) for a in nodes for b in speakers if a is not b
+        )
+
+    until(world, lambda: is_heard(everybody))
+    hub = next(node for node in everybody if node.dev == stage[0].rooms.membership.hub)  # type: ignore[union-attr]
+    world.crash(hub)
+    rest = [node for node in everybody if node is not hub]
+    until(world, lambda: is_heard(rest), within_s=30)
