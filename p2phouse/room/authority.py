@@ -79,6 +79,9 @@ class Authority:
         for member in membership.members.values():
             names.setdefault(member.uid, set()).add(member.name)
             ids.setdefault(member.uid, set()).add(peer_id(member.dev))
+        for message in membership.view.messages:  # of a listener of whom we know nothing else
+            names.setdefault(message.uid, set()).add(message.name)
+            ids.setdefault(message.uid, set())
         for signed in membership.log:
             ids.setdefault(UserKey(signed.record.uid), set())
             if signed.record.sub is not None and signed.record.act is not Act.REVOKE:

@@ -11,7 +11,7 @@ from p2phouse.room.messages import EventKind
 from tests.sim.test_churn import Weather
 from tests.sim.world import GOOD_WIFI, LAN, SEEDS, WEAK_4G, Node, Wire, World, agree
 
-FEW: Final = SEEDS[::5]
+FEW: Final = SEEDS[::10]
 WIRES = [LAN, GOOD_WIFI, WEAK_4G]
 
 
@@ -107,6 +107,7 @@ def test_a_crowd_that_shrinks_to_eight_is_a_mesh_again(seed: int):
     assert agree(rest)
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("seed", FEW)
 def test_after_a_minute_of_everything_a_crowd_is_whole(seed: int):
     world, nodes = crowd(12, seed, WIRES[seed % len(WIRES)])
