@@ -1,5 +1,6 @@
 """A class in a room of its own network, without the internet: one of their laptops carries all."""
 
+import os
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -9,6 +10,7 @@ from tests.e2e.nodes import Ear, ProcessNode, read_sound, until, wait_for_report
 from tests.e2e.test_hub import ALIKE_MIN, hub_of, is_star, linked
 
 COUNT = 12
+CORES_MIN = 4
 AT_ONCE = 4  # nodes that start beside one another
 
 
@@ -33,6 +35,10 @@ def all_hear(speaker, listeners, clip, folder):
 
 
 @pytest.mark.nightly
+@pytest.mark.skipif(
+    (os.cpu_count() or 1) < CORES_MIN,
+    reason="twelve nodes are 24 processes: on two cores their pings come too late",
+)
 def test_twelve_without_internet_hear_on_when_the_laptop_that_carries_them_leaves(
     lan, make_node, clips, tmp_path
 ):
@@ -42,9 +48,14 @@ def test_twelve_without_internet_hear_on_when_the_laptop_that_carries_them_leave
     ]
     start_all(nodes)
     room = nodes[0].asked("open", title="Tea")["room"]
-    for node in nodes[1:]:
+    for already, node in enumerate(nodes[1:], start=1):
         until(lambda node=node: node.sees(room), "seeing the room")
         node.asked("join", room=room)
+        # One after another, as people come: each join of the mesh costs everybody a handshake.
+        until(
+            lambda node=node, already=already: len(node.others()) == already,
+            "meeting those who are there",
+        )
     until(lambda: all(len(node.others()) == COUNT - 1 for node in nodes), "all twelve", 60)
     until(lambda: is_star(nodes), "links with hub and standby alone", 60)
     hub = hub_of(nodes)
