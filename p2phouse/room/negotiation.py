@@ -83,7 +83,7 @@ class Negotiation:
 
     def _drop_at(self, membership: Membership, member: Member) -> float:
         """Make before break: while a wanted link is not up, the old one may still be of use."""
-        if member.link is None:
+        if member.link is None or math.isinf(member.unwanted_since):
             return math.inf
         is_up = all(
             other.link_up for other in membership.members.values() if membership.wants(other.dev)
