@@ -70,6 +70,7 @@ def told(node: Node, kind: EventKind, by: Node) -> bool:
     return any(event.kind is kind and event.dev == by.dev for event in node.events)
 
 
+@pytest.mark.nightly
 def test_forty_people_a_stage_of_six_and_everybody_knows_what_matters():
     world, stage, audience = house(34, 1)
     until(world, lambda: is_settled(stage, audience))

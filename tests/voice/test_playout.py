@@ -559,7 +559,7 @@ def test_nothing_is_heard_of_a_clock_that_drifts(ppm: int):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("ppm", [-100, 100])
+@pytest.mark.parametrize("ppm", [pytest.param(-100, marks=pytest.mark.nightly), 100])
 def test_an_hour_of_talk_between_two_clocks_that_differ(ppm: int):
     encoder = Encoder(bitrate_bps=8_000, dtx=False)  # narrow-band: decoded in half the time
     sent = [
