@@ -227,13 +227,17 @@ class Authority:
         return [member for member in members if self.is_out(now, membership, member.uid)]
 
     def _knows_all(self, now: Now, membership: Membership) -> bool:
-        """Whether we may act on who is out. A long log comes in several frames, and in what came
-        so far a ban may stand that a later one takes back. In doubt for a dozen seconds at most;
-        whoever is out has no voice meanwhile."""
-        if not membership.is_new(now) or self._me.uid == membership.log.state.creator:
-            return True
-        held = membership.log.digest
-        return any(member.digest == held for member in membership.members.values())
+        """Whether we may act on who is out. To somebody new a long log comes in several frames, and
+        in what came so far a ban may stand that a later one takes back. In doubt until our log was
+        that of a member once, for a dozen seconds at most; whoever is out has no voice meanwhile."""
+        if not membership.caught_up:
+            held, members = membership.log.digest, membership.members.values()
+            membership.caught_up = (
+                not membership.is_new(now)
+                or not members
+                or any(member.digest == held for member in members)
+            )
+        return membership.caught_up
 
     def is_out(self, now: Now, membership: Membership, uid: UserKey) -> bool:
         role = membership.log.state.role_of(uid)

@@ -221,6 +221,7 @@ class Membership:
     agreed_until: float = math.inf  # until when what we heard last is good for that
     ask_at: float = math.inf  # when to ask for what beats say we lack
 
+    caught_up: bool = False  # our log was once that of another member
     absent_since: float = math.inf  # nobody who runs the room has been here
     unattended: bool = False  # and for so long that it has been said
     end_told: bool = False  # that the room's life is nearly over
