@@ -229,7 +229,7 @@ class Authority:
     def _knows_all(self, now: Now, membership: Membership) -> bool:
         """Whether we may act on who is out. To somebody new a long log comes in several frames, and
         in what came so far a ban may stand that a later one takes back. In doubt until our log was
-        that of a member once, for a dozen seconds at most; whoever is out has no voice meanwhile."""
+        a member's once, for a dozen seconds at most; whoever is out has no voice meanwhile."""
         if not membership.caught_up:
             held, members = membership.log.digest, membership.members.values()
             membership.caught_up = (
