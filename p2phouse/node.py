@@ -147,7 +147,7 @@ class Node:
             cards=lambda: self.rooms.live_cards(clock()),
             relays=self.config.relays,
             relay_only=self.config.relay_only,
-            carries=lambda: self.willing.offer.willing and not self.willing.choices.metered,
+            carries=lambda: self.willing.relays,
         )
         await nursery.start(self.network.run)
         nursery.start_soon(self._from_network)

@@ -42,6 +42,7 @@ class Willing:
         check_s: float = POWER_CHECK_S,
     ) -> None:
         self.choices = Choices()
+        self.known = False  # whether `choices` are the owner's yet
         self.on_mains = False
         self._file = ChoicesFile(home)
         self._tell = tell
@@ -59,9 +60,15 @@ class Willing:
             cap=links_fed(choices.carry_kbps),
         )
 
+    @property
+    def relays(self) -> bool:
+        """Whether this node may pass on what others' nodes say: for nobody before that is known."""
+        return self.known and self.offer.willing and not self.choices.metered
+
     async def begin(self) -> None:
         """Reads what was chosen. Raises UserError: who said never must not carry by a slip."""
         self.choices = await trio.to_thread.run_sync(self._file.read)
+        self.known = True
         self.on_mains = await trio.to_thread.run_sync(self._has_mains)
         await self._tell(self.offer)
 

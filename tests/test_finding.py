@@ -154,6 +154,7 @@ async def test_a_ghost_says_so_in_the_list_and_stands_last(node, ann, bob):
 
 async def test_where_the_link_s_member_is_gone_whoever_lists_the_room_now_is_called(node, ann, bob):
     genesis = room_of(node, bob)
+    await node.hear_card(card_of(node, bob, genesis), bob.dev)
     node.network.cards[RoomId(genesis.id)] = card_of(node, bob, genesis)
     link = invitation.write(Invitation(RoomId(genesis.id), ann.dev, ()))
     with pytest.raises(NobodyAnswered):
@@ -161,20 +162,27 @@ async def test_where_the_link_s_member_is_gone_whoever_lists_the_room_now_is_cal
     assert node.called == [ann.dev, bob.dev]
 
 
-async def test_an_invite_is_shown_to_whoever_is_called_instead(node, ann, bob, monkeypatch):
-    genesis = room_of(node, bob, access=Access.SOCIAL)
-    node.network.cards[RoomId(genesis.id)] = card_of(node, bob, genesis)
-    shown = []
-    act = node.act
-
-    async def watched(action):
-        shown.append(invitation.read(action.text).invite)
-        return await act(action)
-
-    monkeypatch.setattr(node, "act", watched)
+@pytest.mark.parametrize(
+    ("access", "is_listed", "invite"),
+    [
+        (Access.SOCIAL, True, b"let me in"),
+        (Access.OPEN, False, b""),
+        (Access.CLOSED, False, b""),
+        (Access.CLOSED, False, b"let me in"),
+        (Access.LAN, True, b""),
+    ],
+)
+async def test_strangers_do_not_learn_of_a_room_from_whoever_has_a_link_to_it(
+    node, ann, bob, access, is_listed, invite
+):
+    # Security: whoever knows the id may knock, so a link is asked for only if all may know it.
+    genesis = room_of(node, bob, access=access)
+    if is_listed:
+        await node.hear_card(card_of(node, bob, genesis), bob.dev)
     with pytest.raises(NobodyAnswered):
-        await node.join(invitation.write(Invitation(RoomId(genesis.id), ann.dev, (), b"let me in")))
-    assert shown == [b"let me in", b"let me in"]
+        await node.join(invitation.write(Invitation(RoomId(genesis.id), ann.dev, (), invite)))
+    assert node.called == [ann.dev]
+    assert not node.network.asked
 
 
 async def test_a_lan_room_is_never_asked_of_others(node, ann):

@@ -48,6 +48,17 @@ async def test_the_core_is_told_at_the_start_and_of_each_choice(machine):
     ]
 
 
+async def test_nobody_s_words_are_passed_on_before_the_choice_is_known_nor_against_it(machine):
+    assert not machine.willing.relays, "it may be never"
+    await machine.willing.begin()
+    assert machine.willing.relays
+    await machine.willing.choose(metered=True)
+    assert not machine.willing.relays
+    await machine.willing.choose(metered=False)
+    await machine.willing.choose(carry="never")
+    assert not machine.willing.relays
+
+
 async def test_the_core_is_told_once_when_the_plug_is_pulled(machine):
     await machine.willing.begin()
     async with trio.open_nursery() as nursery:
@@ -64,3 +75,4 @@ async def test_a_node_whose_choice_cannot_be_read_does_not_start_to_carry(machin
     with pytest.raises(ChoicesDamaged):
         await machine.willing.begin()
     assert machine.told == []
+    assert not machine.willing.relays

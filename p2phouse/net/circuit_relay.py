@@ -110,6 +110,10 @@ class CircuitRelay:
     def circuits(self) -> int:
         return self._circuits
 
+    def serves(self, dev: DeviceKey) -> bool:
+        """Whether it holds a place, or is at an end of a circuit."""
+        return self._reserved.get(dev, 0.0) > self._clock().mono or dev in self._ends
+
     def lost(self, dev: DeviceKey) -> None:
         """A place is held for as long as the connection stands."""
         self._reserved.pop(dev, None)
@@ -229,6 +233,8 @@ class CircuitRelay:
     async def _pass(self, source: Wire, sink: Wire, budget: _Budget) -> None:
         while True:
             data = await source.read()
+            if not self._willing():
+                return  # the owner changed their mind: it ends for those who talk now as well
             budget.bytes_left -= len(data)
             if budget.bytes_left < 0:
                 log.info("circuit_spent from=%s", key_short(source.dev))

@@ -35,6 +35,7 @@ FIND_S: Final = 10.0
 OTHERS_S: Final = 0.3  # after the first card found, for a newer one
 WHERE_S: Final = 5.0  # a joining person waits for it
 PUT_S: Final = 10.0
+PUT_PAUSE_S: Final = 1.0  # whoever refuses our cards may be met any number of times
 PUT_AGAIN_S: Final = 180.0  # cards are refreshed each 192 to 288 s, and may change each minute
 QUERIES_MAX: Final = 16  # that run at one time, whoever asks for them
 OURS_MAX: Final = 16
@@ -108,9 +109,10 @@ class Dht:
         async with trio.open_nursery() as self._nursery:
             self._nursery.start_soon(self._refresh)
             while True:
-                await self._put_due()
-                self._wake = trio.Event()
                 await self._wake.wait()
+                self._wake = trio.Event()  # first: what comes while cards are put counts
+                await self._put_due()
+                await trio.sleep(PUT_PAUSE_S)
 
     def met(self) -> None:
         """Somebody of the table is there, perhaps the first."""
@@ -139,6 +141,10 @@ class Dht:
         """Until the last tombstone is out, for as long as the caller lets it."""
         if self.count:
             await self._put_due(tombstones_only=True)
+            while any(  # noqa: ASYNC110 - those that `run` was putting already
+                ours.card.is_tombstone and ours.put_at > -math.inf for ours in self._ours.values()
+            ):
+                await trio.sleep(0.02)
 
     async def _put_due(self, *, tombstones_only: bool = False) -> None:
         for room, ours in list(self._ours.items()):
@@ -146,8 +152,8 @@ class Dht:
                 ours.put_at = self._clock().mono
                 if not await self._put(ours.card):
                     ours.put_at = -math.inf  # again when somebody is met
-                elif ours.card.is_tombstone:
-                    self._ours.pop(room, None)
+                elif ours.card.is_tombstone and self._ours.get(room) is ours:
+                    del self._ours[room]
 
     async def _put(self, card: RoomCard) -> int:
         """At how many nodes it is now."""

@@ -327,6 +327,10 @@ class Host:
         connections = self._swarm.get_connections(peer_id_of(dev))
         return any(each not in self._circuits for each in connections)
 
+    def leads_through(self, dev: DeviceKey) -> bool:
+        """Whether it is the relay of a circuit of ours."""
+        return any(circuit.through == dev for circuit in self._circuits.values())
+
     def reached_at(self, dev: DeviceKey) -> Address | None:
         """Where this node dialled the peer with success; None if the peer came to us."""
         for connection in self._swarm.get_connections(peer_id_of(dev)):
@@ -376,6 +380,10 @@ class Host:
             # As in `dial`.
             await wire.reset()
             raise DialRefused(reason=cause(error)) from error
+        except BaseException:
+            # Cancelled, as another way was quicker: the relay would keep the circuit for two hours.
+            await wire.reset()
+            raise
 
     async def welcome(self, wire: Wire, circuit: Circuit) -> None:
         """Lets in who comes over a circuit, and stays with the connection to its end."""

@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 PLACES_MAX: Final = 2  # one relay may leave
 RESERVATION_S: Final = 3_600  # what every relay of ours gives
 LOOK_S: Final = 60.0
-RENEW_S: Final = 900.0  # before a place ends; the clocks of two machines differ
+RENEW_S: Final = 900.0  # before a place ends
 REFUSED_S: Final = 600.0  # whoever said no is asked again
 SOON_S: Final = 0.3  # after somebody was met: others may come in the same moment
 NAMED_AGAIN_S: Final = 5.0
@@ -32,7 +32,7 @@ NAMED_AGAIN_S_MAX: Final = 300.0
 @dataclass(frozen=True, slots=True)
 class _Place:
     relay: Address
-    until_unix: float
+    until_mono: float
 
 
 class Nat:
@@ -107,8 +107,10 @@ class Nat:
         now = self._clock()
         at = dict(self._peers())
         for dev, place in list(self._places.items()):
-            if place.until_unix - now.unix < RENEW_S and not await self._ask(dev, place.relay):
-                del self._places[dev]
+            if place.until_mono - now.mono >= RENEW_S or await self._ask(dev, place.relay):
+                continue
+            if self._places.pop(dev, None) is not None:  # else it was lost while we asked
+                self._changed()
         for dev in [dev for dev, until in self.refused.items() if until <= now.mono]:
             del self.refused[dev]
         for dev in sorted(at, key=lambda dev: (dev not in self.named, self._rng.random())):
@@ -122,6 +124,8 @@ class Nat:
         return dev in self.named or (address.ip.is_global and not self._named_only)
 
     async def _ask(self, dev: DeviceKey, relay: Address) -> bool:
+        # By our own clock and from before we asked: the relay's may be hours off.
+        until_mono = self._clock().mono + RESERVATION_S
         try:
             until_unix = await self._reserve(dev)
         except (LinkError, PeerError) as error:
@@ -132,7 +136,7 @@ class Nat:
         self.clocks[dev] = until_unix - RESERVATION_S - self._clock().unix
         while len(self.clocks) > PLACES_MAX:
             del self.clocks[next(iter(self.clocks))]
-        self._places[dev] = _Place(relay, until_unix)
+        self._places[dev] = _Place(relay, until_mono)
         self._changed()
         return True
 

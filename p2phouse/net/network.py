@@ -585,15 +585,18 @@ class Network:
 
     def _release(self, dev: DeviceKey) -> None:
         """Closes a connection made for a question, if there are others enough."""
+        life = self._life
+        if life is None or life.peer_count <= COMPANY or life.host.near(dev):
+            return
         is_needed = (
             dev in self._protected
             or dev in self._rooms.peers()
             or self.nat.place_at(dev) is not None
+            or life.relay.serves(dev)
+            or life.host.leads_through(dev)
         )
-        life = self._life
-        if life is None or is_needed or life.peer_count <= COMPANY or life.host.near(dev):
-            return
-        life.host.drop(dev)
+        if not is_needed:
+            life.host.drop(dev)
 
     def _directly(self, dev: DeviceKey) -> bool:
         return self._life is not None and self._life.host.directly(dev)
@@ -618,7 +621,10 @@ class Network:
             return
         if way.through in (self.dev, dev):
             raise NoWay
-        await self._dialer.reach(way.through, [way.relay])
+        # Security: records of strangers say where that relay is; theirs would push out the address
+        # that the person gave.
+        at = [] if way.through in self.nat.named else [way.relay]
+        await self._dialer.reach(way.through, at)
         try:
             await self._require_life().host.dial_through(dev, way)
         except PeerError as error:

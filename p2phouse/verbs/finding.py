@@ -38,8 +38,10 @@ async def look_up(node: "Node", call: Call, text: str) -> None:
 
 async def another_way(node: "Node", call: Call, text: str) -> messages.Join | None:
     """How else to reach a room in which nobody answered; None if the table knows no other way."""
-    tried, is_lan = _tried(node, text)
-    if tried is None or is_lan:
+    tried = _tried(node, text)
+    # Security: to ask is to tell strangers the room's id, with which anybody may knock. Whoever was
+    # given a link to a room that nobody lists must not be the one to spread it.
+    if tried is None or tried.invite or not _is_for_all(node, tried.room):
         return None
     try:
         card = await _find(node, call, tried.room)
@@ -48,23 +50,25 @@ async def another_way(node: "Node", call: Call, text: str) -> messages.Join | No
     addrs = card.card.record.at
     if card.publisher == tried.dev and set(addrs) <= set(tried.addrs):
         return None
-    way = Invitation(tried.room, card.publisher, addrs, tried.invite)
+    way = Invitation(tried.room, card.publisher, addrs)
     return messages.Join(invitation.write(way))
 
 
-def _tried(node: "Node", text: str) -> tuple[Invitation | None, bool]:
-    """Whom a join by `text` has called, and whether the room is a lan room."""
-    now = clock()
+def _tried(node: "Node", text: str) -> Invitation | None:
+    """Whom a join by `text` has called."""
     try:
-        if not text.startswith(invitation.SCHEME):
-            card = node.rooms.directory.find(text, now)
-            is_lan = card.genesis.record.access == Access.LAN
-            return Invitation(card.room, card.publisher, card.card.record.at), is_lan
-        way = invitation.read(text)
+        if text.startswith(invitation.SCHEME):
+            return invitation.read(text)
+        card = node.rooms.directory.find(text, clock())
+        return Invitation(card.room, card.publisher, card.card.record.at)
     except UserError:
-        return None, False
-    listed = node.rooms.directory.get(way.room, now)
-    return way, listed is not None and listed.genesis.record.access == Access.LAN
+        return None
+
+
+def _is_for_all(node: "Node", room: RoomId) -> bool:
+    """Whether its card goes round among nodes that know nobody in it, so that its id does."""
+    card = node.rooms.directory.get(room, clock())
+    return card is not None and card.genesis.record.access in (Access.OPEN, Access.SOCIAL)
 
 
 async def _find(node: "Node", call: Call, room: RoomId) -> RoomCard:

@@ -7,13 +7,16 @@ import pytest
 import trio
 
 from p2phouse.config import NamedRelay
+from p2phouse.errors import LinkError
+from p2phouse.net import network
 from p2phouse.net.addresses import Address, Circuit, pack, unpack_way
 from p2phouse.net.cards import Judgement, Verdict
 from p2phouse.net.events import DialFailed, OfferHeard, PeerUp, RoomClosed, RoomFrame, RoomOpen
 from p2phouse.net.ground import Ground
 from p2phouse.net.hello import NobodyAnswers
-from p2phouse.net.nat import Nat
+from p2phouse.net.nat import RESERVATION_S, Nat
 from p2phouse.net.network import RelaysAlone
+from p2phouse.vocabulary import DeviceKey, Now
 from tests.net.conftest import clock
 from tests.net.test_network import ROOM, greeting
 
@@ -70,6 +73,100 @@ async def test_two_meet_through_a_third_and_talk_as_if_they_had_dialled(make_nod
 
                 nursery.start_soon(answer)
                 assert await ana.network.signal(ben.dev, b"offer") == b"answer to offer"
+
+
+async def test_a_question_s_end_closes_no_connection_that_a_circuit_runs_over(
+    make_node, monkeypatch
+):
+    monkeypatch.setattr(network, "COMPANY", -1)
+    async with make_node(3, ground=public_ground()) as relay:
+        named = relays_of(relay)
+        async with make_node(1) as ana, make_node(2, relays=named) as ben:
+            await until(lambda: circuits(ben))
+            ana.network.dial(ben.dev, circuits(ben))
+            await ana.next(PeerUp, dev=ben.dev)
+            dropped: list[DeviceKey] = []
+            for node in (ana, relay):
+                host = node.network._life.host
+                monkeypatch.setattr(host, "near", lambda dev: False)
+                monkeypatch.setattr(host, "drop", dropped.append)
+            relay.network._release(ana.dev)
+            relay.network._release(ben.dev)
+            ana.network._release(relay.dev)
+            assert not dropped
+            ana.network._release(ben.dev)
+            assert dropped == [ben.dev], "whom nobody needs"
+
+
+async def test_a_stranger_s_address_of_a_named_relay_is_not_taken(make_node, monkeypatch):
+    # Security: eight of them would push out the one that the person gave.
+    async with make_node(3, ground=public_ground()) as relay:
+        named = relays_of(relay)
+        async with make_node(1, relays=named) as ana, make_node(2) as ben:
+            await until(lambda: circuits(ana))
+            asked = []
+            reach = ana.network._dialer.reach
+
+            async def watched(dev, addresses):
+                asked.append((dev, list(addresses)))
+                await reach(dev, addresses)
+
+            monkeypatch.setattr(ana.network._dialer, "reach", watched)
+            elsewhere = Address(ip_address("10.99.0.2"), 9)
+            ana.network.dial(ben.dev, [pack(Circuit(elsewhere, relay.dev))])
+            await ana.next(DialFailed, dev=ben.dev)
+            assert asked == [(relay.dev, [])]
+
+
+async def test_a_circuit_that_is_not_waited_for_any_more_is_let_go(make_node, monkeypatch):
+    async with make_node(3, ground=public_ground()) as relay:
+        named = relays_of(relay)
+        async with make_node(1, relays=named) as ana, make_node(2, relays=named) as ben:
+            await until(lambda: circuits(ana) and circuits(ben))
+            host = ana.network._life.host
+
+            async def stuck(raw, peer_id):
+                stands.set()
+                await trio.sleep_forever()
+
+            stands = trio.Event()
+            monkeypatch.setattr(host._swarm, "upgrade_outbound_raw_conn", stuck)
+            way = unpack_way(circuits(ben)[0])
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(host.dial_through, ben.dev, way)
+                await stands.wait()
+                assert relay.network._life.relay.circuits == 1
+                nursery.cancel_scope.cancel()
+            await until(lambda: not relay.network._life.relay.circuits)
+
+
+async def test_a_place_that_is_lost_while_it_is_renewed_ends_nothing(monkeypatch):
+    relay = DeviceKey(b"\x77" * 32)
+    changes: list[int] = []
+    renewals: list[DeviceKey] = []
+    now = Now(1_000.0, 10**9)
+
+    async def reserve(dev):
+        if nat.circuits:
+            renewals.append(dev)
+            nat.lost(dev)
+            raise LinkError(reason="it hung up")
+        return 0  # by the relay's clock, which is wrong
+
+    nat = Nat(
+        clock=lambda: now,
+        rng=random.Random(1),
+        peers=lambda: [(relay, Address(ip_address("5.9.1.2"), 1))],
+        reserve=reserve,
+        changed=lambda: changes.append(len(nat.circuits)),
+    )
+    await nat._look()
+    await nat._look()
+    assert not renewals, "it has an hour by our own clock, whatever the relay's says"
+    now = Now(now.mono + RESERVATION_S - 1, now.unix)
+    await nat._look()
+    assert renewals == [relay]
+    assert changes == [1, 0]
 
 
 async def test_a_lan_room_s_records_do_not_leave_through_a_relay(make_node):

@@ -199,6 +199,26 @@ async def test_who_is_unwilling_or_is_asked_through_another_relay_says_so(make_m
         await middle.circuit(ANA, BEN)
 
 
+async def test_a_circuit_ends_when_the_owner_wants_to_carry_nobody_any_more(make_middle):
+    middle = make_middle()
+    await middle.reserve(BEN)
+    ana = await middle.circuit(ANA, BEN)
+    (ben,) = middle.calls[BEN]
+    middle.willing = False
+    await ana.write(b"hello")
+    with trio.fail_after(2), pytest.raises(WireBroken):
+        await ben.read()
+
+
+async def test_it_is_known_who_is_served_by_a_place_or_a_circuit(make_middle):
+    middle = make_middle()
+    assert not any(map(middle.relay.serves, PEERS))
+    await middle.reserve(BEN)
+    assert [dev for dev in PEERS if middle.relay.serves(dev)] == [BEN]
+    await middle.circuit(ANA, BEN)
+    assert [dev for dev in PEERS if middle.relay.serves(dev)] == [ANA, BEN]
+
+
 async def test_who_does_not_want_a_call_gets_no_circuit(make_middle):
     middle = make_middle()
     await middle.reserve(BEN)

@@ -183,6 +183,35 @@ async def test_a_tombstone_is_put_at_once(autojump_clock):
         assert peers.puts[-1][2] == end
 
 
+async def test_the_end_waits_for_a_tombstone_that_is_on_its_way(autojump_clock):
+    async with table(*PEERS) as (dht, peers, _):
+        end = card(ANA, TEA, seq=2, ttl_s=0).data
+        dht.publish(end)
+        await trio.sleep(0.01)
+        assert not peers.puts, "somebody is being asked who is nearest"
+        await dht.flush()
+        assert {put[2] for put in peers.puts} == {end}
+
+
+async def test_who_is_met_while_a_card_is_put_is_given_it_as_well(autojump_clock):
+    async with table() as (dht, peers, _):
+        dht.publish(card(ANA, TEA).data)
+        await trio.sleep(20)
+        peers.devs.append(PEERS[0])
+        put_value = peers.put_value
+
+        async def refused(dev, key, value):
+            dht.publish(card(BEN, room(BEN)).data)
+            dht.met()
+            peers.put_value = put_value
+            raise LinkError(reason="it is full")
+
+        peers.put_value = refused
+        dht.met()
+        await trio.sleep(5)
+        assert len(peers.puts) == 2
+
+
 async def test_what_nobody_could_take_is_put_when_somebody_is_met(autojump_clock):
     async with table() as (dht, peers, _):
         dht.publish(card(ANA, TEA).data)
