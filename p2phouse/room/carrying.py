@@ -102,6 +102,11 @@ class Carrying:
             # Security: nobody's made-up devices push out the bid of a member.
             spare = (each for each in carried.bids if each not in membership.members)
             del carried.bids[next(spare, dev)]
+        # Security: who floods gets no help, or its neighbours would be taken for the flood.
+        # Test: test_carrying.py::test_a_flood_of_bids_is_not_passed_on
+        is_member = dev in membership.members
+        if not is_member or not membership.pace_of(dev).own_bids.take(now.mono):
+            return
         for other in flood.onward(membership, self._me.dev):
             if other not in (sender, dev):
                 yield SendRoomFrame(other, membership.room, _bid_frame(bid))
@@ -301,8 +306,8 @@ class Carrying:
                 overlap=election.overlaps(now.mono),
             )
         grows = hub is not None or (carried.view is not None and measure.can_grow(carried.view))
-        told = (hub, standby, former, place, grows)
-        if told == (carried.told or (None, None, None, IN_A_MESH, False)):
+        told = (hub, standby, former, place, grows, self.offer.cap)
+        if told == (carried.told or (None, None, None, IN_A_MESH, False, NOBODY.cap)):
             return
         carried.told = told
         membership.hub, membership.standby, membership.former = hub, standby, former

@@ -562,7 +562,9 @@ class Company:
     def _missed(self, now: Now, membership: Membership, join: bytes) -> Iterator[Output]:
         """Another member has lost this one, of whom we may have nothing but a room link."""
         for member in list(membership.members.values()):
-            if member.join.id != join or member.is_heard:
+            # Security: whom we know by news alone the news takes away again, and nobody else.
+            # Test: test_crowd.py::test_a_listener_known_by_news_is_not_lost_on_anybodys_word
+            if member.join.id != join or member.is_heard or member.is_told:
                 continue
             # Security: whatever is said, a room link that stands holds a member.
             # Test: test_crowd.py::test_a_member_that_is_linked_is_not_lost_on_anybodys_word

@@ -158,7 +158,9 @@ class Herald:
         book = membership.news
         is_open = membership.is_split and membership.is_carrier and membership.joined
         if is_open is not book.is_open:
-            membership.news = book = news.NewsBook(is_open=is_open)
+            membership.news = book = news.NewsBook(
+                is_open=is_open, here=book.here, counts=book.counts
+            )
             if is_open:
                 yield from self._begin(now, membership)
         if not is_open or now.mono < min(book.due, book.sent_at + news.LIFE_SIGN_S):
@@ -207,6 +209,8 @@ class Herald:
         for item in told.present:
             yield from self._meet(now, membership, item, here)
         here -= set(told.gone)
+        for dev in [each for each in membership.news.here if not membership.carries(each)]:
+            self.unlinked(membership, dev)  # it carries no more, and tells no more
         yield from self._forget(membership)
 
     def _meet(

@@ -38,6 +38,7 @@ class Pace:
     beats: Allowance = field(default_factory=lambda: Allowance(8, 4.0))
     claims: Allowance = field(default_factory=lambda: Allowance(16, 0.5))
     bids: Allowance = field(default_factory=lambda: Allowance(64, 0.1))  # it passes on others'
+    own_bids: Allowance = field(default_factory=lambda: Allowance(8, 2.0))
     keys: Allowance = field(default_factory=lambda: Allowance(8, 2.0))
     softs: Allowance = field(default_factory=lambda: Allowance(32, 0.25))
     relayed: Allowance = field(default_factory=lambda: Allowance(16, 1.0))  # of a listener, by us

@@ -235,6 +235,10 @@ class Election:
                 if self._former == self._me and self._released >= owed:
                     self._former_until = now
         self.deadline = math.inf
+        if isinstance(event, ClaimHeard) and event.sender == self._me and not outputs:
+            # Our own claim, refused by ourselves: to judge now would make the same one for ever.
+            self._wake(now + RANK_S)
+            return outputs
         outputs += self._judge(now)
         return outputs
 
@@ -386,7 +390,10 @@ class Election:
     def _is_draining(self) -> bool:
         """Whether we are about to leave, or our person, a battery or a bill says no."""
         bid = self._view.bids.get(self._me)
-        return bid is not None and not measure.would_carry(bid)
+        if bid is None:
+            return False
+        is_over = bid.cap < self._view.need and self._next([self._me]) is not None
+        return is_over or not measure.would_carry(bid)
 
     @property
     def _leaves(self) -> bool:
@@ -396,11 +403,15 @@ class Election:
     def _drain(self, now: float) -> list[Output]:
         """To the standby, or at need to somebody untried: better than to nobody."""
         standby = self.standby
-        if standby is None or standby not in self._view.members:
+        bid = None if standby is None else self._view.bids.get(standby)
+        is_willing = bid is None or measure.would_carry(bid)
+        if standby is None or standby not in self._view.members or not is_willing:
             standby = self._next([self._me])
         if standby is None:
-            # Whoever leaves does so anyway; who only said no must not be kept at it.
-            return [] if self._leaves else self._claim(None, None, now)
+            # Whoever leaves does so anyway; who only said no must not be kept at it by a room that
+            # could be a mesh.
+            is_small = len(self._view.members) <= limits.MESH_MEMBERS_MAX
+            return self._claim(None, None, now) if is_small and not self._leaves else []
         return self._claim(standby, self._next([self._me, standby]), now)
 
     def _is_calm(self, now: float) -> bool:
@@ -457,6 +468,8 @@ class Election:
         return self._promote(now) if self._is_due(silent_at + alone_s, now) else []
 
     def _promote(self, now: float) -> list[Output]:
+        if self._is_draining:
+            return []
         return self._claim(self._me, self._next([self._me, self.hub]), now)
 
     def _as_member(self, now: float) -> list[Output]:

@@ -143,6 +143,20 @@ def test_a_crowd_of_made_up_devices_does_not_drive_out_the_bid_of_a_member(table
     assert ann.dev in table.here.carried.bids
 
 
+def test_a_flood_of_bids_is_not_passed_on(table: Table):
+    """Security: of people nobody knows none, and of a member eight at once."""
+    ann, ben, cleo = fill(table, 3)
+    room = table.here.room
+
+    def told_on(frame: list[Value]) -> set[DeviceKey]:
+        sent = of(SendRoomFrame, table.frame(ann, frame))
+        return {each.dev for each in sent if each.frame == frame}
+
+    assert told_on(bid(table.person("nobody"), room)) == set()
+    told = [told_on(bid(ben, room, seq=seq)) for seq in range(1, 10)]
+    assert told == [{cleo.dev}] * 8 + [set()]
+
+
 def test_four_say_nothing_of_carrying_and_five_do(table: Table):
     for person in fill(table, 3):
         table.connect(person)

@@ -267,6 +267,18 @@ def test_a_member_that_is_linked_is_not_lost_on_anybodys_word(table: Table):
     assert EventKind.MEMBER_LOST not in kinds(table.down(ann)), "the word is 20 s old"
 
 
+def test_a_listener_known_by_news_is_not_lost_on_anybodys_word(table: Table):
+    hub, ann = table.person("hub"), table.person("ann")
+    table.call(hub)
+    carried_by(table, hub)
+    table.let_in(ann)
+    member = table.here.members[ann.dev]
+    member.is_told = True
+    del table.here.links[ann.dev]
+    assert EventKind.MEMBER_LOST not in kinds(table.frame(hub, frames.lost(member.join.id)))
+    assert ann.dev in table.here.members
+
+
 def test_the_hub_tells_the_others_whom_it_has_lost_and_a_mesh_does_not(table: Table):
     ann, bob = table.person("ann"), table.person("bob")
     table.let_in(bob)

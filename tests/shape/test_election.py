@@ -1,0 +1,92 @@
+"""What one member's election must not do, whatever it is told. Worlds of it: tests/sim."""
+
+import pytest
+
+from p2phouse.identity.keys import Me, make_identity
+from p2phouse.record import envelope, limits
+from p2phouse.record.envelope import Signed
+from p2phouse.record.types import Bid, BidFlag, Claim
+from p2phouse.shape.claims import Register
+from p2phouse.shape.election import ClaimHeard, Election, MakeClaim, Output, Seen
+from p2phouse.shape.measure import View
+from p2phouse.vocabulary import DeviceKey, Now, RoomId
+
+ROOM = RoomId(b"\x07" * 32)
+WILLING = int(BidFlag.CARRIES | BidFlag.MAINS)
+NINE = [DeviceKey(bytes([number]) * 32) for number in range(9)]
+
+
+@pytest.fixture
+def me() -> Me:
+    return make_identity(now=Now(0.0, 1.8e9), entropy=lambda size: b"\x33" * size, name="Ana")
+
+
+def bid(dev: DeviceKey, flags: int, cap: int = 30) -> Bid:
+    return Bid(ROOM, dev, 1, flags, 1, 90, cap, (), 0)
+
+
+def nine(me: Me, *bids: Bid) -> View:
+    members = frozenset([me.dev, *NINE[1:]])
+    return View(ROOM, members, {DeviceKey(each.dev): each for each in bids}, members - {me.dev})
+
+
+def signed(me: Me, said: MakeClaim) -> Signed[Claim]:
+    record = Claim(ROOM, me.dev, said.epoch, said.cost, said.hub, said.standby, 0)
+    return envelope.sign(record, me.device_key)
+
+
+def claims(outputs: list[Output]) -> list[MakeClaim]:
+    return [each for each in outputs if isinstance(each, MakeClaim)]
+
+
+def hub_of_nine(me: Me, *others: Bid) -> Election:
+    """One that carries nine people."""
+    view = nine(me, bid(me.dev, WILLING), *others)
+    election = Election(me.dev, view, 0.0)
+    election.handle(Seen(view), 0.0)
+    (said,) = claims(election.handle(None, 60.0))
+    election.handle(ClaimHeard(signed(me, said), me.dev, 60.0), 60.0)
+    assert election.hub == me.dev
+    return election
+
+
+def test_a_hub_that_may_carry_no_more_keeps_nine_people_whom_nobody_else_would_carry(me: Me):
+    election = hub_of_nine(me)
+    assert not claims(election.handle(Seen(nine(me, bid(me.dev, 0))), 70.0))
+    assert not claims(election.handle(None, 80.0))
+
+
+def test_a_hub_hands_over_to_nobody_whose_own_bid_says_no(me: Me):
+    election = hub_of_nine(me, bid(NINE[1], WILLING))
+    assert election.standby == NINE[1]
+    unwilling = nine(me, bid(me.dev, 0), bid(NINE[1], 0))
+    assert not claims(election.handle(Seen(unwilling), 70.0))
+
+
+def test_a_hub_whose_owner_lowers_what_it_may_feed_hands_over_if_somebody_can(me: Me):
+    election = hub_of_nine(me, bid(NINE[1], WILLING))
+    less = nine(me, bid(me.dev, WILLING, cap=4), bid(NINE[1], WILLING))
+    (said,) = claims(election.handle(Seen(less), 70.0))
+    assert said.hub == NINE[1]
+
+
+def test_a_claim_of_our_own_that_we_refuse_is_not_made_again_in_the_same_breath(me: Me):
+    """Else whoever drives the election would never come back from it."""
+    election = hub_of_nine(me)
+    election.handle(Seen(nine(me, bid(me.dev, WILLING))), 70.0)
+    said = MakeClaim(2, limits.COST_MAX, None, None)
+    assert not election.handle(ClaimHeard(signed(me, said), me.dev, 70.0), 70.0)
+    assert 70.0 < election.deadline <= 71.0
+
+
+def test_nobody_uses_the_epochs_up_one_by_one(me: Me):
+    """Security: a liar who claims one more and one more is passed over at half as many again as
+    the room is old, so that in twelve hours the last epoch is not reached."""
+    register = Register()
+    for epoch in range(1, 10_000):
+        claim = signed(me, MakeClaim(epoch, 100, me.dev, None))
+        if not register.is_in_reach(claim.record, 600.0):
+            break
+        register.take(claim)
+    assert 600 < register.epoch < 1_000
+    assert limits.ROOM_LIFE_S_MAX * 3 // 2 < limits.CLAIM_EPOCH_MAX
