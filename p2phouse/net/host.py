@@ -373,17 +373,13 @@ class Host:
             await ask_for_circuit(wire, dev)
             raw = CircuitConnection(wire, circuit, initiator=True)
             await self._swarm.upgrade_outbound_raw_conn(raw, peer_id_of(dev))
-        except (LinkError, PeerError):
+        except BaseException as error:
+            # Broad: cancelled too, as another way was quicker, or the relay would keep the circuit
+            # for two hours. What libp2p raises is put in our words as in `dial`.
             await wire.reset()
-            raise
-        except Exception as error:
-            # As in `dial`.
-            await wire.reset()
+            if isinstance(error, LinkError | PeerError) or not isinstance(error, Exception):
+                raise
             raise DialRefused(reason=cause(error)) from error
-        except BaseException:
-            # Cancelled, as another way was quicker: the relay would keep the circuit for two hours.
-            await wire.reset()
-            raise
 
     async def welcome(self, wire: Wire, circuit: Circuit) -> None:
         """Lets in who comes over a circuit, and stays with the connection to its end."""
@@ -391,6 +387,7 @@ class Host:
         try:
             muxed = await self._upgrade_inbound(raw, multiaddr.Multiaddr(pack(circuit)))
         except Exception as error:
+            # As in `dial`.
             raise DialRefused(reason=cause(error)) from error
         await muxed.event_closed.wait()
 
