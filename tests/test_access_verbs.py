@@ -14,7 +14,7 @@ from p2phouse.room.log import MayNot, NoSeat
 from p2phouse.room.stay import NotInARoom
 from p2phouse.verbs.following import NameNotPlain, NobodyKnown, NotFollowed, YouYourself
 from tests.asked import TableNode
-from tests.room.knocking import knock
+from tests.room.door.knocking import knock
 from tests.room.table import Person, Table
 from tests.room.test_stay import let_us_in, list_room
 

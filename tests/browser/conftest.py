@@ -1,4 +1,4 @@
-"""Nodes of this machine alone, with and without a page."""
+"""Nodes of this machine alone, with and without a page; a page whose node is made up."""
 
 import shutil
 import tempfile
@@ -8,7 +8,10 @@ from typing import Any
 
 import pytest
 
+from tests.browser.chromium import chromium
 from tests.browser.people import PageNode
+from tests.browser.screens import GRANTED
+from tests.browser.stand_in import StandIn, stand_in
 from tests.e2e.nodes import ProcessNode
 
 
@@ -30,3 +33,15 @@ def make(tmp_path) -> Iterator[Callable[..., Any]]:
     for node in made:
         node.stop()
     shutil.rmtree(folder)
+
+
+@pytest.fixture
+def node() -> Iterator[StandIn]:
+    with stand_in() as its:
+        yield its
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    with chromium(GRANTED) as its:
+        yield its

@@ -1,28 +1,14 @@
 """Who carries a room and at what cost, and what the doctor says: as a person sees and sets it."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from tests.browser.chromium import chromium
-from tests.browser.screens import GRANTED, run_by, tab, violations
-from tests.browser.stand_in import Refused, StandIn, person, stand_in
+from tests.browser.screens import run_by, tab, violations
+from tests.browser.stand_in import Refused, person
 
 pytestmark = [pytest.mark.browser]
 LISTENER = {"on_stage": False, "role": "listener", "link": "carried"}
-
-
-@pytest.fixture
-def node() -> Iterator[StandIn]:
-    with stand_in() as its:
-        yield its
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with chromium(GRANTED) as its:
-        yield its
 
 
 def carrier(name, **facts):

@@ -3,29 +3,15 @@
 The node is a stand-in (stand_in.py), so that no state has to be brought about by other people.
 """
 
-from collections.abc import Iterator
 from itertools import product
 from typing import Any
 
 import pytest
 
-from tests.browser.chromium import chromium
-from tests.browser.screens import GRANTED, RUNS, asked, listened_to, run_by, seat, tab, violations
-from tests.browser.stand_in import StandIn, person, said, stand_in
+from tests.browser.screens import RUNS, asked, listened_to, run_by, seat, tab, violations
+from tests.browser.stand_in import person, said
 
 pytestmark = [pytest.mark.browser]
-
-
-@pytest.fixture
-def node() -> Iterator[StandIn]:
-    with stand_in() as its:
-        yield its
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with chromium(GRANTED) as its:
-        yield its
 
 
 # ── the stage ────────────────────────────────────────────────────────────────────────────────

@@ -3,6 +3,8 @@
 import os
 import signal
 import time
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -49,6 +51,32 @@ def hub_of(nodes: list[ProcessNode]) -> ProcessNode:
     return next(node for node in nodes if (node.asked("status")["hub"] or {}).get("me"))
 
 
+def heard_while(
+    happens: Callable[[], None],
+    speaker: ProcessNode,
+    listener: ProcessNode,
+    clip: Path,
+    out: Path,
+) -> float:
+    """STOI of what the speaker says while it happens."""
+    ear = Ear(listener, out)
+    asking = speaker.begin("say", path=str(clip))
+    until(lambda: not speaker.me()["muted"], "speaking")
+    wait_for_reports(listener, 2)
+    happens()
+    list(asking)
+    wait_for_reports(listener, 1)  # the end is played
+    sound, from_s = ear.stop()
+    hearing = measure(
+        sent=read_sound(clip),
+        spoken_s=asking.result["began_mono_s"],
+        heard=sound,
+        played_s=from_s,
+    )
+    assert hearing.stoi is not None
+    return hearing.stoi
+
+
 @pytest.mark.nightly
 def test_nine_hear_one_another_through_one_of_them_and_while_it_is_killed(
     make_node, clips, tmp_path
@@ -60,23 +88,11 @@ def test_nine_hear_one_another_through_one_of_them_and_while_it_is_killed(
     assert calm.stoi is not None
     assert calm.stoi > ALIKE_MIN
 
-    ear = Ear(listener, tmp_path / "killed.wav")
-    asking = speaker.begin("say", path=str(clips[0]))
-    until(lambda: not speaker.me()["muted"], "speaking")
-    wait_for_reports(listener, 2)
-    os.kill(hub.facts["media_pid"], signal.SIGKILL)
-    hub.kill()
-    list(asking)
-    wait_for_reports(listener, 1)
-    sound, from_s = ear.stop()
-    killed = measure(
-        sent=read_sound(clips[0]),
-        spoken_s=asking.result["began_mono_s"],
-        heard=sound,
-        played_s=from_s,
-    )
-    assert killed.stoi is not None
-    assert killed.stoi > ALIKE_MIN
+    def kill() -> None:
+        os.kill(hub.facts["media_pid"], signal.SIGKILL)
+        hub.kill()
+
+    assert heard_while(kill, speaker, listener, clips[0], tmp_path / "killed.wav") > ALIKE_MIN
     rest = [node for node in nodes if node is not hub]
     settles(lambda: is_star(rest), "another standby")
 
@@ -86,20 +102,9 @@ def test_a_hub_that_stops_in_good_order_is_followed_before_it_is_gone(make_node,
     nodes = gather_nine(make_node)
     hub = hub_of(nodes)
     speaker, listener = [node for node in nodes if len(linked(node)) == 2][:2]
-    ear = Ear(listener, tmp_path / "left.wav")
-    asking = speaker.begin("say", path=str(clips[0]))
-    until(lambda: not speaker.me()["muted"], "speaking")
-    wait_for_reports(listener, 1)
-    assert hub.stop() == 0
-    list(asking)
-    wait_for_reports(listener, 1)
-    sound, from_s = ear.stop()
-    left = measure(
-        sent=read_sound(clips[0]),
-        spoken_s=asking.result["began_mono_s"],
-        heard=sound,
-        played_s=from_s,
-    )
-    assert left.stoi is not None
-    assert left.stoi > ALIKE_MIN
+
+    def leave() -> None:
+        assert hub.stop() == 0
+
+    assert heard_while(leave, speaker, listener, clips[0], tmp_path / "left.wav") > ALIKE_MIN
     assert hub_of([node for node in nodes if node is not hub]) is not hub

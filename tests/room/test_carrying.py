@@ -12,8 +12,8 @@ from p2phouse.room import messages
 from p2phouse.room.frames import FrameKind
 from p2phouse.room.messages import SendRoomFrame
 from p2phouse.vocabulary import DeviceKey, RoomId
+from tests.room.company.people import fill
 from tests.room.table import Person, Table, down, of
-from tests.room.test_company import fill
 
 CARRIES = int(BidFlag.CARRIES | BidFlag.MAINS)
 

@@ -7,9 +7,9 @@ from p2phouse.record import cbor, limits
 from p2phouse.room import frames, messages
 from p2phouse.room.frames import ByeReason, FrameKind
 from p2phouse.room.messages import EventKind, OpenRoomLink, SendRoomFrame
+from tests.room.company.people import byes, fill, strangers
 from tests.room.table import ADDR, Person, Table, down, kinds, of
 from tests.room.test_chat_exchange import say, sent, word, write
-from tests.room.test_company import byes, fill, strangers
 
 
 @pytest.fixture

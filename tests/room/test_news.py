@@ -12,9 +12,9 @@ from p2phouse.room import frames, messages, news
 from p2phouse.room.frames import FrameKind, FrameRefused
 from p2phouse.room.messages import CloseRoomLink, EventKind, OpenRoomLink, SendRoomFrame
 from p2phouse.room.news import News
+from tests.room.company.people import fill
 from tests.room.table import ADDR, Person, Table, frame_kinds, kinds, of
 from tests.room.test_chat_exchange import say, shown, word
-from tests.room.test_company import fill
 
 NUMBERS = itertools.count(1)
 

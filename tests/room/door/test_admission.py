@@ -16,8 +16,9 @@ from p2phouse.room.messages import (
     OpenRoomLink,
 )
 from p2phouse.room.pace import Pace
-from tests.room.knocking import (
-    closed_room,
+from tests.room.door.knocking import (
+    BYE,
+    GREETING,
     give_log,
     join,
     knock,
@@ -25,28 +26,8 @@ from tests.room.knocking import (
     seat,
     states,
     to,
-    with_a_listener,
 )
 from tests.room.table import ADDR, Person, Table, of
-
-GREETING, BYE, LOBBY = FrameKind.GREETING, FrameKind.BYE, FrameKind.LOBBY
-ENTRY = FrameKind.ENTRY
-
-
-@pytest.fixture
-def table() -> Table:
-    return closed_room()
-
-
-@pytest.fixture
-def ann(table: Table) -> Person:
-    return table.person()
-
-
-@pytest.fixture
-def inside() -> tuple[Table, Table]:
-    return with_a_listener()
-
 
 # ── access that changes, and whom one does not know yet ─────────────────────────────────────────
 

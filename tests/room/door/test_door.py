@@ -9,38 +9,22 @@ from p2phouse.record import envelope, limits
 from p2phouse.record.types import Act
 from p2phouse.room import frames, messages
 from p2phouse.room.authority import SeveralCalled
-from p2phouse.room.frames import ByeReason, FrameKind, FrameRefused
+from p2phouse.room.frames import ByeReason, FrameRefused
 from p2phouse.room.invites import MayNotLetIn
 from p2phouse.room.lobby import LobbyState
-from tests.room.knocking import (
-    closed_room,
+from tests.room.door.knocking import (
+    BYE,
+    ENTRY,
+    GREETING,
+    LOBBY,
     give_log,
     knock,
     let_in,
     relayed,
     states,
     to,
-    with_a_listener,
 )
 from tests.room.table import Person, Table
-
-GREETING, BYE, LOBBY = FrameKind.GREETING, FrameKind.BYE, FrameKind.LOBBY
-ENTRY = FrameKind.ENTRY
-
-
-@pytest.fixture
-def table() -> Table:
-    return closed_room()
-
-
-@pytest.fixture
-def ann(table: Table) -> Person:
-    return table.person()
-
-
-@pytest.fixture
-def inside() -> tuple[Table, Table]:
-    return with_a_listener()
 
 
 def test_a_knock_is_told_to_those_who_run_the_room_and_to_nobody_else(inside):

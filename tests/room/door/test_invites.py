@@ -14,8 +14,7 @@ from p2phouse.room.frames import FrameKind
 from p2phouse.room.invites import MayNotLetIn, NotSealed, TooManyInvites
 from p2phouse.room.lobby import LobbyState
 from p2phouse.room.messages import KeepInvites, Output, SendRoomFrame
-from tests.room.knocking import (
-    closed_room,
+from tests.room.door.knocking import (
     give_log,
     join,
     knock,
@@ -28,16 +27,6 @@ from tests.room.knocking import (
 from tests.room.table import Person, Table, of
 
 LOBBY = FrameKind.LOBBY
-
-
-@pytest.fixture
-def table() -> Table:
-    return closed_room()
-
-
-@pytest.fixture
-def ann(table: Table) -> Person:
-    return table.person()
 
 
 def make(table: Table, *, hours: int = 24, once: bool = False) -> Signed[Invite]:

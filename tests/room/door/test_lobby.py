@@ -19,8 +19,11 @@ from p2phouse.room.messages import (
 )
 from p2phouse.vocabulary import RoomId
 from tests.record import samples
-from tests.room.knocking import (
-    closed_room,
+from tests.room.door.knocking import (
+    BYE,
+    ENTRY,
+    GREETING,
+    LOBBY,
     give_log,
     join,
     knock,
@@ -28,28 +31,8 @@ from tests.room.knocking import (
     seat,
     states,
     to,
-    with_a_listener,
 )
 from tests.room.table import Person, Table, down, frame_kinds, kinds, of
-
-GREETING, BYE, LOBBY = FrameKind.GREETING, FrameKind.BYE, FrameKind.LOBBY
-ENTRY = FrameKind.ENTRY
-
-
-@pytest.fixture
-def table() -> Table:
-    return closed_room()
-
-
-@pytest.fixture
-def ann(table: Table) -> Person:
-    return table.person()
-
-
-@pytest.fixture
-def inside() -> tuple[Table, Table]:
-    return with_a_listener()
-
 
 # ── who knocks ──────────────────────────────────────────────────────────────────────────────────
 
