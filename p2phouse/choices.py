@@ -19,7 +19,7 @@ HEAD: Final = "# What you chose for this node. `p2phouse carry` and the page wri
 
 CarryChoice = Literal["auto", "never"]
 CARRY_KBPS_LEAST: Final = 500  # three people, each with three voices of 55.2 kb/s
-CARRY_KBPS_MOST: Final = 50_000  # 301: what a hub's processor was seen to carry, with room to spare
+CARRY_KBPS_MOST: Final = 20_000  # 120 people: half a core, by what sixty cost (bench hub_load)
 CARRY_KBPS_USUAL: Final = 5_000
 
 

@@ -20,8 +20,8 @@ log = logging.getLogger(__name__)
 # A plug is pulled: at most this long the room is carried on battery, which is no harm to anybody.
 POWER_CHECK_S: Final = 10.0
 
-# What one who is fed costs at most: three voices (the loudest; a fourth is not sent) of 32 kb/s
-# and 58 bytes of headers each 20 ms.
+# What one who is fed costs: three voices (the loudest; of others only those of who runs the room
+# come on top) of 32 kb/s and 58 bytes of headers each 20 ms.
 FED_BPS: Final = 3 * 55_200
 
 

@@ -50,7 +50,7 @@ async def test_a_limit_holds_at_the_least_and_the_most(node, kbps):
 
 @pytest.mark.parametrize("kbps", [1, CARRY_KBPS_LEAST - 1])
 async def test_a_limit_that_feeds_nobody_is_refused_in_words(node, kbps):
-    with pytest.raises(CapOutOfRange, match="Choose 500 to 50,000; 5,000 is usual"):
+    with pytest.raises(CapOutOfRange, match="Choose 500 to 20,000; 5,000 is usual"):
         await node.asked("carry", cap_kbps=kbps)
 
 

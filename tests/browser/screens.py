@@ -75,14 +75,15 @@ def seat(page, name):
     return page.locator(f'[data-peer="12D3{name}"]')
 
 
-def asked(page, node, verb):
-    """The last question with that verb; waits for one."""
-    page.wait_for_timeout(50)
+def asked(page, node, verb, **values):
+    """The last question with that verb, and with these values if any; waits for one."""
+    page.wait_for_timeout(50)  # what a click asks may come after what was asked before
     for _ in range(200):
-        if found := node.asked_of(verb):
+        found = [each for each in node.asked_of(verb) if not values or each == values]
+        if found:
             return found[-1]
         page.wait_for_timeout(25)  # no event comes from the node's side
-    raise AssertionError(f"nobody asked {verb}")
+    raise AssertionError(f"nobody asked {verb} {values}")
 
 
 def violations(page, what: str) -> list[Any]:

@@ -4,11 +4,11 @@ from typing import Any
 
 import pytest
 
-from tests.browser.screens import run_by, tab, violations
+from tests.browser.screens import LISTENS, asked, run_by, tab, violations
 from tests.browser.stand_in import Refused, person
 
 pytestmark = [pytest.mark.browser]
-LISTENER = {"on_stage": False, "role": "listener", "link": "carried"}
+LISTENER = LISTENS | {"link": "carried"}
 
 
 def carrier(name, **facts):
@@ -21,15 +21,6 @@ def carry(node, hub, standby=None, **facts):
     node.room |= {"shape": "hub", "shape_why": "people", "carried_why": "nearest"}
     node.room |= {"hub": hub, "standby": standby, "carried_text": "now carried"} | facts
     node.happen("carried_by", text="now carried")
-
-
-def chose(page, node, **values):
-    """Waits until the page has asked that; it asks again at once what became of it."""
-    for _ in range(200):
-        if values in node.asked_of("carry"):
-            return
-        page.wait_for_timeout(25)  # no event comes from the node's side
-    raise AssertionError(f"nobody chose {values}")
 
 
 def crowd(node, people, listed, **room):
@@ -97,7 +88,7 @@ def test_who_carries_sees_how_many_and_how_much_and_can_stop(browser, node):
         switch = page.get_by_role("switch", name="You carry this room: 12 people, 1.2 Mb/s")
         assert switch.is_checked()
         switch.click()
-        chose(page, node, choice="never")
+        asked(page, node, "carry", choice="never")
 
 
 def test_a_room_that_needs_a_relay_says_what_oneself_can_do(browser, node):
@@ -109,7 +100,7 @@ def test_a_room_that_needs_a_relay_says_what_oneself_can_do(browser, node):
         page.wait_for_selector(".banner >> text=This room needs a relay.")
         page.wait_for_selector(".banner >> text=Nobody here can carry 6 people.")
         page.get_by_role("button", name="Carry it from here").click()
-        chose(page, node, choice="auto")
+        asked(page, node, "carry", choice="auto")
         node.answers["carry"] = answer | {"on_mains": False}
         node.happen("needs_relay")
         page.wait_for_selector(".banner >> text=Plug this machine in")
@@ -179,11 +170,11 @@ def test_whether_one_carries_others_is_chosen_under_doctor(browser, node):
         page.locator(".leads").click()
         page.wait_for_selector("text=up to 5 Mb/s, about 30 people")
         page.get_by_label("Limit").fill("3")
-        chose(page, node, cap_kbps=10_000)
+        asked(page, node, "carry", cap_kbps=10_000)
         page.get_by_role("switch", name="What I send here costs money").click()
-        chose(page, node, metered="yes")
+        asked(page, node, "carry", metered="yes")
         page.get_by_role("switch", name="Carry the voices of others").click()
-        chose(page, node, choice="never")
+        asked(page, node, "carry", choice="never")
 
 
 def test_a_room_in_which_nobody_answered_is_shown_grey_and_says_so(browser, node):

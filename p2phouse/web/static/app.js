@@ -86,10 +86,11 @@ export class App {
 
   async refresh() {
     try {
-      const [me, {rooms}, facts] = await Promise.all(["status", "rooms", "members"].map((verb) => this.node.ask(verb)));
+      const asked = ["status", "rooms", "members"].map((verb) => this.node.ask(verb));
+      const carries = this.node.ask("carry").catch(() => null);
+      const [me, {rooms}, facts, carry] = await Promise.all([...asked, carries]);
       const before = this.room;
-      this.carry = await this.node.ask("carry").catch(() => null);
-      Object.assign(this, {me, rooms, room: facts.room ? facts : null});
+      Object.assign(this, {carry, me, rooms, room: facts.room ? facts : null});
       await Promise.all([...facts.members.map((each) => each.uid), ...rooms.map((each) => each.host_uid), me.uid].map(know));
       if (this.room) this.problem = "";
       if (this.room && this.room.room !== before?.room) this.arrived();

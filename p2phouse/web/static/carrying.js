@@ -6,7 +6,7 @@ import {has, number, t} from "/i18n.js";
 import {Problem} from "/parts.js";
 
 const TOAST_MS = 6_000;
-const STEPS_KBPS = [1_000, 2_000, 5_000, 10_000, 20_000, 50_000];
+const STEPS_KBPS = [1_000, 2_000, 5_000, 10_000, 20_000];
 
 export const isCarried = (room) => room.shape === "hub" && Boolean(room.hub);
 
