@@ -55,10 +55,12 @@ class Herald:
         """A member has said something to all, on its link to us."""
         if not membership.news.is_open or frame[0] not in news.RELAYED:
             return
-        key, is_fleeting, kind = _key_of(member, frame), False, -1
+        is_fleeting, kind = False, -1
         if frame[0] == FrameKind.SOFT:
             if member.soft is before:
-                return  # heard before, or too much of it
+                # Security: nobody has read it. Heard before, or too much of it.
+                # Test: test_news.py::test_a_word_that_nobody_read_ends_no_hub
+                return
             kind = _kind_of(frame)
             is_fleeting = kind in (SoftKind.REACTION, SoftKind.TYPING)
             if _is_told_again(kind, before, member.soft):
@@ -71,6 +73,7 @@ class Herald:
         if is_listener or frame[0] == FrameKind.SPEAK or kind == SoftKind.ON_STAGE:
             trays.append(membership.news.stage)  # who has just come up is not linked there yet
         self._introduce(membership, member, trays, is_listener=is_listener)
+        key = (member.dev, frame[0], kind)  # a newer word of the same kind takes its place
         for tray in trays:
             if is_fleeting:
                 tray.fleeting.append((member.dev, frame))
@@ -317,12 +320,6 @@ def _kind_of(frame: list[Value]) -> int:
     envelope = cbor.decode(frame[1], size_max=most)  # type: ignore[arg-type]  # it was read
     body = cbor.decode(envelope[2], size_max=most)  # type: ignore[index, arg-type]
     return int(body[4])  # type: ignore[index, arg-type]
-
-
-def _key_of(member: Member, frame: list[Value]) -> object:
-    """What a newer word of the same kind takes the place of."""
-    kind = frame[0]
-    return (member.dev, kind, _kind_of(frame) if kind == FrameKind.SOFT else None)
 
 
 def _is_told_again(kind: int, before: soft.SoftState, after: soft.SoftState) -> bool:

@@ -312,6 +312,19 @@ def test_what_one_listener_says_without_end_is_not_passed_on(table: Table, crowd
     assert passed <= 16 + 5 + 1
 
 
+@pytest.mark.parametrize("fields", [[], [b""], [b"\x00"], [b"\x83\x00\x00\x00"], [7]])
+def test_a_word_that_nobody_read_ends_no_hub(
+    table: Table, crowd: list[Person], fields: list[Value]
+):
+    """Who has said too much is not read any more, and might send anything."""
+    ann, bob = crowd[1:3]
+    for number in range(32):
+        table.frame(ann, ann.soft_frame(table.here.room, SoftKind.HAND, f"topic {number}"))
+    table.wait(0.0)
+    assert not said(table.frame(ann, [FrameKind.SOFT, *fields]), bob)
+    assert (ann.dev, FrameKind.SOFT) in said(table.wait(3), bob), "what it said before is told"
+
+
 def test_a_hub_tells_how_many_there_are_when_nothing_happens(table: Table, crowd: list[Person]):
     assert {each.people for each in told(table.wait(41), crowd[1])} == {12}
     assert 2 <= len(told(table.wait(41), crowd[1])) <= 3
