@@ -113,12 +113,12 @@ class Forwarder:
         """A link is up. send: puts one packet on it or drops it; must not raise."""
         assert link not in self._ends, "links are never reused"
         self._ends[link] = _End(send)
-        self._rebind(link)
+        self._rebind(frozenset([link]))
 
     def remove(self, link: LinkNumber) -> None:
         """A link is gone, if it ever was here."""
         if link != HERE and self._ends.pop(link, None) is not None:
-            self._rebind(link)
+            self._rebind(frozenset([link]))
 
     def set_table(self, table: Table) -> bool:
         """Replace all rows at once; False if the table is not newer than the one in use."""
@@ -147,8 +147,7 @@ class Forwarder:
         changed = (fed ^ self._fed) | (released ^ self._released)
         if changed:
             self._fed, self._released = fed, released
-            for link in changed:
-                self._rebind(link)
+            self._rebind(changed)
 
     def withhold(self, ssrcs: frozenset[Ssrc]) -> None:
         """These voices go nowhere for now, nor to our ear: others are louder. Cheap if nothing
@@ -254,10 +253,13 @@ class Forwarder:
         samples, self._samples = self._samples, []
         return samples
 
-    def _rebind(self, link: LinkNumber) -> None:
-        """A link came or went: the voices that go to it are bound anew."""
-        for voice in self._routes.values():
-            if link in voice.way.sinks or link in voice.way.warm:
+    def _rebind(self, links: frozenset[LinkNumber]) -> None:
+        """These came or went, or want more or less: the voices that go there are bound anew."""
+        # Once each: a standby that steps in for its hub does this for all of a crowd in one tick.
+        # A row with a standby is two routes of one voice.
+        for voice in dict.fromkeys(self._routes.values()):
+            way = voice.way
+            if not (links.isdisjoint(way.sinks) and links.isdisjoint(way.warm)):
                 self._bind(voice)
 
     def _bind(self, voice: _Voice) -> None:
@@ -266,7 +268,8 @@ class Forwarder:
         way, mask = voice.way, _SAMPLE_MASK
         fed = [k for k in way.sinks if k not in self._released]
         fed += [k for k in way.warm if k in self._fed]
-        idle = [k for k in (*way.sinks, *way.warm) if k not in fed]
+        idle = [k for k in way.sinks if k in self._released]
+        idle += [k for k in way.warm if k not in self._fed]
         if voice.withheld:
             fed, idle, mask = [], [*fed, *idle], KEEP_COUNT_PACKETS - 1
         voice.hops = tuple(link for link in fed if link in self._ends)

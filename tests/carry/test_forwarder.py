@@ -4,6 +4,7 @@ Sinks are lists: what a link was given, in order.
 """
 
 import random
+import time
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -16,7 +17,7 @@ from p2phouse.carry.forwarder import Forwarder, LinkCounts
 from p2phouse.carry.table import TableRefused, compile_table
 from p2phouse.carry.window import WINDOW_PACKETS
 from p2phouse.channel import TableRow
-from p2phouse.vocabulary import HERE, LinkNumber, Ssrc
+from p2phouse.vocabulary import FRAME_S, HERE, LinkNumber, Ssrc
 from p2phouse.voice.packet import PT_AUDIT, parse
 from tests.carry.packets import ANA, BEN, CEM, FOUR, ONE, THREE, TWO, a_packet
 
@@ -346,6 +347,16 @@ class ForwarderTests:
         here.forwarder.steer(frozenset(), frozenset())
         assert bring(210, 400) == [256, 320, 384]
         assert here.sent[TWO] == packets[1:]
+
+    def test_a_standby_steps_in_for_a_crowd_within_a_tick(self, here: Here):
+        crowd = tuple(LinkNumber(number) for number in range(10, 510))
+        here.add(ONE, TWO, *crowd)
+        voices = [Ssrc(number) for number in range(1, 5)]
+        here.set_rows(*(TableRow(ONE, ssrc, TWO, (HERE,), warm=crowd) for ssrc in voices))
+        began_s = time.process_time()
+        here.forwarder.steer(frozenset(crowd), frozenset())
+        assert time.process_time() - began_s < FRAME_S
+        assert here.forwarder.served(frozenset({ONE})) == {HERE, *crowd}
 
     def test_a_packet_that_came_before_a_warm_link_was_fed_is_never_sent_there(self, here: Here):
         here.add(ONE, TWO, THREE)
