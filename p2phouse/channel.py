@@ -30,6 +30,11 @@ class LinkRole(IntEnum):
     ANSWERER = 1
 
 
+class GuestRole(IntEnum):
+    LISTENER = 0  # is sent the voices of its room
+    SPEAKER = 1  # sends one voice into its room
+
+
 class LinkStatus(IntEnum):
     CONNECTED = 0
     FAILED = 1  # never connected
@@ -190,6 +195,40 @@ class SetReflectors:
     reflectors: Annotated[tuple[Reflector, ...], Count(0, 4)]
 
 
+@dataclass(frozen=True, slots=True)
+class NewGuestRoom:
+    """A room of guests, who hear its loudest voices in up to four slots.
+
+    slots: the SSRCs that all its listeners see, distinct, chosen at random by control.
+    """
+
+    room: int
+    slots: Annotated[tuple[Ssrc, ...], Count(4, 4)]
+
+
+@dataclass(frozen=True, slots=True)
+class CloseGuestRoom:
+    """Ends the links of everybody in it, without a word to them."""
+
+    room: int
+
+
+@dataclass(frozen=True, slots=True)
+class OpenGuest:
+    """Expect a browser: control has answered its offer already. Answered by LinkState alone."""
+
+    link: LinkNumber
+    room: int
+    role: GuestRole
+    ufrag: Annotated[str, Text(64)]  # ours, as the answer named it
+    pwd: Annotated[str, Text(128)] = field(repr=False)  # Security: no log holds it
+    remote_ufrag: Annotated[str, Text(256)]  # RFC 8839 §5.4 allows so many
+    remote_pwd: Annotated[str, Text(256)] = field(repr=False)
+    fp: Annotated[bytes, Size(32)]  # SHA-256 of the guest's DTLS certificate
+    payload_type: Annotated[int, Range(0, 127)]  # that its offer gave to Opus
+    slots: Annotated[tuple[Ssrc, ...], Count(0, 4)]  # the first so many of its room; SPEAKER: none
+
+
 Down = (
     OpenLink
     | ConnectLink
@@ -204,6 +243,9 @@ Down = (
     | SetOutput
     | SetPage
     | SetReflectors
+    | NewGuestRoom
+    | CloseGuestRoom
+    | OpenGuest
 )
 
 # ── up: media tells control ──────────────────────────────────────────────────────────────────
@@ -360,6 +402,21 @@ class AuditFailed:
     ssrc: Ssrc
 
 
+@dataclass(frozen=True, slots=True)
+class PortReady:
+    """The UDP port for everybody is bound; no offer can be answered before."""
+
+    port: Annotated[int, Range(1, 65_535)]
+    fp: Annotated[bytes, Size(32)]  # SHA-256 of the DTLS certificate, the same for all
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """1 Hz: how much of its core media has used since the last report."""
+
+    core_permille: Annotated[int, Range(0, 1_000)]
+
+
 Up = (
     Started
     | LocalDescription
@@ -375,6 +432,8 @@ Up = (
     | Stats
     | PageReady
     | AuditFailed
+    | PortReady
+    | Load
 )
 
 _DOWN: Final = dict(enumerate(Down.__args__))

@@ -12,9 +12,12 @@ from p2phouse.channel import (
     ConnectLink,
     Down,
     FrameReader,
+    GuestRole,
     LinkRole,
     LinkStats,
+    NewGuestRoom,
     NewVoice,
+    OpenGuest,
     OpenLink,
     SetInput,
     SetTable,
@@ -64,6 +67,19 @@ MESSAGES: list[Down] = [
     SetTable(7, tuple(TableRow(LinkNumber(n), Ssrc(n), None, (LinkNumber(0),)) for n in range(9))),
     SetInput("file:/tmp/a\nb\u202e.wav"),
     NewVoice(VoiceId(bytes(16))),
+    NewGuestRoom(7, (Ssrc(1), Ssrc(2), Ssrc(3), Ssrc(4))),
+    OpenGuest(
+        LinkNumber(2),
+        7,
+        GuestRole.LISTENER,
+        "ours",
+        "password",
+        "theirs",
+        "password",
+        bytes(32),
+        111,
+        (Ssrc(1),),
+    ),
 ]
 WHOLE = b"".join(map(encode, MESSAGES))
 
@@ -148,6 +164,46 @@ NONSENSE: dict[str, cbor.Value] = {
     "a row without sinks": [3, 1, [[1, 2, None]]],
     "513 keys": [DOWN.index(channel.SetKeys), [[1, 2, bytes(16)]] * 513],
     "a gain past 4": [DOWN.index(channel.SetGain), 1, 4_001],
+    "a room of three slots": [DOWN.index(channel.NewGuestRoom), 1, [1, 2, 3]],
+    "a guest with a role that is none": [
+        DOWN.index(channel.OpenGuest),
+        1,
+        1,
+        2,
+        "u",
+        "p",
+        "u",
+        "p",
+        bytes(32),
+        111,
+        [],
+    ],
+    "a guest of payload type 128": [
+        DOWN.index(channel.OpenGuest),
+        1,
+        1,
+        0,
+        "u",
+        "p",
+        "u",
+        "p",
+        bytes(32),
+        128,
+        [1],
+    ],
+    "a guest with five slots": [
+        DOWN.index(channel.OpenGuest),
+        1,
+        1,
+        0,
+        "u",
+        "p",
+        "u",
+        "p",
+        bytes(32),
+        111,
+        [1] * 5,
+    ],
     "a path of 4,097 characters": [DOWN.index(SetInput), "x" * 4_097],
 }
 
@@ -223,4 +279,14 @@ UP_MESSAGES: list[Up] = [
     channel.Levels((channel.Level(Ssrc(5), 30), channel.Level(Ssrc(6), 127))),
     channel.VoiceState(Ssrc(0), channel.VoiceCondition.INPUT_FAILED, "no such file: a\nb"),
     Stats(20_000, -1, 0, (VoiceStats(Ssrc(5), 9, 1, 1, 0, 0, 0, 40_000, 2_000),), ()),
+    channel.PortReady(3478, bytes(32)),
+    channel.Load(700),
 ]
+
+
+def test_a_guests_passwords_stand_in_no_log():
+    guest = OpenGuest(
+        LinkNumber(2), 7, GuestRole.SPEAKER, "ours", "secret1", "theirs", "secret2",
+        bytes(32), 111, (),
+    )  # fmt: skip
+    assert "secret" not in repr(guest)
