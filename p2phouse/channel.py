@@ -227,6 +227,9 @@ class OpenGuest:
     fp: Annotated[bytes, Size(32)]  # SHA-256 of the guest's DTLS certificate
     payload_type: Annotated[int, Range(0, 127)]  # that its offer gave to Opus
     slots: Annotated[tuple[Ssrc, ...], Count(0, 4)]  # the first so many of its room; SPEAKER: none
+    # The id under which a speaker sends the level of its packets (RFC 6464), if the answer agreed
+    # to one in one-byte form; 0 if not, then every packet of its counts as equally loud.
+    level_extension: Annotated[int, Range(0, 14)] = 0
 
 
 Down = (

@@ -143,6 +143,14 @@ def test_the_stats_of_4096_links_and_64_voices_come_through():
 
 # ── everything else breaks the channel ───────────────────────────────────────────────────────
 
+
+def guest_as_sent(role: int, payload_type: int, slots: list[cbor.Value], level: int) -> cbor.Value:
+    """An OpenGuest in its place among the kinds, whatever its fields say."""
+    names = ["ours", "password", "theirs", "password"]
+    kind = DOWN.index(channel.OpenGuest)
+    return [kind, 1, 1, role, *names, bytes(32), payload_type, slots, level]
+
+
 NONSENSE: dict[str, cbor.Value] = {
     "no array": {0: 1},
     "an empty array": [],
@@ -165,45 +173,10 @@ NONSENSE: dict[str, cbor.Value] = {
     "513 keys": [DOWN.index(channel.SetKeys), [[1, 2, bytes(16)]] * 513],
     "a gain past 4": [DOWN.index(channel.SetGain), 1, 4_001],
     "a room of three slots": [DOWN.index(channel.NewGuestRoom), 1, [1, 2, 3]],
-    "a guest with a role that is none": [
-        DOWN.index(channel.OpenGuest),
-        1,
-        1,
-        2,
-        "u",
-        "p",
-        "u",
-        "p",
-        bytes(32),
-        111,
-        [],
-    ],
-    "a guest of payload type 128": [
-        DOWN.index(channel.OpenGuest),
-        1,
-        1,
-        0,
-        "u",
-        "p",
-        "u",
-        "p",
-        bytes(32),
-        128,
-        [1],
-    ],
-    "a guest with five slots": [
-        DOWN.index(channel.OpenGuest),
-        1,
-        1,
-        0,
-        "u",
-        "p",
-        "u",
-        "p",
-        bytes(32),
-        111,
-        [1] * 5,
-    ],
+    "a guest with a role that is none": guest_as_sent(2, 111, [1], 0),
+    "a guest of payload type 128": guest_as_sent(0, 128, [1], 0),
+    "a guest with five slots": guest_as_sent(0, 111, [1] * 5, 0),
+    "a guest whose levels have no id": guest_as_sent(1, 111, [], 15),
     "a path of 4,097 characters": [DOWN.index(SetInput), "x" * 4_097],
 }
 
