@@ -61,7 +61,7 @@ class Observed:
 
 def diagnose(seen: Observed) -> list[Finding]:
     return [
-        _network(seen),
+        *_network(seen),
         *_multicast(seen),
         *_isolation(seen),
         _internet(seen),
@@ -74,18 +74,21 @@ def diagnose(seen: Observed) -> list[Finding]:
     ]
 
 
-def _network(seen: Observed) -> Finding:
+def _network(seen: Observed) -> Iterator[Finding]:
+    if seen.relay_only:
+        return  # it stands on no network by choice, which `_nat` says
     if seen.lan == "loopback":
-        return Finding("network", None, "This node meets only nodes of this machine, as you asked.")
-    if not seen.interfaces:
-        return Finding(
+        yield Finding("network", None, "This node meets only nodes of this machine, as you asked.")
+    elif not seen.interfaces:
+        yield Finding(
             "network",
             False,
             "This machine is on no network.",
             "Join a Wi-Fi or plug in a cable; the node notices by itself.",
         )
-    names = ", ".join(str(each.ip) for each in seen.interfaces[:4])
-    return Finding("network", True, f"This machine is on a network, as {names}.")
+    else:
+        names = ", ".join(str(each.ip) for each in seen.interfaces[:4])
+        yield Finding("network", True, f"This machine is on a network, as {names}.")
 
 
 def _multicast(seen: Observed) -> Iterator[Finding]:

@@ -43,6 +43,17 @@ HOME = Observed(
     clock_s=1.0,
 )
 
+# What `--relay-only` makes of the same home: the node stands on loopback alone and asks no router.
+HIDDEN = {
+    "relay_only": True,
+    "lan": "off",
+    "interfaces": [],
+    "heard": 0,
+    "near_peers": 0,
+    "asked_port": 0,
+    "reflections": [],
+}
+
 
 def outside(*ports):
     return [port and Address(ip_address("5.8.1.2"), port) for port in ports]
@@ -96,7 +107,7 @@ def test_each_thing_is_spoken_of_once_and_what_is_bad_has_a_remedy():
         ("nat", False, "another port", {"reflections": outside(41_000, 42_000)}),
         ("nat", None, "unknown", {"reflections": []}),
         ("nat", True, "No router", {"is_public": True}),
-        ("nat", None, "Only your relays", {"relay_only": True}),
+        ("nat", None, "Only your relays", HIDDEN),
         ("udp", True, "lets sound", {}),
         ("udp", True, "lets sound", {"reflections": outside(None, 40_000)}),
         ("udp", False, "blocks UDP", {"reflections": [None]}),
@@ -121,6 +132,11 @@ def test_what_is_said(what, ok, words, seen):
     assert finding is not None
     assert finding.ok is ok, finding.text
     assert words in finding.text
+
+
+def test_who_hides_behind_relays_is_not_told_to_join_a_network():
+    assert told("network", **HIDDEN) is None
+    assert not [each for each in diagnose(replace(HOME, **HIDDEN)) if each.ok is False]
 
 
 def test_of_what_is_as_usual_nothing_is_said():
