@@ -63,19 +63,25 @@ class Cards:
     def __init__(self, *, judge: Judge, clock: Callable[[], Now]) -> None:
         self._judge = judge
         self._clock = clock
-        self.heard: deque[tuple[bytes, float]] = deque(maxlen=HEARD_KEPT)  # any, and when
+        self.heard: deque[tuple[bytes, float]] = deque(maxlen=HEARD_KEPT)  # others', and when
         self._judged: OrderedDict[bytes, Judgement] = OrderedDict()
         self._passed_at: OrderedDict[bytes, float] = OrderedDict()
         self._near_rooms: OrderedDict[RoomId | None, None] = OrderedDict()
         self._own_near_rooms: OrderedDict[RoomId | None, None] = OrderedDict()
+
+    def hear(self, data: bytes) -> Verdict:
+        """As `verdict`, of a card that others told; its time may show that our clock is wrong."""
+        is_new = hashlib.sha256(data).digest() not in self._judged
+        verdict = self.verdict(data)
+        if is_new and verdict is not Verdict.FORGED:
+            self.heard.append((data, self._clock().unix))
+        return verdict
 
     def verdict(self, data: bytes, *, own: bool = False) -> Verdict:
         """own: the card is of a room of ours, which no flood of others' rooms makes us forget."""
         now = self._clock()
         digest = hashlib.sha256(data).digest()
         judgement = self._judged.get(digest)
-        if judgement is None:
-            self.heard.append((data, now.unix))
         if judgement is not None and judgement.verdict is not Verdict.FORGED:
             judgement = judgement if now.unix <= judgement.until_unix else Judgement(Verdict.LATE)
         if judgement is None:

@@ -16,7 +16,7 @@ from p2phouse.net import stun
 from p2phouse.net.addresses import Address, Interface
 from p2phouse.net.doctor import STALE_S
 from p2phouse.record import cbor
-from p2phouse.vocabulary import Entropy
+from p2phouse.vocabulary import DeviceKey, Entropy
 
 ASK_S: Final = 1.0
 ASK_TRIES: Final = 3
@@ -60,16 +60,19 @@ async def _hear(
             found[number] = stun.read(data, transaction)
 
 
-def clock_difference(relays: Sequence[float], cards: Sequence[tuple[bytes, float]]) -> float | None:
+def clock_difference(
+    relays: Sequence[float], cards: Sequence[tuple[bytes, float]], own: DeviceKey
+) -> float | None:
     """How far others' clocks are ahead of ours in seconds, None if nobody tells.
 
-    relays: what each of ours said; cards: with our time when we heard them. A card is made before
+    relays: what each of ours said; cards: with our time when we heard them; those that `own` signed
+    before a restart come back, and tell nothing. A card is made before
     it is heard, and told again each few minutes: one from the future, or none but old ones, says
     that it is we who are wrong.
     """
     if relays:
         return statistics.median(relays)
-    ahead = [created - at for data, at in cards if (created := _created(data)) is not None]
+    ahead = [created - at for data, at in cards if (created := _created(data, own)) is not None]
     if not ahead:
         return None
     newest = max(ahead)
@@ -78,13 +81,16 @@ def clock_difference(relays: Sequence[float], cards: Sequence[tuple[bytes, float
     return 0.0
 
 
-def _created(card: bytes) -> int | None:
-    """When a card says it was made. Unverified: it decides nothing but a hint to its reader."""
+def _created(card: bytes, own: DeviceKey) -> int | None:
+    """When a card that is not `own`'s says it was made.
+
+    Unverified: it decides nothing but a hint to its reader.
+    """
     with contextlib.suppress(PeerError):
         match cbor.decode(card, size_max=2_048):
             case [1, int(), bytes(body), bytes()]:
                 match cbor.decode(body, size_max=2_048):
-                    case [1, bytes(), bytes(), bytes(), int(), int(created), *_]:
+                    case [1, bytes(), bytes(), bytes(dev), int(), int(created), *_] if dev != own:
                         return created
     return None
 

@@ -279,7 +279,7 @@ class _Pubsub(Pubsub):  # type: ignore[misc]  # as above
         if not _is_signed(message):
             raise BadGossip(reason="a message with a wrong signature")
         data = bytes(message.data)
-        verdict = self._cards.verdict(data)
+        verdict = self._cards.hear(data)
         if verdict is Verdict.FORGED:
             # Security: said of what is provable only. An honest neighbour checks the same before
             # it passes a card on, but one with another clock may hold what is late for us.

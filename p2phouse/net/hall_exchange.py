@@ -79,7 +79,7 @@ class HallExchange:
             size_max=FRAME_BYTES_MAX, wait_s=self._first_byte_s, frame_s=FRAME_S
         )
         for card in _read(data):
-            verdict = self._cards.verdict(card)
+            verdict = self._cards.hear(card)
             # The teller is not its author, but it must check before it tells, as in gossip.
             if verdict is Verdict.FORGED:
                 raise BadHall(reason="a card with a fault that is provable")

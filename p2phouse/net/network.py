@@ -665,7 +665,9 @@ class Network:
             circuits=relay.circuits if relay is not None else 0,
             asked_port=asked_port,
             reflections=reflections,
-            clock_s=clock_difference(list(self.nat.clocks.values()), list(self._cards.heard)),
+            clock_s=clock_difference(
+                list(self.nat.clocks.values()), list(self._cards.heard), self.dev
+            ),
         )
 
     # ── relays ───────────────────────────────────────────────────────────────────────────────

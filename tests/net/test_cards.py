@@ -145,3 +145,18 @@ def test_a_flood_of_lan_rooms_does_not_open_ours_to_the_world(clock):
     for number in range(OWN_ROOMS_MAX):
         cards.verdict(b"own" + number.to_bytes(4, "big"), own=True)
     assert not cards.is_near_only(RoomId(b"ours"))
+
+
+def test_the_clock_is_compared_with_cards_of_others_and_never_with_ours(cards, clock):
+    ours, theirs, forged = card(genesis()), card(genesis(nonce=1)), b"forged"
+    cards.verdict(ours, own=True)
+    for heard in (ours, theirs, theirs, forged):  # ours comes back by gossip
+        cards.hear(heard)
+    assert list(cards.heard) == [(theirs, UNIX)]
+
+
+def test_a_card_that_is_late_by_our_clock_shows_that_the_clock_is_wrong(cards, clock):
+    clock.after = CARD_TTL_S_MAX + CLOCK_SKEW_S_MAX + 2
+    data = card(genesis())
+    assert cards.hear(data) is Verdict.LATE
+    assert list(cards.heard) == [(data, UNIX + clock.after)]

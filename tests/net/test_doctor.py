@@ -4,6 +4,7 @@ import os
 import time
 from dataclasses import replace
 from ipaddress import ip_address
+from typing import Any
 
 import nacl.signing
 import pytest
@@ -14,6 +15,8 @@ from p2phouse.net.doctor import Observed, diagnose
 from p2phouse.net.examination import clock_difference, reflect, shares_network
 from p2phouse.net.faults import Faults
 from p2phouse.net.hello import HelloAnswerer
+from p2phouse.record import cbor
+from p2phouse.vocabulary import DeviceKey
 from tests.net.conftest import clock
 
 HOME = Observed(
@@ -44,7 +47,7 @@ HOME = Observed(
 )
 
 # What `--relay-only` makes of the same home: the node stands on loopback alone and asks no router.
-HIDDEN = {
+HIDDEN: dict[str, Any] = {
     "relay_only": True,
     "lan": "off",
     "interfaces": [],
@@ -149,10 +152,11 @@ def test_of_what_is_as_usual_nothing_is_said():
 # ── what is observed ─────────────────────────────────────────────────────────────────────────
 
 
-def card(created):
-    from p2phouse.record import cbor
+OURS = DeviceKey(b"ours".ljust(32))
 
-    body = cbor.encode([1, b"genesis", b"", bytes(32), 1, created, 600, 1, 0, []])
+
+def card(created, dev=bytes(32)):
+    body = cbor.encode([1, b"genesis", b"", dev, 1, created, 600, 1, 0, []])
     return cbor.encode([1, 4, body, bytes(64)])
 
 
@@ -162,16 +166,17 @@ def card(created):
         ([], None),
         ([(b"noise", 1_000.0)], None),
         ([(card(900), 1_000.0), (card(100), 1_000.0)], 0.0),
+        ([(card(900, OURS), 1_000.0)], None),  # from before a restart
         ([(card(4_600), 1_000.0)], 3_600.0),  # made in our future: we are slow
         ([(card(1_000), 9_000.0), (card(2_000), 9_000.0)], -7_000.0),  # all of them old
     ],
 )
 def test_cards_tell_whether_the_clock_is_wrong(heard, expected):
-    assert clock_difference([], heard) == expected
+    assert clock_difference([], heard, OURS) == expected
 
 
 def test_what_relays_say_of_the_time_comes_first():
-    assert clock_difference([50.0, 60.0, 9_000.0], [(card(4_600), 1_000.0)]) == 60.0
+    assert clock_difference([50.0, 60.0, 9_000.0], [(card(4_600), 1_000.0)], OURS) == 60.0
 
 
 HERE = [Interface.of("192.168.1.10", 24)]

@@ -1,9 +1,12 @@
 """Cards on their way: gossip among neighbours, and the exchange on a new connection."""
 
+import time
+
 from p2phouse.net.cards import Judgement, Verdict
 from p2phouse.net.events import CardHeard, PeerUp
 from p2phouse.net.hall_exchange import CARDS_BYTES_MAX
 from tests.net.conftest import everything_goes
+from tests.net.test_doctor import card
 
 
 async def test_a_published_card_reaches_the_neighbours(make_node):
@@ -55,3 +58,29 @@ async def test_a_card_with_a_provable_fault_goes_no_further(make_node):
         await ana.network.publish_card(b"good")
         assert (await ben.next(CardHeard)).data == b"good"
         assert ben.network.counters["peer_error"] == 1
+
+
+async def test_what_others_tell_shows_whether_the_clock_is_wrong_and_our_own_cards_do_not(
+    make_node,
+):
+    async with make_node(1) as ana, make_node(2) as ben:
+        ana.network.dial(ben.dev, ben.network.addrs)
+        await ana.in_mesh_with(ben)
+        ours = card(created=int(time.time()), dev=ana.dev)
+        await ana.network.publish_card(ours)
+        await ben.next(CardHeard, data=ours)
+        assert await clock_s(ana) is None
+        assert await clock_s(ben) == 0.0
+
+
+async def test_our_own_card_of_before_a_restart_does_not_show_whether_the_clock_is_wrong(make_node):
+    async with make_node(1) as ana:
+        ours = card(created=int(time.time()), dev=ana.dev)
+        async with make_node(2, cards=lambda: [ours]) as ben:
+            ana.network.dial(ben.dev, ben.network.addrs)
+            await ana.next(CardHeard, data=ours)
+            assert await clock_s(ana) is None
+
+
+async def clock_s(node):
+    return (await node.network.examine(apart=lambda outside: [])).clock_s
