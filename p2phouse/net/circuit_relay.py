@@ -29,6 +29,7 @@ from p2phouse.net.circuit_messages import (
     write_stop,
 )
 from p2phouse.net.nat import RESERVATION_S
+from p2phouse.net.rates import Pace
 from p2phouse.net.wire import Framing, Wire
 from p2phouse.vocabulary import DeviceKey, Now, key_short
 
@@ -44,23 +45,6 @@ PACE_BURST_BYTES: Final = 512 * 1024  # the history of a long evening
 ALL_BYTES_A_SECOND: Final = 64_000
 ALL_BURST_BYTES: Final = 8 * 1024 * 1024
 CALL_S: Final = 6.0  # for the other end to say yes
-
-
-class Pace:
-    """So many bytes a second, and `burst` of them at once. Pure."""
-
-    def __init__(self, rate: float, burst: float) -> None:
-        self._rate = rate
-        self._burst = burst
-        self._left = burst
-        self._at = float("-inf")
-
-    def wait_s(self, now_mono: float, size: int) -> float:
-        """Spends `size` bytes; how long to wait before they may go."""
-        self._left = min(self._burst, self._left + max(0.0, now_mono - self._at) * self._rate)
-        self._at = now_mono
-        self._left -= size
-        return max(0.0, -self._left / self._rate)
 
 
 @dataclass(slots=True)

@@ -1,4 +1,4 @@
-"""Token buckets: how much of something a sender may do, in a burst and over time."""
+"""Token buckets and a pace: how much of something a sender may do, in a burst and over time."""
 
 from collections import OrderedDict
 from collections.abc import Hashable
@@ -65,3 +65,20 @@ class Buckets:
                 self._buckets.popitem(last=False)
         self._buckets.move_to_end(source)
         return bucket
+
+
+class Pace:
+    """So many bytes a second, and `burst` of them at once."""
+
+    def __init__(self, rate: float, burst: float) -> None:
+        self._rate = rate
+        self._burst = burst
+        self._left = burst
+        self._at = float("-inf")
+
+    def wait_s(self, now_mono: float, size: int) -> float:
+        """Spends `size` bytes; how long to wait before they may go."""
+        self._left = min(self._burst, self._left + max(0.0, now_mono - self._at) * self._rate)
+        self._at = now_mono
+        self._left -= size
+        return max(0.0, -self._left / self._rate)

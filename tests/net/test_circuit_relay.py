@@ -11,7 +11,8 @@ from p2phouse.net import circuit, circuit_relay
 from p2phouse.net.addresses import PEER_ID_HEAD
 from p2phouse.net.circuit import RelayRefused
 from p2phouse.net.circuit_messages import Kind, Message, write_hop
-from p2phouse.net.circuit_relay import CircuitRelay, Pace
+from p2phouse.net.circuit_relay import CircuitRelay
+from p2phouse.net.rates import Pace
 from p2phouse.net.wire import Framing, Wire, WireBroken
 from p2phouse.vocabulary import DeviceKey, Now
 from tests.net.pipes import Stream
@@ -236,10 +237,3 @@ def test_the_pace_of_a_circuit_is_under_that_of_a_voice():
     waits = [pace.wait_s(1.0 + 0.02 * n, 138) for n in range(500)]
     assert waits[-1] > 2
     assert circuit_relay.PACE_BYTES_A_SECOND < 50 * (80 + 12)
-
-
-def test_what_was_not_used_is_saved_up_to_the_burst():
-    pace = Pace(100, 1_000)
-    pace.wait_s(0.0, 1_000)
-    assert pace.wait_s(1_000.0, 1_000) == 0.0
-    assert pace.wait_s(1_000.0, 100) == pytest.approx(1.0)

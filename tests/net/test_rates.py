@@ -1,10 +1,10 @@
-"""Token buckets, at their limits and one past."""
+"""Token buckets and a pace, at their limits and one past."""
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from p2phouse.net.rates import Buckets, TokenBucket
+from p2phouse.net.rates import Buckets, Pace, TokenBucket
 
 
 def test_a_burst_passes_and_one_more_does_not():
@@ -65,3 +65,10 @@ def test_of_too_many_sources_the_longest_silent_is_forgotten():
     buckets.take("carla", 0.0)  # ben was silent longest
     assert not buckets.take("ana", 0.0)
     assert buckets.take("ben", 0.0)
+
+
+def test_a_pace_saves_up_what_was_not_used_to_the_burst():
+    pace = Pace(100, 1_000)
+    pace.wait_s(0.0, 1_000)
+    assert pace.wait_s(1_000.0, 1_000) == 0.0
+    assert pace.wait_s(1_000.0, 100) == pytest.approx(1.0)
