@@ -25,7 +25,9 @@ FILE_NAME: Final = "identity.cbor"
 FILE_VERSION: Final = 1
 SEED_BYTES: Final = 32
 
-# libp2p peer ids spec: identity multihash (00 24) of a protobuf with an Ed25519 key (08 01 12 20).
+# A PeerId of an Ed25519 key is the key itself behind a fixed head: identity multihash (00 24) of a
+# protobuf with an Ed25519 key (08 01 12 20).
+# Spec: https://github.com/libp2p/specs/blob/master/peer-ids/peer-ids.md
 PEER_ID_PREFIX: Final = bytes.fromhex("002408011220")
 BASE58: Final = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
 

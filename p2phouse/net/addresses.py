@@ -14,6 +14,7 @@ from typing import Final
 
 import ifaddr
 
+from p2phouse.identity.keys import PEER_ID_PREFIX
 from p2phouse.vocabulary import DeviceKey
 
 IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -21,10 +22,7 @@ IPNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 ADDR_BYTES_MAX: Final = 64
 _IP4, _TCP, _IP6 = b"\x04", b"\x06", b"\x29"
-# A PeerId of an Ed25519 key is the key itself behind a fixed head.
-# Spec: https://github.com/libp2p/specs/blob/master/peer-ids/peer-ids.md
-PEER_ID_HEAD: Final = bytes.fromhex("002408011220")
-_P2P: Final = b"\xa5\x03\x26" + PEER_ID_HEAD  # code 421 and 38 bytes of value
+_P2P: Final = b"\xa5\x03\x26" + PEER_ID_PREFIX  # code 421 and 38 bytes of value
 _CIRCUIT: Final = b"\xa2\x02"
 _CIRCUIT_BYTES: Final = len(_P2P) + 32 + len(_CIRCUIT)
 

@@ -15,7 +15,8 @@ from libp2p.io.exceptions import ConnectionClosedError
 from libp2p.network.connection.swarm_connection import SwarmConn
 
 from p2phouse.errors import LinkError
-from p2phouse.net.addresses import PEER_ID_HEAD, Circuit, pack, unpack_way
+from p2phouse.identity.keys import PEER_ID_PREFIX
+from p2phouse.net.addresses import Circuit, pack, unpack_way
 from p2phouse.net.circuit_messages import (
     MESSAGE_BYTES_MAX,
     BadCircuitMessage,
@@ -61,7 +62,7 @@ async def reserve(wire: Wire) -> int:
 
 async def ask_for_circuit(wire: Wire, dev: DeviceKey) -> None:
     """From then on the wire leads to `dev`. Raises LinkError or PeerError."""
-    await _ask(wire, Message(Kind.CONNECT, peer=PEER_ID_HEAD + dev))
+    await _ask(wire, Message(Kind.CONNECT, peer=PEER_ID_PREFIX + dev))
 
 
 async def _ask(wire: Wire, question: Message) -> Message:
@@ -81,7 +82,7 @@ async def _ask(wire: Wire, question: Message) -> Message:
 async def accept(wire: Wire) -> None:
     """Reads a relay's announcement of somebody and says that they may come. Raises PeerError."""
     announced = read_stop(await wire.receive(size_max=MESSAGE_BYTES_MAX, framing=Framing.VARINT))
-    if announced.kind is not Kind.CONNECT or len(announced.peer) != len(PEER_ID_HEAD) + 32:
+    if announced.kind is not Kind.CONNECT or len(announced.peer) != len(PEER_ID_PREFIX) + 32:
         raise BadCircuitMessage
     await wire.send_varint(write_stop(Message(Kind.STATUS, status=Status.OK)))
 

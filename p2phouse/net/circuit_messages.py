@@ -11,6 +11,7 @@ from enum import IntEnum
 from typing import Final
 
 from p2phouse.errors import PeerError
+from p2phouse.net.wire import varint
 
 MESSAGE_BYTES_MAX: Final = 4_096  # a reservation with a voucher and a few addresses has 500
 _VARINT_BYTES_MAX: Final = 10
@@ -132,20 +133,11 @@ def _part(number: int, data: bytes) -> bytes:
 
 
 def _number(number: int, value: int) -> bytes:
-    return _varint(number << 3) + _varint(value)
+    return varint(number << 3) + varint(value)
 
 
 def _bytes(number: int, data: bytes) -> bytes:
-    return _varint(number << 3 | 2) + _varint(len(data)) + data
-
-
-def _varint(value: int) -> bytes:
-    data = bytearray()
-    while value >= 0x80:
-        data.append(value & 0x7F | 0x80)
-        value >>= 7
-    data.append(value)
-    return bytes(data)
+    return varint(number << 3 | 2) + varint(len(data)) + data
 
 
 _Fields = dict[int, int | bytes]

@@ -15,7 +15,7 @@ from typing import Final
 import trio
 
 from p2phouse.errors import LinkError, PeerError
-from p2phouse.net.addresses import PEER_ID_HEAD
+from p2phouse.identity.keys import PEER_ID_PREFIX
 from p2phouse.net.circuit import STOP
 from p2phouse.net.circuit_messages import (
     MESSAGE_BYTES_MAX,
@@ -136,9 +136,9 @@ class CircuitRelay:
         await wire.send_varint(write_hop(answer, addrs=tuple(self._addrs())))
 
     async def _connect(self, wire: Wire, question: Message) -> None:
-        if len(question.peer) != len(PEER_ID_HEAD) + 32:
+        if len(question.peer) != len(PEER_ID_PREFIX) + 32:
             raise BadCircuitMessage
-        dev = DeviceKey(question.peer[len(PEER_ID_HEAD) :])
+        dev = DeviceKey(question.peer[len(PEER_ID_PREFIX) :])
         refused = self._refusal(wire.dev, dev)
         if refused is not None:
             await self._answer(wire, refused)
@@ -192,7 +192,7 @@ class CircuitRelay:
         """Raises LinkError or PeerError unless the other end says yes."""
         call = Message(
             Kind.CONNECT,
-            peer=PEER_ID_HEAD + asker,
+            peer=PEER_ID_PREFIX + asker,
             limit_s=int(self._circuit_s),
             limit_bytes=self._circuit_bytes,
         )

@@ -8,15 +8,15 @@ import errno
 import logging
 import socket
 from collections.abc import Callable, Sequence
-from typing import Final, Literal
+from typing import Final
 
+from p2phouse.config import LanMode
 from p2phouse.errors import UserError
 from p2phouse.net import ports
 from p2phouse.net.addresses import Address, Interface, IPAddress, IPNetwork, interfaces
 
 log = logging.getLogger(__name__)
 
-LanMode = Literal["off", "loopback", "on"]
 ADDRESSES_MAX: Final = 16  # a socket or two each; machines with many containers have dozens
 
 

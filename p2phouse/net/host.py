@@ -39,15 +39,8 @@ from libp2p.stream_muxer.yamux.yamux import PROTOCOL_ID as YAMUX
 from libp2p.utils.varint import read_varint_prefixed_bytes_limited
 
 from p2phouse.errors import LinkError, PeerError
-from p2phouse.net.addresses import (
-    PEER_ID_HEAD,
-    Address,
-    Circuit,
-    IPAddress,
-    IPNetwork,
-    Way,
-    pack,
-)
+from p2phouse.identity.keys import PEER_ID_PREFIX
+from p2phouse.net.addresses import Address, Circuit, IPAddress, IPNetwork, Way, pack
 from p2phouse.net.circuit import HOP, CircuitConnection, ask_for_circuit, circuit_of
 from p2phouse.net.door import Door, crowd_of, is_near, to_close
 from p2phouse.net.faults import Faults, cause, place
@@ -93,13 +86,13 @@ class ForeignKey(PeerError):
 
 
 def peer_id_of(dev: DeviceKey) -> ID:
-    return ID(PEER_ID_HEAD + dev)
+    return ID(PEER_ID_PREFIX + dev)
 
 
 def device_of(peer_id: ID) -> DeviceKey:
     """Raises ForeignKey for RSA, secp256k1 and hashed keys, which no p2phouse device has."""
     data = peer_id.to_bytes()
-    if len(data) != 38 or not data.startswith(PEER_ID_HEAD):
+    if len(data) != 38 or not data.startswith(PEER_ID_PREFIX):
         raise ForeignKey
     return DeviceKey(data[6:])
 

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Final
 import nacl.signing
 import trio
 
-from p2phouse.config import NamedRelay
+from p2phouse.config import LanMode, NamedRelay
 from p2phouse.errors import LinkError, PeerError, UserError
 from p2phouse.net import room_links, signalling
 from p2phouse.net.acquaintances import Acquaintances
@@ -35,7 +35,7 @@ from p2phouse.net.door import is_near
 from p2phouse.net.events import CardHeard, DialFailed, HostRebuilt, NetEvent, RoomClosed, Trouble
 from p2phouse.net.examination import clock_difference, reflect
 from p2phouse.net.faults import Faults, cause, place
-from p2phouse.net.ground import Ground, LanMode
+from p2phouse.net.ground import Ground
 from p2phouse.net.hall_exchange import HallExchange
 from p2phouse.net.hello import HelloAnswerer, resolve
 from p2phouse.net.hello import ask as ask_hello

@@ -7,8 +7,8 @@ import pytest
 import trio
 
 from p2phouse.errors import PeerError
+from p2phouse.identity.keys import PEER_ID_PREFIX
 from p2phouse.net import circuit, circuit_relay
-from p2phouse.net.addresses import PEER_ID_HEAD
 from p2phouse.net.circuit import RelayRefused
 from p2phouse.net.circuit_messages import Kind, Message, write_hop
 from p2phouse.net.circuit_relay import CircuitRelay
@@ -134,7 +134,7 @@ async def test_a_place_is_for_whom_the_handshake_proved(make_middle):
     middle = make_middle()
 
     async def in_ben_s_name(wire):
-        await wire.send_varint(write_hop(Message(Kind.RESERVE, peer=PEER_ID_HEAD + BEN)))
+        await wire.send_varint(write_hop(Message(Kind.RESERVE, peer=PEER_ID_PREFIX + BEN)))
         await wire.receive(size_max=4_096, framing=Framing.VARINT)
 
     await middle.ask(ANA, in_ben_s_name)
