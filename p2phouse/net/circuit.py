@@ -40,7 +40,7 @@ class RelayRefused(LinkError):
     """The relay does not help: {reason}."""
 
 
-_REASONS: Final = {
+_REASONS: Final[dict[int, str]] = {
     Status.RESERVATION_REFUSED: "it has no place left",
     Status.RESOURCE_LIMIT_EXCEEDED: "it carries as much as it may",
     Status.PERMISSION_DENIED: "it is no relay",
@@ -73,9 +73,7 @@ async def _ask(wire: Wire, question: Message) -> Message:
     if answer.kind is not Kind.STATUS or answer.status is None:
         raise BadCircuitMessage
     if answer.status != Status.OK:
-        known = answer.status in list(Status)
-        reason = _REASONS.get(Status(answer.status), "") if known else ""
-        raise RelayRefused(reason=reason or f"status {answer.status}")
+        raise RelayRefused(reason=_REASONS.get(answer.status, f"status {answer.status}"))
     return answer
 
 

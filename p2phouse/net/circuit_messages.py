@@ -35,7 +35,6 @@ class Status(IntEnum):
     PERMISSION_DENIED = 202
     CONNECTION_FAILED = 203
     NO_RESERVATION = 204
-    MALFORMED_MESSAGE = 400
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +42,7 @@ class Message:
     """One message on a hop stream (asker and relay) or a stop stream (relay and target).
 
     peer: a binary PeerId. expire_unix: of a reservation. limit_s, limit_bytes: of a circuit, both
-    directions together; 0 where the relay says none.
+    directions together, for libp2p's other implementations; we say them and do not read them.
     """
 
     kind: Kind
@@ -88,14 +87,12 @@ def read_hop(data: bytes) -> Message:
         kind = Kind(_int(fields, 1))
     except ValueError:
         raise BadCircuitMessage from None
-    reservation, limit = _fields(_octets(fields, 3)), _fields(_octets(fields, 4))
+    reservation = _fields(_octets(fields, 3))
     return Message(
         kind,
         peer=_octets(_fields(_octets(fields, 2)), 1),
         status=_int(fields, 5) if 5 in fields else None,
         expire_unix=_int(reservation, 1),
-        limit_s=_int(limit, 1),
-        limit_bytes=_int(limit, 2),
     )
 
 
@@ -106,13 +103,10 @@ def read_stop(data: bytes) -> Message:
     kinds = [kind for kind, stop in _STOP_KINDS.items() if stop == number]
     if not kinds:
         raise BadCircuitMessage
-    limit = _fields(_octets(fields, 3))
     return Message(
         kinds[0],
         peer=_octets(_fields(_octets(fields, 2)), 1),
         status=_int(fields, 4) if 4 in fields else None,
-        limit_s=_int(limit, 1),
-        limit_bytes=_int(limit, 2),
     )
 
 

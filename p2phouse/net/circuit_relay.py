@@ -84,7 +84,6 @@ class CircuitRelay:
         self._ends: Counter[DeviceKey] = Counter()  # of circuits that stand or are being made
         self._circuits = 0
         self._all = Pace(ALL_BYTES_A_SECOND, ALL_BURST_BYTES)
-        self.passed_bytes = 0
 
     @property
     def reservations(self) -> int:
@@ -228,7 +227,6 @@ class CircuitRelay:
             if wait_s:
                 await trio.sleep(wait_s)
             await sink.write(data)
-            self.passed_bytes += len(data)
 
     async def _answer(self, wire: Wire, status: Status) -> None:
         message = Message(Kind.STATUS, status=status)

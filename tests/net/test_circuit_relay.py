@@ -15,7 +15,7 @@ from p2phouse.net.circuit_relay import CircuitRelay
 from p2phouse.net.rates import Pace
 from p2phouse.net.wire import Framing, Wire, WireBroken
 from p2phouse.vocabulary import DeviceKey, Now
-from tests.net.pipes import Stream
+from tests.net.pipes import Stream, wire_pair
 
 CARLA = DeviceKey(b"\x03" * 32)
 PEERS = [DeviceKey(bytes([number]) * 32) for number in range(1, 5)]
@@ -99,7 +99,6 @@ async def test_bytes_go_both_ways_between_two_who_never_met(make_middle):
     await ben.write(b"hello to you")
     assert await ana.read() == b"hello to you"
     assert middle.relay.circuits == 1
-    assert middle.relay.passed_bytes == 17
 
 
 async def test_an_end_of_one_ends_it_for_the_other(make_middle):
@@ -227,6 +226,13 @@ async def test_who_does_not_want_a_call_gets_no_circuit(make_middle):
     with pytest.raises(RelayRefused, match="does not answer"):
         await middle.circuit(ANA, BEN)
     assert middle.relay.circuits == 0
+
+
+async def test_a_refusal_that_we_have_no_words_for_gives_its_number():
+    ours, relay = wire_pair()
+    await relay.send_varint(write_hop(Message(Kind.STATUS, status=400)))
+    with pytest.raises(RelayRefused, match="status 400"):
+        await circuit.reserve(ours)
 
 
 def test_the_pace_of_a_circuit_is_under_that_of_a_voice():
