@@ -38,6 +38,25 @@ def hands(home: Home = None, json: Json = False) -> None:
     answer(home, json, show, "members")
 
 
+@commands.command()
+def listeners(
+    who: Annotated[
+        str, typer.Argument(metavar="WHO", help="Name or its beginning, key tag or PeerId.")
+    ] = "",
+    home: Home = None,
+    json: Json = False,
+) -> None:
+    """List who is in the audience, or of them who is called so."""
+
+    def show(facts: dict[str, Any]) -> None:
+        if not facts["listeners"]:
+            print("Nobody in the audience is called so." if who else "Nobody is in the audience.")
+        for person in facts["listeners"]:
+            print(f"{person['name']:<28} {person['key_tag']}")
+
+    answer(home, json, show, "listeners", who=who)
+
+
 @commands.command("lower-hand")
 def lower_hand(
     who: Annotated[str, typer.Argument(metavar="WHO", help="Nobody means everybody.")] = "*",

@@ -120,10 +120,12 @@ class Authority:
         if is_ours:
             return
         subjects = {entry.record.sub for entry in entries}
+        untold = [entry for entry in membership.log if entry.id in membership.news.audience.said]
         for dev in flood.audience(membership):
-            # Whom it is about hears it at once: he may be about to be parted with for it.
+            # Whom it is about hears it at once: he may be about to be parted with for it. And what
+            # others will hear of in a second, for it counts for nothing without what it rests on.
             if dev != sender and membership.members[dev].uid in subjects:
-                yield from self._send(membership, dev, entries)
+                yield from self._send(membership, dev, [*untold, *entries])
         for entry in entries:
             proofs: list[Value] = [each.data for each in membership.log.identities_of([entry])]
             told: list[Value] = [int(FrameKind.ENTRY), [entry.data], proofs]

@@ -30,6 +30,7 @@ from p2phouse.room.frames import ByeReason, FrameKind, FrameRefused, Greeting
 from p2phouse.room.graph import Graph
 from p2phouse.room.hallway import Hallway
 from p2phouse.room.herald import Herald
+from p2phouse.room.inquiry import Inquiry
 from p2phouse.room.keeper import Keeper
 from p2phouse.room.lobby import Waiting
 from p2phouse.room.messages import (
@@ -86,6 +87,7 @@ class Company:
         carrying: Carrying,
         graph: Graph,
         herald: Herald,
+        inquiry: Inquiry,
     ) -> None:
         self._me = me
         self._hallway = hallway
@@ -105,6 +107,7 @@ class Company:
         self._carrying = carrying
         self._graph = graph
         self._herald = herald
+        self._inquiry = inquiry
 
     # ── arriving ─────────────────────────────────────────────────────────────────────────────
 
@@ -271,6 +274,10 @@ class Company:
             case FrameKind.LOST:
                 join = frames.read_exactly(frame, frames.DIGEST_BYTES)
                 yield from self._missed(now, membership, join)
+            case FrameKind.SEEK:
+                yield from self._inquiry.asked(now, membership, member, frame)
+            case FrameKind.FOUND:
+                yield from self._inquiry.answered(now, membership, sender, frame)
             case _:
                 pass  # kinds that a later version adds
 

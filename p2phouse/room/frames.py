@@ -42,6 +42,8 @@ class FrameKind(IntEnum):
     BID = 14
     NEWS = 15  # read in news.py
     LOST = 16
+    SEEK = 17  # read in inquiry.py, as is its answer
+    FOUND = 18
 
 
 class ByeReason(IntEnum):

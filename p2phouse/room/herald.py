@@ -90,7 +90,7 @@ class Herald:
         introduced.pop(member.dev, None)
         introduced[member.dev] = member.join.id
         for tray in trays if is_listener else (membership.news.audience, membership.news.stage):
-            tray.present[member.dev] = _present(member)
+            tray.present[member.dev] = present_of(member)
         spare = [
             dev
             for dev in introduced
@@ -128,7 +128,7 @@ class Herald:
         said: list[news.Word] = []
         size = 0
         for member in stage:
-            words = [_present(member), *_words(member)]
+            words = [present_of(member), *_words(member)]
             more = sum(map(news.size_of, words))
             if size + more > WELCOME_BYTES_MAX or len(said) + 4 > news.ITEMS_MAX:
                 yield self._frame(membership, dev, present=present, said=said)
@@ -216,6 +216,14 @@ class Herald:
             self.unlinked(membership, dev)  # it carries no more, and tells no more
         yield from self._forget(membership)
 
+    def found(
+        self, now: Now, membership: Membership, sender: DeviceKey, present: list[list[Value]]
+    ) -> Iterator[Output]:
+        """Listeners of whom the sender tells because we asked."""
+        here = membership.news.here.setdefault(sender, set())
+        for item in present:
+            yield from self._meet(now, membership, item, here)
+
     def _meet(
         self, now: Now, membership: Membership, item: list[Value], here: set[bytes]
     ) -> Iterator[Output]:
@@ -299,7 +307,8 @@ def is_latest(member: Member, speak: Signed[Speak]) -> bool:
     return member.speak is None or speak.record.created >= member.speak.record.created
 
 
-def _present(member: Member) -> list[Value]:
+def present_of(member: Member) -> list[Value]:
+    """Somebody who is there, as news tell of it."""
     return [member.join.data, member.identity.data, list(member.addrs)]
 
 

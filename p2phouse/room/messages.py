@@ -266,6 +266,14 @@ class Typing:
     on: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Listeners:
+    """Who is in the audience under a name, key tag or PeerId, or a name that begins so; empty:
+    anybody."""
+
+    text: str = ""
+
+
 StageAction = Hand | LowerHand | Accept | Decline | StepDown | React | Typing
 
 
@@ -335,6 +343,7 @@ VerbAction = (
     | Move
     | StageAction
     | Invite
+    | Listeners
     | MuteAll
     | UnmuteAll
     | Write

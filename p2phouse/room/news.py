@@ -86,7 +86,7 @@ def read(frame: list[Value]) -> News:
         people,
         on_stage,
         named,
-        tuple(_present(item) for item in present),
+        tuple(as_present(item) for item in present),
         tuple(_word(item) for item in said),
         tuple(_prefixes(gone, ITEMS_MAX)),
     )
@@ -107,7 +107,8 @@ def read_present(item: list[Value], room: RoomId) -> Present:
     return Present(join, identity, frames.as_addresses(item[2]))
 
 
-def _present(item: Value) -> list[Value]:
+def as_present(item: Value) -> list[Value]:
+    """Somebody of whom is told, still unread. Raises FrameRefused."""
     if not isinstance(item, list) or len(item) != 3:
         raise FrameRefused(reason="somebody who is no join, identity and addresses")
     return item

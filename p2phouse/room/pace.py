@@ -44,6 +44,7 @@ class Pace:
     relayed: Allowance = field(default_factory=lambda: Allowance(16, 1.0))  # of a listener, by us
     relayed_chats: Allowance = field(default_factory=lambda: Allowance(32, 1.0))
     news: Allowance = field(default_factory=lambda: Allowance(16, 0.5))
+    seeks: Allowance = field(default_factory=lambda: Allowance(16, 1.0))
     reactions: Allowance = field(default_factory=lambda: Allowance(4, 1.0))
     chats: Allowance = field(default_factory=lambda: Allowance(1_200, 0.1))  # all that is kept
     histories: Allowance = field(default_factory=lambda: Allowance(4, 15.0))

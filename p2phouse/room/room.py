@@ -34,6 +34,7 @@ from p2phouse.room.earshot import Earshot
 from p2phouse.room.graph import Graph
 from p2phouse.room.hallway import Hallway
 from p2phouse.room.herald import Herald
+from p2phouse.room.inquiry import Inquiry
 from p2phouse.room.invites import Invites
 from p2phouse.room.keeper import Keeper
 from p2phouse.room.lobby import Waiting
@@ -97,6 +98,8 @@ class Rooms:
         door = Door(me, invites)
         self.admission = Admission(me, invites, door)
         graph = Graph(me, self._hallway, self._search)
+        herald = Herald(me, self._authority, self._wiring, self._negotiation)
+        self._inquiry = Inquiry(me, herald)
         self._company = Company(
             me,
             self._hallway,
@@ -115,7 +118,8 @@ class Rooms:
             self.admission,
             self._carrying,
             graph,
-            Herald(me, self._authority, self._wiring, self._negotiation),
+            herald,
+            self._inquiry,
         )
         self._stay = Stay(
             me,
@@ -159,7 +163,13 @@ class Rooms:
     def deadline(self) -> float:
         membership = self.membership
         keys_at = membership.custody.deadline if membership is not None else math.inf
-        return min(self._hallway.deadline, self._stay.deadline, keys_at, self.silence.deadline)
+        return min(
+            self._hallway.deadline,
+            self._stay.deadline,
+            keys_at,
+            self.silence.deadline,
+            self._inquiry.deadline,
+        )
 
     # ── what is known ────────────────────────────────────────────────────────────────────────
 
@@ -270,10 +280,7 @@ class Rooms:
             case messages.OwnAddresses(addrs):
                 self._hallway.told_addresses(now, addrs)
             case messages.Verb(ticket, action):
-                try:
-                    yield from self._verb(now, ticket, action)
-                except P2PHouseError as error:
-                    yield Answer(ticket, error=error)
+                yield from self._try(now, ticket, action)
             case messages.Following(people):
                 self.admission.following = people
             case messages.Carry():
@@ -355,6 +362,7 @@ class Rooms:
             yield from self._search.told(now, membership, card.publisher, card.publisher, at)
 
     def _settle(self, now: Now) -> Iterator[Output]:
+        yield from self._sought(now)
         yield from self._stay.settle(now)
         if self.membership is not None:
             yield from self._keeper.settle(now, self.membership)
@@ -363,6 +371,29 @@ class Rooms:
         yield from self._hallway.publish(now, self.membership)
 
     # ── verbs ────────────────────────────────────────────────────────────────────────────────
+
+    def _try(self, now: Now, ticket: int, action: messages.VerbAction) -> Iterator[Output]:
+        try:
+            yield from self._verb(now, ticket, action)
+        except NobodyCalled as error:
+            # It may be a listener of whom we have not heard.
+            if not (yield from self._inquiry.begin(now, self._stay.here, ticket, action)):
+                yield Answer(ticket, error=error)
+        except P2PHouseError as error:
+            yield Answer(ticket, error=error)
+
+    def _sought(self, now: Now) -> Iterator[Output]:
+        """What waited until somebody was found, or was not."""
+        for wanted in self._inquiry.take_done(now, self.membership):
+            try:
+                match wanted.action:
+                    case messages.Listeners(text):
+                        facts = stage_view.listener_facts(self._stay.here, text)
+                        yield Answer(wanted.ticket, facts)
+                    case action:
+                        yield from self._verb(now, wanted.ticket, action)
+            except P2PHouseError as error:
+                yield Answer(wanted.ticket, error=error)
 
     def _verb(self, now: Now, ticket: int, action: messages.VerbAction) -> Iterator[Output]:
         stay = self._stay
@@ -442,6 +473,9 @@ class Rooms:
             case messages.SetLoudness(uid, percent):
                 self.earshot.set_percent(uid, percent)
                 yield Answer(ticket)
+            case messages.Listeners(text):
+                if not (yield from self._inquiry.begin(now, stay.here, ticket, action)):
+                    yield Answer(ticket, stage_view.listener_facts(stay.here, text))
             case _:
                 yield from self._on_stage(now, stay.here, action)
                 yield Answer(ticket)

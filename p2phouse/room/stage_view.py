@@ -1,10 +1,14 @@
 """The stage and its hands, as the API tells them: facts of the room, and of each person in it."""
 
-from p2phouse.identity.keys import Me
-from p2phouse.room import permission, soft, voices
+from typing import Final
+
+from p2phouse.identity.keys import Me, key_tag, peer_id
+from p2phouse.room import inquiry, permission, soft, voices
 from p2phouse.room.rules import Role
 from p2phouse.room.state import Member, Membership
 from p2phouse.vocabulary import DeviceKey, UserKey
+
+LISTENERS_TOLD_MAX: Final = 64  # of more a name tells which
 
 
 def room_facts(membership: Membership, own: UserKey) -> dict[str, object]:
@@ -46,3 +50,18 @@ def queue(membership: Membership, own: DeviceKey) -> dict[DeviceKey, int]:
     """The hands that are up, by their places from 1 on."""
     hands = [(member.dev, member.soft.hand) for member in membership.members.values()]
     return soft.places([*hands, (own, membership.own.hand)])
+
+
+def listener_facts(membership: Membership, text: str) -> dict[str, object]:
+    """Those of the audience who are called so."""
+    found = inquiry.called(membership, text)[:LISTENERS_TOLD_MAX]
+    facts = [
+        {
+            "name": member.name,
+            "uid": member.uid.hex(),
+            "key_tag": key_tag(member.uid),
+            "peer_id": peer_id(member.dev),
+        }
+        for member in found
+    ]
+    return {"listeners": facts, "people": membership.people}

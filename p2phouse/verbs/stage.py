@@ -1,6 +1,6 @@
 """The stage and its audience: hands, invitations, stepping up and down, muting everybody."""
 
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final, TypedDict
 
 from p2phouse.api import BadRequest, Call, Facts
 from p2phouse.record import limits
@@ -9,12 +9,26 @@ from p2phouse.record.types import Act
 from p2phouse.room import messages
 from p2phouse.room.messages import Decide
 from p2phouse.verbs.declaration import Between, Who, verb
-from p2phouse.verbs.facts import Asked, Entries
+from p2phouse.verbs.facts import Asked, Entries, KeyTag, PeerIdText, Uid
 
 if TYPE_CHECKING:
     from p2phouse.node import Node
 
 TYPED_CHARS_MAX: Final = 200  # before white space is collapsed
+
+
+class Listener(TypedDict):
+    name: Annotated[str, "as the person wrote it, or empty"]
+    uid: Uid
+    key_tag: KeyTag
+    peer_id: PeerIdText
+
+
+class Audience(TypedDict):
+    listeners: Annotated[
+        list[Listener], "who has that very name first, then who came last; at most 64"
+    ]
+    people: Annotated[int, "in the room, the stage included"]
 
 
 @verb(page=True)
@@ -69,6 +83,19 @@ async def step_down(node: "Node", call: Call) -> Facts:
 async def audience(node: "Node", call: Call, who: Who) -> Facts:
     """Moves a person to the audience, whose voice everybody then drops."""
     return await node.act(Decide(Act.ROLE, who, "listener"))
+
+
+@verb(page=True, result=Audience)
+async def listeners(
+    node: "Node",
+    call: Call,
+    who: Annotated[
+        str, "a name or its beginning, a key tag or a PeerId; empty: anybody", Between(0, 200)
+    ] = "",
+) -> Facts:
+    """Who is in the audience. Of who has said nothing a node on the stage knows nothing, so whoever
+    runs the room asks those who carry it; others are told of whom their node knows."""
+    return await node.act(messages.Listeners(who))
 
 
 @verb(page=True, result=Asked)

@@ -106,6 +106,27 @@ def test_who_is_invited_comes_to_the_stage_and_is_linked_with_all_of_it(seed: in
     until(world, lambda: is_settled(stage, audience), within_s=30)
 
 
+@pytest.mark.parametrize("seed", FEW)
+def test_who_has_not_said_a_word_is_listed_invited_and_put_out_by_name(seed: int):
+    world, stage, audience = house(9, seed)
+    until(world, lambda: is_settled(stage, audience))
+    riser, gone, *rest = audience
+    host = stage[2]  # the host himself carries the room, and is linked with all
+    stage[0].act(messages.Decide(Act.GRANT, host.name, "moderator"))
+    world.run_for(1)
+    assert not {riser.name, gone.name} & set(host.company)
+    listed = host.act(messages.Listeners())
+    world.run_for(1)
+    facts: Any = host.answers[listed].facts
+    assert {each["name"] for each in facts["listeners"]} == {node.name for node in audience}
+    host.act(messages.Invite(riser.name))
+    host.act(messages.Decide(Act.ROLE, gone.name, "ban"))
+    world.run_for(3)
+    riser.act(messages.Accept())
+    assert not gone.is_inside
+    until(world, lambda: is_settled([*stage, riser], rest), within_s=30)
+
+
 @pytest.mark.nightly
 @pytest.mark.parametrize("seed", FEW)
 def test_what_is_decided_reaches_listeners_and_who_is_put_out_is_gone(seed: int):

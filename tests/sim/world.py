@@ -219,6 +219,11 @@ _ANSWERED_LATER = (
     messages.Continue,
     messages.Say,
     messages.HandOver,
+    # Whom they name may have to be asked for.
+    messages.Listeners,
+    messages.Invite,
+    messages.Decide,
+    messages.LowerHand,
 )
 
 
