@@ -28,7 +28,12 @@ SAMPLES: Final = 30  # one a second
 LINKLESS_S: Final = 3.0  # two who have not met by then cannot, or not now
 GOOD_PERMILLE: Final = 10
 NEAR_MS: Final = 10  # a round trip that has changed by less is as it was
+LOOK_S: Final = 1.0  # as often as there is something new to measure
 U16: Final = 65_535
+
+NOBODY: Final = Carry(willing=False, on_mains=False, metered=False, cap=0)
+Offered = tuple[Carry, bool]
+"""What our person lets us do, and whether we are about to leave."""
 
 
 @dataclass(slots=True)
@@ -51,6 +56,8 @@ class Bidding:
     last: Signed[Bid] | None = None
     said_at: float = -math.inf
     count: int = 0
+    again_at: float = -math.inf  # when to look again for news
+    offered: Offered = (NOBODY, False)  # what our person let us do when we looked last
 
     def heard(self, membership: Membership, stats: Stats) -> None:
         """Once a second."""
@@ -80,11 +87,6 @@ class Bidding:
                 continue
             measured = self.measured.setdefault(member.dev, Measured())
             measured.wanted_at = min(measured.wanted_at, now.mono)
-
-    @property
-    def deadline(self) -> float:
-        """When somebody counts as out of reach, or a bid is due."""
-        return self.due
 
     def next_lost(self, now: Now) -> float:
         times = (each.wanted_at + LINKLESS_S for each in self.measured.values())
@@ -133,15 +135,18 @@ class Bidding:
             return True
         return any(_is_other(row, before[row.dev]) for row in bid.rows)
 
-    def is_farewell(self, bid: Bid) -> bool:
-        """Whether we are about to leave, and have not said it yet."""
-        if not bid.flags & BidFlag.DRAINING:
-            return False
-        return self.last is None or not self.last.record.flags & BidFlag.DRAINING
+    def look_at(self, offered: Offered) -> float:
+        """When to see whether there is news: not after each message, for a bid is work."""
+        _, drains = offered
+        _, drained = self.offered
+        if drains and not drained:
+            return -math.inf  # a farewell waits for nothing
+        next_at = self.said_at + (FIRST_S_MIN if self.count < FIRST_BIDS else BID_S_MIN)
+        return next_at if offered != self.offered else max(next_at, self.again_at)
 
-    def next_at(self) -> float:
-        """The soonest that the next may be."""
-        return self.said_at + (FIRST_S_MIN if self.count < FIRST_BIDS else BID_S_MIN)
+    def looked(self, now: Now, offered: Offered) -> None:
+        self.offered = offered
+        self.again_at = min(now.mono + LOOK_S, self.next_lost(now))
 
     def said(self, now: Now, me: Me, bid: Bid) -> Signed[Bid]:
         self.last = envelope.sign(bid, me.device_key)

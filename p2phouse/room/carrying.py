@@ -17,9 +17,9 @@ from p2phouse.record.cbor import Value
 from p2phouse.record.envelope import Signed
 from p2phouse.record.types import Bid, Claim
 from p2phouse.room import flood, frames
-from p2phouse.room.bidding import BID_S, PEOPLE_MIN, Bidding
+from p2phouse.room.bidding import BID_S, NOBODY, PEOPLE_MIN, Bidding
 from p2phouse.room.frames import FrameKind, FrameRefused
-from p2phouse.room.messages import Answer, Carry, Output, SendRoomFrame
+from p2phouse.room.messages import Answer, Output, SendRoomFrame
 from p2phouse.room.state import Membership
 from p2phouse.room.wiring import Wiring
 from p2phouse.shape import measure
@@ -41,7 +41,6 @@ from p2phouse.vocabulary import DeviceKey, Now
 BIDS_MAX: Final = 64  # kept of a room: its members, and some whom we have not met yet
 REFUSED_MAX: Final = 16
 HAND_OVER_S: Final = 3.0  # a claim, the others' answers, and their releases
-NOBODY: Final = Carry(willing=False, on_mains=False, metered=False, cap=0)
 
 
 @dataclass(slots=True)
@@ -281,10 +280,14 @@ class Carrying:
         bidding.due = bidding.next_lost(now)
         if membership.is_listener or membership.count < 2 or not (is_asked or bidding.lost(now)):
             return
+        offered = (self.offer, carried.drains)
+        at = bidding.look_at(offered)
+        if now.mono < at:
+            bidding.due = min(bidding.due, at)
+            return
         bid = bidding.make(now, self._me, membership, self.offer, drains=carried.drains)
-        at = bidding.next_at() if bidding.is_news(bid) else bidding.said_at + BID_S
-        if bidding.is_farewell(bid):
-            at = now.mono
+        bidding.looked(now, offered)
+        at = bidding.said_at if bidding.is_news(bid) else bidding.said_at + BID_S
         if now.mono < at:
             bidding.due = min(bidding.due, at)
             return

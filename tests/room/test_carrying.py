@@ -2,7 +2,7 @@
 
 import pytest
 
-from p2phouse.channel import Pulls, SetTable
+from p2phouse.channel import LinkStats, Pulls, SetTable, Stats
 from p2phouse.errors import PeerError
 from p2phouse.record import envelope
 from p2phouse.record.cbor import Value
@@ -11,7 +11,7 @@ from p2phouse.record.types import Bid, BidFlag, Claim
 from p2phouse.room import messages
 from p2phouse.room.frames import FrameKind
 from p2phouse.room.messages import SendRoomFrame
-from p2phouse.vocabulary import DeviceKey, RoomId
+from p2phouse.vocabulary import DeviceKey, LinkNumber, RoomId
 from tests.room.company.people import fill
 from tests.room.table import Person, Table, down, of
 
@@ -163,6 +163,34 @@ def test_four_say_nothing_of_carrying_and_five_do(table: Table):
     assert not passed_on(table.wait(10.0), FrameKind.BID)
     fill(table, 1)
     assert len(passed_on(table.said, FrameKind.BID)) == 4
+
+
+def test_what_our_person_decides_is_told_as_soon_as_a_bid_may_be(table: Table):
+    fill(table, 4)
+    table.wait(31.0)
+    willing = messages.Carry(willing=True, on_mains=True, metered=False, cap=30)
+    assert len(passed_on(table.tell(table.me.dev, willing), FrameKind.BID)) == 4
+    unwilling = messages.Carry(willing=False, on_mains=True, metered=False, cap=30)
+    assert not passed_on(table.tell(table.me.dev, unwilling), FrameKind.BID)
+    assert not passed_on(table.wait(4.9), FrameKind.BID)
+    assert len(passed_on(table.wait(0.2), FrameKind.BID)) == 4
+
+
+def stats_of(link: LinkNumber, rtt_ms: int) -> Stats:
+    return Stats(-1, -1, 0, (), (LinkStats(link, 1, 1, 0, 0, rtt_ms * 1_000, 0, 0),))
+
+
+def test_a_delay_that_has_changed_is_told_within_a_second(table: Table):
+    link = table.connect(fill(table, 4)[0])
+    table.wait(3.0)
+    table.media(stats_of(link, 20))
+    while not passed_on(table.wait(1.0), FrameKind.BID):
+        pass
+    assert not passed_on(table.wait(6.0), FrameKind.BID)
+    said = table.media(stats_of(link, 20)) + table.media(stats_of(link, 200))
+    said += table.media(stats_of(link, 200))
+    assert not passed_on(said, FrameKind.BID), "each message is looked at for news"
+    assert len(passed_on(table.wait(1.0), FrameKind.BID)) == 4
 
 
 def test_two_who_cannot_meet_say_so_though_they_are_few(table: Table):
