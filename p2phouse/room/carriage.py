@@ -87,13 +87,14 @@ class Carriage:
     def _reason(self, membership: Membership, told: Told) -> Why:
         if membership.hub is None:
             return Why.NOBODY
-        view = membership.carried.view if membership.carried is not None else None
+        carried = membership.carried
+        view = carried.election.view if carried is not None else None
         if told.hub is not None and membership.hub == told.standby:
             before = membership.members.get(told.hub)
             bid = view.bids.get(told.hub) if view is not None else None
             is_gone = told.hub != self._me.dev and (before is None or not before.is_heard)
             # A hub that gives the room away claims that itself; of a silent one the standby does.
-            claim = membership.carried.election.claim if membership.carried is not None else None
+            claim = carried.election.claim if carried is not None else None
             took_it = claim is not None and claim.record.dev == membership.hub
             if took_it or is_gone or (bid is not None and not measure.would_carry(bid)):
                 return Why.TOOK_OVER
@@ -159,4 +160,4 @@ def link_fact(membership: Membership, member: Member) -> str:
 
 
 def _needs_relay(membership: Membership) -> bool:
-    return membership.carried is not None and membership.carried.election.needs_relay
+    return membership.carried is not None and membership.carried.needs_relay

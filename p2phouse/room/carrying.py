@@ -50,12 +50,11 @@ class Carried:
     election: Election
     bidding: Bidding
     bids: dict[DeviceKey, Signed[Bid]] = field(default_factory=dict)
-    view: View | None = None
     drains: bool = False  # we are about to leave
     handing: int | None = None  # the verb that waits for somebody else to carry
     hand_until: float = math.inf
     told: tuple[object, ...] = ()  # what was written into the membership last
-    needs_relay: bool = False
+    needs_relay: bool = False  # somebody should carry the room, and nobody may
 
 
 class Carrying:
@@ -121,7 +120,6 @@ class Carrying:
         claim = envelope.read(data, Claim)
         if claim.record.room != membership.room:
             raise FrameRefused(reason="a claim of another room")
-        self._see(now, membership, carried)
         age_s = _age_s(now, membership)
         yield from self._do(now, membership, carried, ClaimHeard(claim, sender, age_s), sender)
 
@@ -148,7 +146,6 @@ class Carrying:
         carried = self._of(now, membership)
         match told:
             case channel.Pulls(count, of):
-                self._see(now, membership, carried)
                 yield from self._do(now, membership, carried, PullsHeard(count, of))
             case channel.Released(link):
                 member = membership.by_link(link)
@@ -191,11 +188,9 @@ class Carrying:
             carried.drains = False  # who does not leave after all may carry again
             yield from self.gone(membership)
         yield from self._bid(now, membership, carried)
-        before = carried.view
-        self._see(now, membership, carried)
-        if carried.view is not before:
-            assert carried.view is not None
-            yield from self._do(now, membership, carried, Seen(carried.view))
+        view = self._view(membership, carried)
+        if view != carried.election.view:
+            yield from self._do(now, membership, carried, Seen(view))
         elif carried.election.deadline <= now.mono:
             yield from self._do(now, membership, carried, None)
         yield from self._apply(now, membership, carried)
@@ -209,20 +204,18 @@ class Carrying:
             membership.carried = Carried(election, Bidding(self._began))
         return membership.carried
 
-    def _see(self, now: Now, membership: Membership, carried: Carried) -> None:
+    def _view(self, membership: Membership, carried: Carried) -> View:
         bids = {dev: each.record for dev, each in carried.bids.items() if dev in membership.members}
         if carried.bidding.last is not None:
             bids[self._me.dev] = carried.bidding.last.record
         members = membership.members.values()
-        view = View(
+        return View(
             membership.room,
             frozenset([self._me.dev, *membership.members]),
             bids,
             frozenset(member.dev for member in members if member.is_heard),
             frozenset(member.dev for member in members if member.speak is not None),
         )
-        if view != carried.view:
-            carried.view = view
 
     def _do(
         self,
@@ -254,6 +247,7 @@ class Carrying:
                     # little too early does no harm.
                     yield from self._apply(now, membership, carried)
                     yield from self._tell(membership, carried, to)
+        carried.needs_relay = carried.election.needs_relay
 
     def _sign(self, now: Now, membership: Membership, said: MakeClaim) -> Signed[Claim]:
         record = Claim(
@@ -308,7 +302,7 @@ class Carrying:
                 yields=former == me,
                 overlap=election.overlaps(now.mono),
             )
-        grows = hub is not None or (carried.view is not None and measure.can_grow(carried.view))
+        grows = hub is not None or measure.can_grow(election.view)
         told = (hub, standby, former, place, grows, self.offer.cap)
         if told == (carried.told or (None, None, None, IN_A_MESH, False, NOBODY.cap)):
             return
