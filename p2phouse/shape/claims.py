@@ -51,7 +51,7 @@ class Register:
 
         Security: or a liar would claim the last epoch there is, at once or one by one, and nobody
         could follow. Half as many again as by age, for a clock may be wrong.
-        Test: test_claims.py::test_nobody_uses_the_epochs_up_one_by_one
+        Test: test_election.py::test_nobody_uses_the_epochs_up_one_by_one
         """
         by_age = EPOCHS_AHEAD + max(0, int(room_age_s))
         return claim.epoch <= max(by_age, min(self.epoch + 1, by_age + by_age // 2))

@@ -262,15 +262,15 @@ class Election:
 
     def _hear(self, heard: ClaimHeard, now: float) -> list[Output]:
         signed, held = heard.claim, self._register.held
-        if not self._register.is_in_reach(signed.record, heard.room_age_s):
-            # Or our clock is wrong, and all the others know better.
-            return self._adopt(signed, now) if self._is_told_by_many(heard) else []
         if not self._register.is_greater(signed):
             is_same = held is not None and held.id == signed.id
             if is_same or now < self._told_at + AGAIN_FAST_S:
                 return []
             self._told_at = now
             return [TellAgain()]
+        if not self._register.is_in_reach(signed.record, heard.room_age_s):
+            # Or our clock is wrong, and all the others know better.
+            return self._adopt(signed, now) if self._is_told_by_many(heard) else []
         is_newcomer = now < self._since + CONNECT_S
         if is_acceptable(self._view, signed.record, is_newcomer=is_newcomer):
             return self._adopt(signed, now)
@@ -296,7 +296,8 @@ class Election:
 
     def _adopt(self, signed: Signed[Claim], now: float) -> list[Output]:
         before, was_standby = self.hub, self.standby
-        self._register.take(signed)
+        if not self._register.take(signed):
+            return []
         self._outbid = None
         self._refused.clear()
         self._adopted_at = now

@@ -7,7 +7,15 @@ from p2phouse.record import envelope, limits
 from p2phouse.record.envelope import Signed
 from p2phouse.record.types import Bid, BidFlag, Claim
 from p2phouse.shape.claims import Register
-from p2phouse.shape.election import ClaimHeard, Election, MakeClaim, Output, Seen
+from p2phouse.shape.election import (
+    Adopted,
+    ClaimHeard,
+    Election,
+    MakeClaim,
+    Output,
+    Seen,
+    TellAgain,
+)
 from p2phouse.shape.measure import View
 from p2phouse.vocabulary import DeviceKey, Now, RoomId
 
@@ -77,6 +85,20 @@ def test_a_claim_of_our_own_that_we_refuse_is_not_made_again_in_the_same_breath(
     said = MakeClaim(2, limits.COST_MAX, None, None)
     assert not election.handle(ClaimHeard(signed(me, said), me.dev, 70.0), 70.0)
     assert 70.0 < election.deadline <= 71.0
+
+
+def test_a_smaller_claim_counts_for_nothing_though_our_clock_is_wrong_and_many_tell_of_it(me: Me):
+    """By our clock the room began just now, so both are of epochs that it cannot have reached."""
+    election = Election(me.dev, nine(me), 0.0)
+    for epoch, hub, at in ((100, NINE[1], 60.0), (50, NINE[2], 70.0)):
+        claim = signed(me, MakeClaim(epoch, 100, hub, None))
+        outputs: list[Output] = []
+        for teller in NINE[1:6]:
+            outputs += election.handle(ClaimHeard(claim, teller), at)
+        assert any(isinstance(each, Adopted) for each in outputs) == (hub == NINE[1])
+        assert any(isinstance(each, TellAgain) for each in outputs) == (hub == NINE[2])
+    assert election.hub == NINE[1]
+    assert election.former(70.0) is None
 
 
 def test_nobody_uses_the_epochs_up_one_by_one(me: Me):
