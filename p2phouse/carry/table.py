@@ -27,7 +27,6 @@ class Way:
 
     sinks: tuple[LinkNumber, ...]
     warm: tuple[LinkNumber, ...] = ()
-    pinned: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +68,7 @@ def compile_table(
         if row.ssrc in voices:
             raise TableRefused(reason=f"two rows for voice {row.ssrc:08x}")
         voices.add(row.ssrc)
-        way = Way(row.sinks, row.warm, row.pinned)
+        way = Way(row.sinks, row.warm)
         # Security: its ingress and its standby may bring a voice, and no other link.
         # Test: test_table.py::test_ingress_and_standby_may_bring_a_voice_and_nobody_else
         ways[row.ingress, row.ssrc] = way

@@ -39,7 +39,6 @@ from p2phouse.shape.plan import IN_A_MESH, Part, Place, Shape
 from p2phouse.vocabulary import DeviceKey, Now
 
 BIDS_MAX: Final = 64  # kept of a room: its members, and some whom we have not met yet
-REFUSED_MAX: Final = 16
 HAND_OVER_S: Final = 3.0  # a claim, the others' answers, and their releases
 
 
@@ -123,7 +122,7 @@ class Carrying:
         age_s = _age_s(now, membership)
         yield from self._do(now, membership, carried, ClaimHeard(claim, sender, age_s), sender)
 
-    def linked(self, now: Now, membership: Membership, dev: DeviceKey) -> Iterator[Output]:
+    def linked(self, membership: Membership, dev: DeviceKey) -> Iterator[Output]:
         """A room link has come up: its other end hears what we hold."""
         carried = membership.carried
         if carried is None:

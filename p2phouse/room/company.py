@@ -344,7 +344,7 @@ class Company:
             yield from self._authority.compare(membership, sender)
             yield from self._confirmation.greet(now, membership, sender)
             yield from self._chat.linked(now, membership, sender)
-            yield from self._carrying.linked(now, membership, sender)
+            yield from self._carrying.linked(membership, sender)
             # After it, or the other end would not know whose news these are.
             yield from self._herald.linked(now, membership, sender)
         if link.is_bare or membership.members.keys() - link.told - {sender}:

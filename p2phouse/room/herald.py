@@ -28,7 +28,6 @@ from p2phouse.vocabulary import DeviceKey, Now
 TOLD_MAX: Final = 96  # people known by NEWS alone: a full stage, its seats, and who raised a hand
 INTRODUCED_MAX: Final = 32  # listeners of whom new listeners are told
 WELCOME_BYTES_MAX: Final = 14_000  # a frame of it; with its head 16 KiB
-LASTING: Final = (SoftKind.OWN_MUTE, SoftKind.ON_STAGE, SoftKind.HAND)
 
 
 class Herald:

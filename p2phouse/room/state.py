@@ -232,7 +232,6 @@ class Membership:
     waits: LobbyState | None = None  # how our own knock stands, while we wait to be let in
     invite: bytes = b""  # that we show at the door
     met_identities: dict[RecordId, Identity] = field(default_factory=dict, compare=False)
-    doubted_at: float = math.inf  # when to ask again whether everybody here was let in
 
     hub: DeviceKey | None = None  # who forwards all voices; None: nobody, the room is a mesh
     standby: DeviceKey | None = None  # who would go on if the hub died

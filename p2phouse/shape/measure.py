@@ -58,10 +58,10 @@ class View:
 
 def would_carry(bid: Bid) -> bool:
     """Whether the bidder lets itself be used, by its own word."""
-    flags = BidFlag(bid.flags & int(_KNOWN_FLAGS))
     wanted = BidFlag.CARRIES | BidFlag.MAINS
     refused = BidFlag.METERED | BidFlag.DRAINING
-    return flags & wanted == wanted and not flags & refused and bid.version == FORWARDING_VERSION
+    is_willing = bid.flags & wanted == wanted and not bid.flags & refused
+    return is_willing and bid.version == FORWARDING_VERSION
 
 
 def is_eligible(view: View, dev: DeviceKey) -> bool:
@@ -154,11 +154,6 @@ def why_no_mesh(view: View) -> Why | None:
         return Why.PAIR
     strained = (bid.flags & BidFlag.STRAINED for by, bid in view.bids.items() if by in view.members)
     return Why.STRAIN if any(strained) and len(view.members) > 2 else None
-
-
-_KNOWN_FLAGS: Final = (
-    BidFlag.CARRIES | BidFlag.METERED | BidFlag.MAINS | BidFlag.DRAINING | BidFlag.STRAINED
-)
 
 
 def _reports(view: View, dev: DeviceKey) -> list[tuple[DeviceKey, BidRow]]:

@@ -6,7 +6,7 @@ ways are open: a voice then has two sources, and nothing is lost on the way.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 
@@ -69,7 +69,6 @@ IN_A_MESH: Final = Place()
 class Plan:
     """The rows, and what media needs beside them (channel.SetTable)."""
 
-    shape: Shape
     rows: tuple[TableRow, ...]
     heard: frozenset[RecordId]  # the voices of others that have rows
     guarded: LinkNumber | None = None
@@ -84,7 +83,7 @@ class _Links:
     all: tuple[LinkNumber, ...]
     hub: tuple[LinkNumber, ...]
     standby: tuple[LinkNumber, ...]
-    former: tuple[LinkNumber, ...] = field(default=())
+    former: tuple[LinkNumber, ...]
 
     @staticmethod
     def of(near: Sequence[Neighbour]) -> "_Links":
@@ -121,7 +120,6 @@ def plan(own: Voice | None, neighbours: Iterable[Neighbour], here: Place = IN_A_
                 heard.append(voice.id)
     in_hub = here.shape is Shape.HUB
     return Plan(
-        here.shape,
         tuple(rows),
         frozenset(heard),
         guarded=next(iter(links.hub), None) if in_hub and here.part is Part.STANDBY else None,

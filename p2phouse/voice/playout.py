@@ -233,7 +233,7 @@ class Playout:
         frame = self._decode_due()
         self._stretch.take(frame)
         if urgent or self._lacked > LACK_TICKS:
-            self._stiff = not self._stretch.lengthen(PERIOD_MAX)
+            self._stiff = not self._stretch.lengthen()
         elif not lacks:
             self._shrink(frame, room_s)
 

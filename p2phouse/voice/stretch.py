@@ -72,15 +72,14 @@ class Stretch:
             self._samples = _joined(x, x[period:])
         return period
 
-    def lengthen(self, most: int) -> int:
+    def lengthen(self) -> int:
         """Put in whole periods again that were just given; how many samples, 0: cannot be done."""
         x, given = self._samples, self._given
-        most = min(most, PERIOD_MAX)
-        if most < PERIOD_MIN or len(x) < FADE:
+        if len(x) < FADE:
             return 0
         # Backwards in time what lies a period further lies a period earlier.
-        around = np.concatenate([given[-most - FADE :], x[:FADE]])
-        period = _period(around[::-1], most)
+        around = np.concatenate([given[-PERIOD_MAX - FADE :], x[:FADE]])
+        period = _period(around[::-1], PERIOD_MAX)
         if period:
             self._samples = _joined(x, np.concatenate([given[-period:], x]))
         return period

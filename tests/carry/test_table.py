@@ -68,10 +68,8 @@ def test_a_row_that_contradicts_itself_is_refused(row: TableRow, why: str):
 
 
 def test_a_row_says_where_its_voice_goes_only_when_asked():
-    table = compile_table(
-        1, [TableRow(ONE, ANA, None, (HERE,), warm=(TWO, THREE), pinned=True)], loudest=3
-    )
-    assert table.way(ONE, ANA) == Way((HERE,), (TWO, THREE), True)
+    table = compile_table(1, [TableRow(ONE, ANA, None, (HERE,), warm=(TWO, THREE))], loudest=3)
+    assert table.way(ONE, ANA) == Way((HERE,), (TWO, THREE))
     assert table.way(TWO, ANA) is None
     assert table.loudest == 3
 

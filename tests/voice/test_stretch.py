@@ -10,7 +10,14 @@ from p2phouse.vocabulary import FRAME_S, FRAME_SAMPLES, SAMPLE_RATE_HZ, Frame
 from p2phouse.voice.stretch import PERIOD_MAX, PERIOD_MIN, Stretch
 from tests.voice.speech import frames_of, librivox, noise, tone
 
-SHORTEN, LENGTHEN = Stretch.shorten, Stretch.lengthen
+Change = Callable[[Stretch], int]
+
+
+def shorten(stretch: Stretch) -> int:
+    return stretch.shorten(PERIOD_MAX)
+
+
+SHORTEN, LENGTHEN = shorten, Stretch.lengthen
 
 
 def vowel(frame: int, *, hz: float = 110.0) -> Frame:
@@ -21,15 +28,13 @@ def vowel(frame: int, *, hz: float = 110.0) -> Frame:
     )
 
 
-def play(
-    frames: list[Frame], change: Callable[[Stretch, int], int], *, each: int = 2
-) -> tuple[np.ndarray, list[int]]:
+def play(frames: list[Frame], change: Change, *, each: int = 2) -> tuple[np.ndarray, list[int]]:
     """All that is heard if every so many frames time is taken out or put in; and how much."""
     stretch, heard, changed = Stretch(), [], []
     for n, frame in enumerate(frames):
         stretch.take(frame)
         if n % each == each - 1:
-            changed.append(change(stretch, PERIOD_MAX))
+            changed.append(change(stretch))
         while stretch.spare >= FRAME_SAMPLES:
             heard.append(stretch.give())
     return np.concatenate(heard), changed
@@ -55,9 +60,7 @@ def test_what_is_not_stretched_comes_out_as_it_went_in():
 
 @pytest.mark.parametrize("hz", [70.0, 110.0, 180.0, 250.0, 380.0])
 @pytest.mark.parametrize("change", [SHORTEN, LENGTHEN], ids=["shorter", "longer"])
-def test_a_vowel_is_changed_by_whole_periods_and_nobody_hears_the_joint(
-    hz: float, change: Callable[[Stretch, int], int]
-):
+def test_a_vowel_is_changed_by_whole_periods_and_nobody_hears_the_joint(hz: float, change: Change):
     frames = [vowel(n, hz=hz) for n in range(60)]
     plain = np.concatenate(frames)
     heard, changed = play(frames, change)
@@ -91,14 +94,14 @@ def test_most_loud_frames_of_speech_can_be_stretched():
             stretch.take(frame)
             if float(frame @ frame) > loudest / 10:
                 loud += 1
-                changed += change(stretch, PERIOD_MAX) > 0
+                changed += change(stretch) > 0
             while stretch.spare >= FRAME_SAMPLES:
                 stretch.give()
         assert changed > 0.55 * loud
 
 
 @pytest.mark.parametrize("change", [SHORTEN, LENGTHEN], ids=["shorter", "longer"])
-def test_what_does_not_repeat_itself_is_left_alone(change: Callable[[Stretch, int], int]):
+def test_what_does_not_repeat_itself_is_left_alone(change: Change):
     for frames in (
         [noise(n) for n in range(40)],  # a fricative
         [np.float32(n == 5) * vowel(n) for n in range(10)],  # a sound begins and ends here
