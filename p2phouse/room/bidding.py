@@ -15,7 +15,7 @@ from p2phouse.record import envelope, limits
 from p2phouse.record.envelope import Signed
 from p2phouse.record.types import Bid, BidFlag, BidRow
 from p2phouse.room.messages import Carry
-from p2phouse.room.state import Membership, Stage
+from p2phouse.room.state import Membership
 from p2phouse.shape.measure import FORWARDING_VERSION, LOST_PERMILLE
 from p2phouse.vocabulary import DeviceKey, Now
 
@@ -79,8 +79,7 @@ class Bidding:
         for dev in self.measured.keys() - membership.members.keys():
             del self.measured[dev]
         for member in membership.members.values():
-            link = membership.links.get(member.dev)
-            is_due = membership.wants(member.dev) and link is not None and link.stage is Stage.UP
+            is_due = membership.wants(member.dev) and membership.is_up(member.dev)
             if member.link_up or not is_due:
                 if member.dev in self.measured:
                     self.measured[member.dev].wanted_at = math.inf

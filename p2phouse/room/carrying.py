@@ -35,11 +35,12 @@ from p2phouse.shape.election import (
 )
 from p2phouse.shape.election import Event as ElectionEvent
 from p2phouse.shape.measure import View
-from p2phouse.shape.plan import IN_A_MESH, Part, Place, Shape
+from p2phouse.shape.plan import IN_A_MESH, Part, Place, Shape, part_of
 from p2phouse.vocabulary import DeviceKey, Now
 
 BIDS_MAX: Final = 64  # kept of a room: its members, and some whom we have not met yet
 HAND_OVER_S: Final = 3.0  # a claim, the others' answers, and their releases
+AT_FIRST: Final = (None, None, None, IN_A_MESH, False, NOBODY.cap)  # as a membership begins
 
 
 @dataclass(slots=True)
@@ -52,7 +53,7 @@ class Carried:
     drains: bool = False  # we are about to leave
     handing: int | None = None  # the verb that waits for somebody else to carry
     hand_until: float = math.inf
-    told: tuple[object, ...] = ()  # what was written into the membership last
+    told: tuple[object, ...] = AT_FIRST  # what was written into the membership last
     needs_relay: bool = False  # somebody should carry the room, and nobody may
 
 
@@ -297,13 +298,13 @@ class Carrying:
         if hub is not None or former is not None:
             place = Place(
                 Shape.MESH if hub is None else Shape.HUB,
-                _part(me, hub, standby),
+                part_of(me, hub=hub, standby=standby),
                 yields=former == me,
                 overlap=election.overlaps(now.mono),
             )
         grows = hub is not None or measure.can_grow(election.view)
         told = (hub, standby, former, place, grows, self.offer.cap)
-        if told == (carried.told or (None, None, None, IN_A_MESH, False, NOBODY.cap)):
+        if told == carried.told:
             return
         carried.told = told
         membership.hub, membership.standby, membership.former = hub, standby, former
@@ -319,12 +320,6 @@ class Carrying:
         if carried is None:
             return math.inf
         return min(carried.election.deadline, carried.bidding.due, carried.hand_until)
-
-
-def _part(me: DeviceKey, hub: DeviceKey | None, standby: DeviceKey | None) -> Part:
-    if me == hub:
-        return Part.HUB
-    return Part.STANDBY if me == standby else Part.MEMBER
 
 
 def _age_s(now: Now, membership: Membership) -> float:

@@ -19,7 +19,7 @@ from p2phouse.room import flood
 from p2phouse.room.beats import BEAT_SOON_S, level_of, read_beat
 from p2phouse.room.frames import FrameKind, FrameRefused
 from p2phouse.room.messages import Event, EventKind, Output, SendRoomFrame
-from p2phouse.room.state import Membership, Stage
+from p2phouse.room.state import Membership
 from p2phouse.vocabulary import DeviceKey, Now
 
 EXCHANGED_MIN: Final = 2  # members whose digest we must have heard; in a smaller room all
@@ -162,7 +162,7 @@ class Confirmation:
             if self._may_beat(membership):
                 beat = self._beat(now, membership)
                 book.sent(now, beat, self._rng)
-                for dev in up(membership):
+                for dev in flood.linked(membership):
                     yield self._send(membership, dev, beat, self._me.record.data)
         if membership.ask_at <= now.mono:
             membership.ask_at = now.mono + ASK_S
@@ -173,7 +173,3 @@ class Confirmation:
         """When `tick` is wanted: to beat, to ask, and when what agreed is too old."""
         until = membership.agreed_until if membership.confirmed else math.inf
         return min(membership.beats.due, membership.ask_at, until)
-
-
-def up(membership: Membership) -> list[DeviceKey]:
-    return [dev for dev, link in membership.links.items() if link.stage is Stage.UP]

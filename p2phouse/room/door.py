@@ -22,7 +22,6 @@ from p2phouse.vocabulary import DeviceKey, Now, UserKey
 
 KNOCK_S_MAX: Final = limits.LOBBY_S_MAX + 15.0  # theirs ends first, and says why
 BYE_S: Final = 5.0  # as in company.py
-NO_LINK: Final = RoomLink(Stage.OVER, until=0.0)
 
 
 class Door:
@@ -212,8 +211,7 @@ class Door:
         hosts = [
             member
             for member in membership.members.values()
-            if runs(membership, member.uid)
-            and membership.links.get(member.dev, NO_LINK).stage is Stage.UP
+            if runs(membership, member.uid) and membership.is_up(member.dev)
         ]
         for waiting in membership.lobby.at(None):
             if waiting.is_brief:

@@ -9,7 +9,7 @@ from hashlib import sha256
 from typing import Final
 
 from p2phouse.record import limits
-from p2phouse.room.state import Membership, Stage
+from p2phouse.room.state import Membership
 from p2phouse.vocabulary import DeviceKey
 
 OTHERS: Final = 3
@@ -17,11 +17,7 @@ OTHERS: Final = 3
 
 def linked(membership: Membership) -> list[DeviceKey]:
     """Members whose room link is up."""
-    return [
-        dev
-        for dev, link in membership.links.items()
-        if link.stage is Stage.UP and dev in membership.members
-    ]
+    return [dev for dev in membership.links if membership.is_up(dev)]
 
 
 def stage(membership: Membership) -> list[DeviceKey]:
@@ -47,5 +43,5 @@ def onward(membership: Membership, own: DeviceKey) -> list[DeviceKey]:
     def rank(dev: DeviceKey) -> bytes:
         return sha256(membership.room + min(own, dev) + max(own, dev)).digest()
 
-    carriers = [dev for dev in devs if dev in (membership.hub, membership.standby)]
+    carriers = [dev for dev in devs if membership.carries(dev)]
     return carriers + sorted((dev for dev in devs if dev not in carriers), key=rank)[:OTHERS]

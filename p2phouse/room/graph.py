@@ -146,11 +146,7 @@ class Graph:
         link = membership.links.get(member.dev)
         is_wanted = self.wants(membership, member)
         if link is not None and link.stage is Stage.UP:
-            link.is_audience = (
-                membership.is_split
-                and membership.is_carrier
-                and not is_of_stage(membership, member)
-            )
+            link.is_audience = is_audience(membership, member)
         if is_wanted:
             member.spare_since = math.inf
             if member.is_told and link is None and math.isinf(member.redial_at):
@@ -177,3 +173,8 @@ def is_of_stage(membership: Membership, member: Member) -> bool:
         return True
     stands = member.speak is not None or member.soft.on_stage is True
     return stands and membership.may_stand(member.uid)
+
+
+def is_audience(membership: Membership, member: Member) -> bool:
+    """Whether the member is a listener whom we, as hub or standby, tell of the room."""
+    return membership.is_split and membership.is_carrier and not is_of_stage(membership, member)

@@ -15,7 +15,7 @@ from p2phouse.room import epochs, keys
 from p2phouse.room.epochs import Epochs, Known, Outline
 from p2phouse.room.frames import FrameKind
 from p2phouse.room.messages import Output, SendRoomFrame
-from p2phouse.room.state import Member, Membership, Stage
+from p2phouse.room.state import Member, Membership
 from p2phouse.vocabulary import DeviceKey, Entropy, Now, RecordId, UserKey
 
 IDENTITIES_MAX: Final = 64
@@ -146,11 +146,9 @@ class Handing:
 
     def here(self, membership: Membership) -> list[Member]:
         """Those admitted to whom a room link stands."""
-        state, links = membership.log.state, membership.links
+        state = membership.log.state
         return [
             member
             for member in membership.members.values()
-            if epochs.is_admitted(state, member.uid)
-            and (link := links.get(member.dev)) is not None
-            and link.stage is Stage.UP
+            if epochs.is_admitted(state, member.uid) and membership.is_up(member.dev)
         ]

@@ -111,9 +111,8 @@ class Herald:
 
     def see(self, membership: Membership, dev: DeviceKey) -> None:
         """A room link has come up: is its other end a listener of ours?"""
-        if membership.is_split and membership.is_carrier:
-            is_stage = graph.is_of_stage(membership, membership.members[dev])
-            membership.links[dev].is_audience = not is_stage
+        member = membership.members[dev]
+        membership.links[dev].is_audience = graph.is_audience(membership, member)
 
     def linked(self, now: Now, membership: Membership, dev: DeviceKey) -> Iterator[Output]:
         """If we carry the room, its other end is told who is there."""

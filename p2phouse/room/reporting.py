@@ -9,7 +9,7 @@ from p2phouse.room import frames, report
 from p2phouse.room.frames import FrameKind, FrameRefused
 from p2phouse.room.messages import Answer, Event, EventKind, Output, SendReport, SendRoomFrame
 from p2phouse.room.report import Bundle
-from p2phouse.room.state import Member, Membership, Stage
+from p2phouse.room.state import Member, Membership
 from p2phouse.vocabulary import Now, UserKey
 
 
@@ -36,8 +36,7 @@ class Reporting:
         told = [
             member
             for dev, member in membership.members.items()
-            if self._is_told(membership, member, action.about)
-            and membership.links[dev].stage is Stage.UP
+            if self._is_told(membership, member, action.about) and membership.is_up(dev)
         ]
         for member in told:
             frame: list[Value] = [int(FrameKind.REPORT), action.bundle]
@@ -46,7 +45,7 @@ class Reporting:
 
     def _is_told(self, membership: Membership, member: Member, about: UserKey) -> bool:
         # Security: whom it is about does not learn who reported it, whatever seat it has.
-        if member.uid in (about, self._me.uid) or member.dev not in membership.links:
+        if member.uid in (about, self._me.uid):
             return False
         return membership.log.state.runs(member.uid)
 

@@ -10,7 +10,7 @@ from p2phouse.room import keys, voices
 from p2phouse.room.epochs import Live
 from p2phouse.room.messages import Event, EventKind, Output, ToMedia
 from p2phouse.room.state import Membership, ssrc_of
-from p2phouse.shape.plan import Neighbour, Part, Voice, plan
+from p2phouse.shape.plan import Neighbour, Voice, part_of, plan
 from p2phouse.vocabulary import DeviceKey, RecordId, RoomId, Ssrc, UserKey, VoiceId
 
 
@@ -40,7 +40,7 @@ class Wiring:
                 _voice(membership, member.uid, member.speak, placed)
                 if membership.may_speak(member.uid) and not member.is_forged
                 else None,
-                _part(membership, member.dev),
+                part_of(member.dev, hub=membership.hub, standby=membership.standby),
                 yields=member.dev == membership.former,
             )
             for member in members
@@ -91,12 +91,6 @@ def _voice(
         return None
     runs_it = membership.genesis is not None and membership.log.state.seat_of(uid) is not None
     return Voice(ssrc_of(speak), speak.id, pinned=runs_it)
-
-
-def _part(membership: Membership, dev: DeviceKey) -> Part:
-    if dev == membership.hub:
-        return Part.HUB
-    return Part.STANDBY if dev == membership.standby else Part.MEMBER
 
 
 def _key_row(room: RoomId, speak: Signed[Speak], live: Live) -> VoiceKeyRow:

@@ -11,7 +11,7 @@ from enum import Enum
 from typing import Final
 
 from p2phouse.channel import TableRow
-from p2phouse.vocabulary import HERE, LinkNumber, RecordId, Ssrc
+from p2phouse.vocabulary import HERE, DeviceKey, LinkNumber, RecordId, Ssrc
 
 LOUDEST: Final = 3  # voices that a hub forwards at a time (design.md §8)
 
@@ -27,6 +27,12 @@ class Part(Enum):
     MEMBER = "member"
     HUB = "hub"
     STANDBY = "standby"
+
+
+def part_of(dev: DeviceKey, *, hub: DeviceKey | None, standby: DeviceKey | None) -> Part:
+    if dev == hub:
+        return Part.HUB
+    return Part.STANDBY if dev == standby else Part.MEMBER
 
 
 @dataclass(frozen=True, slots=True)
