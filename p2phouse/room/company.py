@@ -1,7 +1,4 @@
-"""Who is in the room with us: greetings, farewells, and those whose links broke.
-
-A member is held by two kinds of link, the room link and media. While one of them lives the member
-stays; when none is left the member is lost, and looked for.
+"""Who is in the room with us: greetings and farewells.
 
 A greeting is the first word on a link that we opened, or the one answer to the first on a link that
 they opened. One that comes later tells of members and gets no answer: so two nodes never greet in
@@ -42,6 +39,7 @@ from p2phouse.room.messages import (
     SendRoomFrame,
 )
 from p2phouse.room.negotiation import Negotiation
+from p2phouse.room.parting import Parting
 from p2phouse.room.reporting import Reporting
 from p2phouse.room.rules import RoomState
 from p2phouse.room.search import OPEN_S_MAX, Search
@@ -50,12 +48,9 @@ from p2phouse.room.state import NEWCOMER_S, Member, Membership, RoomLink, Stage
 from p2phouse.room.succession import Successors
 from p2phouse.room.talk import Talk
 from p2phouse.room.wiring import Wiring
-from p2phouse.vocabulary import DeviceKey, LinkNumber, Now, RoomId, UserKey
+from p2phouse.vocabulary import DeviceKey, Now, RoomId, UserKey
 
-LINKLESS_S_MAX: Final = 30.0  # sound goes on while a libp2p host is rebuilt: 2 to 5 s
 BYE_S: Final = 5.0  # who says bye closes the link within 2 s; who does not may not keep it
-UNHELD_S: Final = 12.0  # as long as a libp2p host that is rebuilt may take to be back
-MISSED_S: Final = 15.0  # whoever holds no media link to a dead machine misses its pings by then
 JUDGED_AFTER_S: Final = 3.0  # everybody has answered by then
 RETELL_S: Final = 60.0  # two who could not reach each other when they were told try again
 DOUBT_S: Final = 0.8 * RETELL_S  # somebody new has all of the log by then
@@ -88,6 +83,7 @@ class Company:
         graph: Graph,
         herald: Herald,
         inquiry: Inquiry,
+        parting: Parting,
     ) -> None:
         self._me = me
         self._hallway = hallway
@@ -108,6 +104,7 @@ class Company:
         self._graph = graph
         self._herald = herald
         self._inquiry = inquiry
+        self._parting = parting
 
     # ── arriving ─────────────────────────────────────────────────────────────────────────────
 
@@ -273,7 +270,7 @@ class Company:
                 yield from self._carrying.frame(now, membership, sender, frame)
             case FrameKind.LOST:
                 join = frames.read_exactly(frame, frames.DIGEST_BYTES)
-                yield from self._missed(now, membership, join)
+                yield from self._parting.missed(now, membership, join)
             case FrameKind.SEEK:
                 yield from self._inquiry.asked(now, membership, member, frame)
             case FrameKind.FOUND:
@@ -321,7 +318,9 @@ class Company:
         if self._admission.must_wait(now, membership, uid, outbound=link.stage in OURS):
             if link.stage in OURS:  # called on somebody's word, before our log knows of him
                 yield CloseRoomLink(sender, membership.room)
-                yield from self.link_down(now, membership, sender, "not let in, as far as we know")
+                yield from self._parting.link_down(
+                    now, membership, sender, "not let in, as far as we know"
+                )
             else:
                 yield from self._door.knock(now, membership, link, greeting)
             return
@@ -409,15 +408,6 @@ class Company:
         yield from self._chat.log_changed(now, membership, before)
         yield from self._part_with_strangers(now, membership)
 
-    def _part(
-        self, now: Now, membership: Membership, member: Member, reason: ByeReason
-    ) -> Iterator[Output]:
-        if member.dev in membership.links:
-            yield SendRoomFrame(member.dev, membership.room, frames.bye(reason))
-            yield CloseRoomLink(member.dev, membership.room)
-            del membership.links[member.dev]
-        yield from self._remove(now, membership, member, EventKind.MEMBER_LEFT)
-
     def _part_with_strangers(self, now: Now, membership: Membership) -> Iterator[Output]:
         """Whom the log does not let in is in no more: the room was closed to him, or he never was
         let in and somebody brought us together before we had the log."""
@@ -425,7 +415,7 @@ class Company:
             return
         for member in list(membership.members.values()):
             if not membership.is_let_in(member.uid):
-                yield from self._part(now, membership, member, ByeReason.REFUSED)
+                yield from self._parting.part(now, membership, member, ByeReason.REFUSED)
         if not membership.is_let_in(self._me.uid):
             membership.over = "the room was closed to those who were not let in"
 
@@ -436,7 +426,7 @@ class Company:
         if not membership.joined:
             return
         for member in self._authority.put_out(now, membership):
-            yield from self._part(now, membership, member, ByeReason.PUT_OUT)
+            yield from self._parting.part(now, membership, member, ByeReason.PUT_OUT)
         yield from self._graph.settle(now, membership)
         yield from self._herald.settle(now, membership)
         if not membership.lobby.people:
@@ -486,7 +476,7 @@ class Company:
         member = membership.members.get(sender)
         if member is not None:
             self._successors.moved(membership, member, reason)
-            yield from self._remove(now, membership, member, EventKind.MEMBER_LEFT)
+            yield from self._parting.remove(now, membership, member, EventKind.MEMBER_LEFT)
         elif reason in NO_PLACE and now.mono - membership.since < NEWCOMER_S:
             membership.full_for.add(sender)
             membership.judged_at = min(membership.judged_at, now.mono + JUDGED_AFTER_S)
@@ -508,87 +498,6 @@ class Company:
         membership.judged_at = math.inf
         return len(turned_away) >= len(members)
 
-    def link_down(
-        self, now: Now, membership: Membership, sender: DeviceKey, reason: str
-    ) -> Iterator[Output]:
-        """A room link ended, or could not be opened."""
-        link = membership.links.pop(sender, None)
-        if link is None:
-            return  # of a link that we had closed ourselves
-        self._herald.unlinked(membership, sender)
-        member = membership.members.get(sender)
-        if member is None:
-            membership.refusal = reason
-            self._search.failed(now, membership, sender)
-        elif member.is_told:
-            member.redial_at = now.mono + self._search.pause(4)
-        elif not self._graph.wants(membership, member) and link.stage is Stage.UP:
-            self._graph.let_go(membership, member)  # its end saw so first
-        elif link.stage is Stage.OPENING:
-            member.redial_at = now.mono + self._search.pause(2)
-        elif member.is_heard:
-            # Sound goes on without it: the peer may be rebuilding its libp2p host.
-            member.redial_at = now.mono + self._search.pause(0 if member.outbound else 2)
-            member.give_up_at = min(member.give_up_at, now.mono + LINKLESS_S_MAX)
-        elif not membership.wants(sender) and member.missed_until <= now.mono:
-            # Nothing but this link held it, and it may be back at once.
-            member.redial_at = now.mono + self._search.pause(0 if member.outbound else 1)
-            member.give_up_at = min(member.give_up_at, now.mono + UNHELD_S)
-        else:
-            yield from self._lose(now, membership, member)
-
-    def media_changed(self, now: Now, membership: Membership, member: Member) -> Iterator[Output]:
-        """The member's media link failed or fell silent: was it the last that held the member?"""
-        is_held = membership.is_linked(member.dev) or member.is_heard
-        is_waited_for = member.is_told or math.isfinite(member.give_up_at)
-        if not is_held and (membership.wants(member.dev) or not is_waited_for):
-            yield from self._lose(now, membership, member)
-
-    def silence(
-        self, now: Now, membership: Membership, link: LinkNumber, *, silent: bool
-    ) -> Iterator[Output]:
-        member = membership.by_link(link)
-        if member is None or member.silent == silent:
-            return
-        member.silent = silent
-        kind = EventKind.MEMBER_SILENT if silent else EventKind.MEMBER_HEARD
-        yield Event(kind, membership.room, member.dev, member.name)
-        yield from self.media_changed(now, membership, member)
-
-    def _lose(self, now: Now, membership: Membership, member: Member) -> Iterator[Output]:
-        """No link of any kind is left: out of the room, but looked for."""
-        if membership.links.pop(member.dev, None) is not None:
-            yield CloseRoomLink(member.dev, membership.room)
-        if membership.hub is not None and membership.wants(member.dev):
-            # Others had no media link that could tell them.
-            for dev in membership.listening():
-                yield SendRoomFrame(dev, membership.room, frames.lost(member.join.id))
-        yield from self._remove(now, membership, member, EventKind.MEMBER_LOST)
-        self._search.lost(now, membership, member.dev, member.addrs)
-
-    def _missed(self, now: Now, membership: Membership, join: bytes) -> Iterator[Output]:
-        """Another member has lost this one, of whom we may have nothing but a room link."""
-        for member in list(membership.members.values()):
-            # Security: whom we know by news alone the news takes away again, and nobody else.
-            # Test: test_crowd.py::test_a_listener_known_by_news_is_not_lost_on_anybodys_word
-            if member.join.id != join or member.is_heard or member.is_told:
-                continue
-            # Security: whatever is said, a room link that stands holds a member.
-            # Test: test_crowd.py::test_a_member_that_is_linked_is_not_lost_on_anybodys_word
-            member.missed_until = now.mono + MISSED_S
-            if not membership.is_linked(member.dev):
-                yield from self._lose(now, membership, member)
-
-    def _remove(
-        self, now: Now, membership: Membership, member: Member, kind: EventKind
-    ) -> Iterator[Output]:
-        del membership.members[member.dev]
-        self._herald.part(now, membership, member)
-        membership.changed = True
-        yield from self._wiring.rewire(membership)
-        yield from self._negotiation.close(member)
-        yield Event(kind, membership.room, member.dev, member.name)
-
     # ── time ─────────────────────────────────────────────────────────────────────────────────
 
     def tick(self, now: Now, membership: Membership) -> Iterator[Output]:
@@ -604,10 +513,12 @@ class Company:
         for dev, link in list(membership.links.items()):
             if link.until <= now.mono:
                 yield CloseRoomLink(dev, membership.room)
-                yield from self.link_down(now, membership, dev, "it did not answer in time")
+                yield from self._parting.link_down(
+                    now, membership, dev, "it did not answer in time"
+                )
         for member in list(membership.members.values()):
             if member.give_up_at <= now.mono:
-                yield from self._lose(now, membership, member)
+                yield from self._parting.lose(now, membership, member)
             elif member.redial_at <= now.mono:
                 member.redial_at = math.inf  # until we know how this one went
                 yield from self._search.dial(now, membership, member.dev, member.addrs)

@@ -40,6 +40,7 @@ from p2phouse.room.keeper import Keeper
 from p2phouse.room.lobby import Waiting
 from p2phouse.room.messages import Answer, Input, Output
 from p2phouse.room.negotiation import Negotiation
+from p2phouse.room.parting import Parting
 from p2phouse.room.report import Bundle
 from p2phouse.room.reporting import Reporting
 from p2phouse.room.rules import Role
@@ -100,6 +101,7 @@ class Rooms:
         graph = Graph(me, self._hallway, self._search)
         herald = Herald(me, self._authority, self._wiring, self._negotiation)
         self._inquiry = Inquiry(me, herald)
+        self._parting = Parting(self._negotiation, self._wiring, self._search, graph, herald)
         self._company = Company(
             me,
             self._hallway,
@@ -120,6 +122,7 @@ class Rooms:
             graph,
             herald,
             self._inquiry,
+            self._parting,
         )
         self._stay = Stay(
             me,
@@ -295,7 +298,7 @@ class Rooms:
                 yield from self._company.frame(now, membership, sender, room, frame)
             case messages.RoomLinkDown(room, reason):
                 if membership is not None and membership.room == room:
-                    yield from self._company.link_down(now, membership, sender, reason)
+                    yield from self._parting.link_down(now, membership, sender, reason)
             case messages.MediaGone():
                 self.earshot.media_gone()
                 self.silence.media_gone()
@@ -328,7 +331,7 @@ class Rooms:
                 yield from self._negotiation.link_state(now, membership, message)
                 yield from self._wiring.rewire(membership)
                 if member is not None:
-                    yield from self._company.media_changed(now, membership, member)
+                    yield from self._parting.media_changed(now, membership, member)
             case VoiceState():
                 self.silence.voice_state(message)
                 yield from self.talk.voice_state(now, membership, message)
@@ -345,9 +348,9 @@ class Rooms:
             case channel.AuditFailed(ssrc):
                 yield from self._wiring.audit_failed(membership, ssrc)
             case channel.Silent(link):
-                yield from self._company.silence(now, membership, link, silent=True)
+                yield from self._parting.silence(now, membership, link, silent=True)
             case channel.Heard(link):
-                yield from self._company.silence(now, membership, link, silent=False)
+                yield from self._parting.silence(now, membership, link, silent=False)
 
     def _card_heard(self, now: Now, data: bytes) -> Iterator[Output]:
         card, outputs = self._hallway.heard(now, data)
