@@ -1,16 +1,13 @@
 """A bridge with a network namespace for each node: a LAN that nobody else is on."""
 
-import contextlib
 import os
-import shutil
 import subprocess
-import tempfile
 from pathlib import Path
 
 import pytest
 
 from tests.e2e.nat import Internet
-from tests.e2e.nodes import ProcessNode, write_clip
+from tests.e2e.nodes import making_nodes, write_clip
 from tests.voice.speech import librivox
 
 
@@ -117,38 +114,8 @@ def internet():
 @pytest.fixture
 def make_node(tmp_path):
     """Starts nodes: make_node("ana", namespace=lan.host(1)). All are ended after the test."""
-    made: list[ProcessNode] = []
-    # Not under tmp_path, whose names are longer than the path of a socket may be.
-    folder = Path(tempfile.mkdtemp(prefix="p2ph-"))
-
-    def make(
-        name: str,
-        *options: str,
-        namespace: str | None = None,
-        start: bool = True,
-        cheats: bool | None = None,
-    ):
-        runtime = folder / (namespace or "here")
-        node = ProcessNode(
-            tmp_path / name,
-            runtime,
-            "--name",
-            name,
-            *options,
-            namespace=namespace,
-            cheats=cheats,
-        )
-        made.append(node)
-        if start:
-            node.start()
-        return node
-
-    yield make
-    with contextlib.ExitStack() as ending:  # one that hangs must not leave the others running
-        ending.callback(shutil.rmtree, folder)
-        for node in made:
-            if hasattr(node, "process"):
-                ending.callback(node.stop)
+    with making_nodes(tmp_path) as make:
+        yield make
 
 
 @pytest.fixture(scope="session")

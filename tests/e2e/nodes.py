@@ -6,10 +6,13 @@ A node may live in a network namespace of its own; its unix socket is reached al
 import contextlib
 import json
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 import threading
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -140,6 +143,44 @@ class ProcessNode:
     def is_connected_to(self, count: int) -> bool:
         others = self.others().values()
         return len(others) == count and all(other["link"] == "connected" for other in others)
+
+
+@contextlib.contextmanager
+def making_nodes(folder: Path) -> Iterator[Callable[..., ProcessNode]]:
+    """What makes nodes with their homes in the folder, and ends them all in the end."""
+    made: list[ProcessNode] = []
+    # Not in the folder, whose name may be longer than the path of a socket may be.
+    runtime = Path(tempfile.mkdtemp(prefix="p2ph-"))
+
+    def make(
+        name: str,
+        *options: str,
+        namespace: str | None = None,
+        start: bool = True,
+        cheats: bool | None = None,
+    ) -> ProcessNode:
+        node = ProcessNode(
+            folder / name,
+            runtime / (namespace or "here"),
+            "--name",
+            name,
+            *options,
+            namespace=namespace,
+            cheats=cheats,
+        )
+        made.append(node)
+        if start:
+            node.start()
+        return node
+
+    with contextlib.ExitStack() as ending:  # one that hangs must not leave the others running
+        ending.callback(shutil.rmtree, runtime)
+        try:
+            yield make
+        finally:
+            for node in made:
+                if hasattr(node, "process"):
+                    ending.callback(node.stop)
 
 
 def until(holds, what: str, within_s: float = HAPPENS_S_MAX) -> float:
