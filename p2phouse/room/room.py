@@ -32,6 +32,7 @@ from p2phouse.room.confirmation import Confirmation
 from p2phouse.room.door import Door
 from p2phouse.room.earshot import Earshot
 from p2phouse.room.graph import Graph
+from p2phouse.room.greetings import Greetings
 from p2phouse.room.hallway import Hallway
 from p2phouse.room.herald import Herald
 from p2phouse.room.inquiry import Inquiry
@@ -102,12 +103,28 @@ class Rooms:
         herald = Herald(me, self._authority, self._wiring, self._negotiation)
         self._inquiry = Inquiry(me, herald)
         self._parting = Parting(self._negotiation, self._wiring, self._search, graph, herald)
-        self._company = Company(
+        self._greetings = Greetings(
             me,
             self._hallway,
             self._negotiation,
             self.talk,
             self._wiring,
+            self._search,
+            self._authority,
+            confirmation,
+            self._place,
+            self._chat,
+            door,
+            self.admission,
+            self._carrying,
+            graph,
+            herald,
+            self._parting,
+        )
+        self._company = Company(
+            me,
+            self._negotiation,
+            self.talk,
             self._search,
             self._authority,
             confirmation,
@@ -122,6 +139,7 @@ class Rooms:
             graph,
             herald,
             self._inquiry,
+            self._greetings,
             self._parting,
         )
         self._stay = Stay(
@@ -293,7 +311,7 @@ class Rooms:
             case messages.Resume(state):
                 yield from self._stay.resume(now, state)
             case messages.RoomLinkUp():
-                yield from self._company.link_up(now, membership, sender, message)
+                yield from self._greetings.link_up(now, membership, sender, message)
             case messages.RoomFrame(room, frame):
                 yield from self._company.frame(now, membership, sender, room, frame)
             case messages.RoomLinkDown(room, reason):

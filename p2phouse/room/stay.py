@@ -22,9 +22,10 @@ from p2phouse.room.attendance import Attendance
 from p2phouse.room.authority import COMPARE_S
 from p2phouse.room.carrying import Carrying
 from p2phouse.room.chat_view import mode_of
-from p2phouse.room.company import RETELL_S, Company, is_understood, no_place
+from p2phouse.room.company import Company
 from p2phouse.room.confirmation import Confirmation
 from p2phouse.room.frames import BYE_TEXTS, ByeReason
+from p2phouse.room.greetings import RETELL_S, is_understood, no_place
 from p2phouse.room.hallway import Hallway
 from p2phouse.room.lobby import STATE_TEXTS
 from p2phouse.room.messages import Answer, Event, EventKind, Output, Remember
