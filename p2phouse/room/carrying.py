@@ -39,6 +39,7 @@ from p2phouse.shape.plan import IN_A_MESH, Part, Place, Shape, part_of
 from p2phouse.vocabulary import DeviceKey, Now
 
 BIDS_MAX: Final = 64  # kept of a room: its members, and some whom we have not met yet
+SLEPT_S: Final = 1.0  # less others bridge without a word
 HAND_OVER_S: Final = 3.0  # a claim, the others' answers, and their releases
 AT_FIRST: Final = (None, None, None, IN_A_MESH, False, NOBODY.cap)  # as a membership begins
 
@@ -55,6 +56,7 @@ class Carried:
     hand_until: float = math.inf
     told: tuple[object, ...] = AT_FIRST  # what was written into the membership last
     needs_relay: bool = False  # somebody should carry the room, and nobody may
+    ahead_s: float = math.inf  # of the clock before monotonic time
 
 
 class Carrying:
@@ -184,6 +186,7 @@ class Carrying:
             return
         carried = self._of(now, membership)
         carried.bidding.see(now, membership)
+        self._see_sleep(now, carried)
         if self._end_of_hand_over(now, carried):
             carried.drains = False  # who does not leave after all may carry again
             yield from self.gone(membership)
@@ -194,6 +197,13 @@ class Carrying:
         elif carried.election.deadline <= now.mono:
             yield from self._do(now, membership, carried, None)
         yield from self._apply(now, membership, carried)
+
+    def _see_sleep(self, now: Now, carried: Carried) -> None:
+        """A machine that sleeps: its clock goes on meanwhile, and monotonic time does not."""
+        ahead_s = now.unix - now.mono
+        if ahead_s - carried.ahead_s > SLEPT_S:
+            carried.election.woke(now.mono, ahead_s - carried.ahead_s)
+        carried.ahead_s = ahead_s
 
     def _of(self, now: Now, membership: Membership) -> Carried:
         if membership.carried is None:

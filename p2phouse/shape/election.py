@@ -54,6 +54,7 @@ AGAIN_FAST_S: Final = 0.5
 AGAIN_FAST_FOR_S: Final = 5.0
 AGAIN_S: Final = 5.0
 OUTBID_S: Final = 1.0
+PONDER_S_MAX: Final = 5.0  # after a sleep: links are back by then, and what was claimed is heard
 STALL_S: Final = 0.3  # a control loop is held up for 50 ms at most, unless its machine is
 PAIRS_MAX: Final = 64
 REFUSED_MAX: Final = 16
@@ -139,6 +140,8 @@ class Election:
     def __init__(self, me: DeviceKey, view: View, now_mono: float) -> None:
         self._me = me
         self._since = now_mono
+        self._woke_at = -math.inf
+        self._ponders_until = -math.inf
         self._view = view
         self._register = Register()
         self._adopted_at = -math.inf
@@ -221,6 +224,8 @@ class Election:
         late_s = now - self.deadline
         if late_s > STALL_S:
             self._unheard_at = {dev: min(now, at + late_s) for dev, at in self._unheard_at.items()}
+        if late_s > LEASE_S:
+            self.woke(now, late_s)
         outputs: list[Output] = []
         match event:
             case Seen(view):
@@ -241,6 +246,12 @@ class Election:
             return outputs
         outputs += self._judge(now)
         return outputs
+
+    def woke(self, now: float, slept_s: float) -> None:
+        """We were away for so long, as a machine that slept, and others may have claimed: for as
+        long again we claim nothing, or two who both mean the claim after the last would fight."""
+        self._woke_at = now
+        self._ponders_until = max(self._ponders_until, now + min(slept_s, PONDER_S_MAX))
 
     def _see(self, view: View, now: float) -> None:
         self._view = view
@@ -271,7 +282,7 @@ class Election:
         if not self._register.is_in_reach(signed.record, heard.room_age_s):
             # Or our clock is wrong, and all the others know better.
             return self._adopt(signed, now) if self._is_told_by_many(heard) else []
-        is_newcomer = now < self._since + CONNECT_S
+        is_newcomer = now < max(self._since, self._woke_at) + CONNECT_S
         if is_acceptable(self._view, signed.record, is_newcomer=is_newcomer):
             return self._adopt(signed, now)
         return self._refuse(heard, now)
@@ -327,6 +338,8 @@ class Election:
             if until > now:
                 self._wake(until)
         outputs = self._again(now)
+        if not self._is_due(self._ponders_until, now):
+            return outputs
         if self.hub is None:
             outputs += self._in_mesh(now)
         elif self.hub == self._me:

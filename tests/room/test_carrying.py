@@ -8,7 +8,7 @@ from p2phouse.record import envelope
 from p2phouse.record.cbor import Value
 from p2phouse.record.envelope import Signed
 from p2phouse.record.types import Bid, BidFlag, Claim
-from p2phouse.room import messages
+from p2phouse.room import frames, messages
 from p2phouse.room.frames import FrameKind
 from p2phouse.room.messages import SendRoomFrame
 from p2phouse.vocabulary import DeviceKey, LinkNumber, RoomId
@@ -221,3 +221,24 @@ def test_pulls_alone_make_no_standby_the_hub(table: Table):
     table.media(Pulls(1, 1))
     table.wait(0.5)
     assert table.here.hub == ann.dev
+
+
+@pytest.mark.parametrize("slept_s", [0.0, 600.0])
+def test_a_hub_whose_machine_slept_claims_nothing_before_it_could_hear_of_others(
+    table: Table, slept_s: float
+):
+    """Monotonic time stands still while a machine sleeps: only its clock tells."""
+    ann, ben, cem = fill(table, 3)
+    room = table.here.room
+    table.tell(table.me.dev, messages.Carry(willing=True, on_mains=True, metered=False, cap=30))
+    for person in (ann, ben, cem):
+        table.frame(person, bid(person, room))
+    table.frame(ann, claim(ann, room, table.me.dev, ann.dev))
+    table.wait(5)
+    assert table.here.standby == ann.dev
+    table.unix += slept_s
+    table.frame(ann, frames.bye(frames.ByeReason.LEAVING))
+    table.wait(3)
+    assert (table.here.standby == ann.dev) is bool(slept_s)
+    table.wait(3)
+    assert table.here.standby in (ben.dev, cem.dev)

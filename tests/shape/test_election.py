@@ -47,13 +47,22 @@ def claims(outputs: list[Output]) -> list[MakeClaim]:
     return [each for each in outputs if isinstance(each, MakeClaim)]
 
 
+def tick(election: Election, until: float) -> list[Output]:
+    """Lets time pass, with a tick whenever it wants one."""
+    outputs: list[Output] = []
+    while election.deadline <= until:
+        outputs += election.handle(None, election.deadline)
+    return outputs
+
+
 def hub_of_nine(me: Me, *others: Bid) -> Election:
     """One that carries nine people."""
     view = nine(me, bid(me.dev, WILLING), *others)
     election = Election(me.dev, view, 0.0)
     election.handle(Seen(view), 0.0)
-    (said,) = claims(election.handle(None, 60.0))
+    (said,) = claims(tick(election, 60.0))[-1:]
     election.handle(ClaimHeard(signed(me, said), me.dev, 60.0), 60.0)
+    tick(election, 69.9)
     assert election.hub == me.dev
     return election
 
@@ -61,7 +70,7 @@ def hub_of_nine(me: Me, *others: Bid) -> Election:
 def test_a_hub_that_may_carry_no_more_keeps_nine_people_whom_nobody_else_would_carry(me: Me):
     election = hub_of_nine(me)
     assert not claims(election.handle(Seen(nine(me, bid(me.dev, 0))), 70.0))
-    assert not claims(election.handle(None, 80.0))
+    assert not claims(tick(election, 80.0))
 
 
 def test_a_hub_hands_over_to_nobody_whose_own_bid_says_no(me: Me):
@@ -112,3 +121,24 @@ def test_nobody_uses_the_epochs_up_one_by_one(me: Me):
         register.take(claim)
     assert 600 < register.epoch < 1_000
     assert limits.ROOM_LIFE_S_MAX * 3 // 2 < limits.CLAIM_EPOCH_MAX
+
+
+def test_a_hub_that_was_away_hears_what_was_claimed_before_it_claims_itself(me: Me):
+    """Of two claims of the same epoch one would drive out the other, and the room change twice."""
+    election = hub_of_nine(me, bid(NINE[1], WILLING), bid(NINE[2], WILLING))
+    others = nine(me, bid(me.dev, WILLING), bid(NINE[2], WILLING))
+    alone = View(ROOM, others.members - {NINE[1]}, others.bids, frozenset())
+    outputs = election.handle(Seen(alone), 95.0)
+    assert not claims(outputs + tick(election, 98.0)), "its standby is gone, and it slept"
+    theirs = signed(me, MakeClaim(election.claim.record.epoch + 1, 1_000, NINE[2], None))  # type: ignore[union-attr]
+    election.handle(ClaimHeard(theirs, NINE[2], 98.0), 98.0)
+    assert election.hub == NINE[2]
+
+
+def test_a_hub_that_was_away_and_finds_all_as_it_was_goes_on(me: Me):
+    election = hub_of_nine(me, bid(NINE[1], WILLING), bid(NINE[2], WILLING))
+    others = nine(me, bid(me.dev, WILLING), bid(NINE[2], WILLING))
+    alone = View(ROOM, others.members - {NINE[1]}, others.bids, others.heard)
+    election.handle(Seen(alone), 95.0)
+    (said,) = claims(tick(election, 100.1))
+    assert (said.hub, said.standby) == (me.dev, NINE[2])
