@@ -24,8 +24,8 @@ from p2phouse.room import messages, stage_view
 from p2phouse.room.admission import Admission, NobodyWaits, SeveralWait
 from p2phouse.room.attendance import Attendance
 from p2phouse.room.authority import Authority, NobodyCalled, SeveralCalled
-from p2phouse.room.carriage import Carriage
 from p2phouse.room.carrying import Carrying
+from p2phouse.room.carrying_view import CarryingView
 from p2phouse.room.chat_exchange import ChatExchange
 from p2phouse.room.company import Company
 from p2phouse.room.confirmation import Confirmation
@@ -95,7 +95,7 @@ class Rooms:
         self._chat = ChatExchange(me, self.earshot)
         self._reporting = Reporting(me)
         self._carrying = Carrying(me, self._wiring)
-        self._carriage = Carriage(me)
+        self._carrying_view = CarryingView(me)
         invites = Invites(me, entropy=entropy)
         door = Door(me, invites)
         self.admission = Admission(me, invites, door)
@@ -287,7 +287,7 @@ class Rooms:
         """The room we are in, as the API tells it."""
         facts = self._stay.facts()
         if self.membership is not None and facts["room"] is not None and "waiting" not in facts:
-            facts |= self._carriage.facts(self.membership)
+            facts |= self._carrying_view.facts(self.membership)
             facts["silence"] = self.silence.fact(self.me.dev)
         return facts
 
@@ -358,7 +358,7 @@ class Rooms:
                 self.talk.keep_stats(now, message)
                 self.silence.stats(now, message)
                 self._carrying.stats(now, membership, message)
-                self._carriage.stats(now, message)
+                self._carrying_view.stats(now, message)
             case channel.Pulls() | channel.Released():
                 yield from self._carrying.media(now, membership, message)
             case channel.Levels():
@@ -387,7 +387,7 @@ class Rooms:
         yield from self._stay.settle(now)
         if self.membership is not None:
             yield from self._keeper.settle(now, self.membership)
-        yield from self._carriage.settle(self.membership)
+        yield from self._carrying_view.settle(self.membership)
         yield from self.silence.settle(now, self.membership)
         yield from self._hallway.publish(now, self.membership)
 

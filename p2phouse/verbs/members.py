@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, NotRequired, T
 
 from p2phouse.api import Call, Facts
 from p2phouse.identity.keys import key_tag, peer_id
-from p2phouse.room.carriage import link_fact
+from p2phouse.room.carrying_view import link_fact
 from p2phouse.room.state import Member, Membership
 from p2phouse.room.stay import standing
 from p2phouse.verbs.declaration import verb

@@ -19,7 +19,7 @@ from p2phouse.vocabulary import DeviceKey, LinkNumber, Now, RoomId
 PACKET_BITS: Final = 1_104
 
 
-class Why(Enum):
+class WhyThem(Enum):
     """Why that member carries the room and no other."""
 
     NOBODY = ""
@@ -29,10 +29,10 @@ class Why(Enum):
 
 
 REASONS: Final = {
-    Why.NOBODY: "",
-    Why.NEAREST: "nearest to most of the room",
-    Why.ONLY_ONE: "nobody else here can",
-    Why.TOOK_OVER: "the one who carried it before stopped",
+    WhyThem.NOBODY: "",
+    WhyThem.NEAREST: "nearest to most of the room",
+    WhyThem.ONLY_ONE: "nobody else here can",
+    WhyThem.TOOK_OVER: "the one who carried it before stopped",
 }
 
 
@@ -43,11 +43,11 @@ class Told:
     room: RoomId
     hub: DeviceKey | None = None
     standby: DeviceKey | None = None
-    why: Why = Why.NOBODY
+    why: WhyThem = WhyThem.NOBODY
     needs_relay: bool = False
 
 
-class Carriage:
+class CarryingView:
     """One for the node; the room is given with each call."""
 
     def __init__(self, me: Me) -> None:
@@ -84,9 +84,9 @@ class Carriage:
             yield Event(EventKind.NEEDS_RELAY, membership.room)
         told.needs_relay = needs_relay
 
-    def _reason(self, membership: Membership, told: Told) -> Why:
+    def _reason(self, membership: Membership, told: Told) -> WhyThem:
         if membership.hub is None:
-            return Why.NOBODY
+            return WhyThem.NOBODY
         carried = membership.carried
         view = carried.election.view if carried is not None else None
         if told.hub is not None and membership.hub == told.standby:
@@ -97,12 +97,12 @@ class Carriage:
             claim = carried.election.claim if carried is not None else None
             took_it = claim is not None and claim.record.dev == membership.hub
             if took_it or is_gone or (bid is not None and not measure.would_carry(bid)):
-                return Why.TOOK_OVER
+                return WhyThem.TOOK_OVER
         if view is not None and measure.rank(view) == [membership.hub]:
-            return Why.ONLY_ONE
-        return Why.NEAREST
+            return WhyThem.ONLY_ONE
+        return WhyThem.NEAREST
 
-    def _sentence(self, membership: Membership, why: Why) -> str:
+    def _sentence(self, membership: Membership, why: WhyThem) -> str:
         if membership.hub is None:
             return ""
         who = "you" if membership.hub == self._me.dev else self._name(membership, membership.hub)
@@ -119,7 +119,7 @@ class Carriage:
     def facts(self, membership: Membership) -> dict[str, object]:
         """Of a room that we are in."""
         told = self._told
-        why = told.why if told is not None and told.room == membership.room else Why.NOBODY
+        why = told.why if told is not None and told.room == membership.room else WhyThem.NOBODY
         reason = membership.carried.election.why if membership.carried is not None else None
         is_mesh = membership.hub is None
         return {

@@ -3,7 +3,7 @@
 import pytest
 
 from p2phouse.channel import LinkStats, Stats
-from p2phouse.room.carriage import Carriage
+from p2phouse.room.carrying_view import CarryingView
 from p2phouse.vocabulary import LinkNumber, Now
 from tests.room.table import Table
 
@@ -24,11 +24,11 @@ def kbps():
     membership = table.rooms.membership
     assert membership is not None
     membership.hub = table.me.dev
-    carriage = Carriage(table.me)
+    view = CarryingView(table.me)
 
     def tell(at_s: float, **sent: int) -> int:
-        carriage.stats(Now(100 + at_s, 0.0), stats(**sent))
-        load = carriage.facts(membership)["carrying"]
+        view.stats(Now(100 + at_s, 0.0), stats(**sent))
+        load = view.facts(membership)["carrying"]
         assert isinstance(load, dict)
         return int(load["kbps"])
 

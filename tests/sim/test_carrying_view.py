@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from p2phouse.room import messages
-from p2phouse.room.carriage import link_fact
+from p2phouse.room.carrying_view import link_fact
 from p2phouse.room.messages import EventKind
 from tests.sim.test_hub import carried, crowd, hubs, is_hub_room, until
 from tests.sim.world import LAN, Node, heard_by_all
