@@ -1,7 +1,7 @@
 """Who carries our room: what the election is told, and what follows from what it says.
 
 The election itself is shape/election.py; who links with whom follows from `wanted` in
-room/negotiation.py, and who forwards what from `place` in room/wiring.py.
+room/negotiation.py, and who forwards what from `standpoint` in room/wiring.py.
 """
 
 import math
@@ -35,7 +35,7 @@ from p2phouse.shape.election import (
 )
 from p2phouse.shape.election import Event as ElectionEvent
 from p2phouse.shape.measure import View
-from p2phouse.shape.plan import IN_A_MESH, Part, Place, Shape, part_of
+from p2phouse.shape.plan import IN_A_MESH, Part, Shape, Standpoint, part_of
 from p2phouse.vocabulary import DeviceKey, Now
 
 BIDS_MAX: Final = 64  # kept of a room: its members, and some whom we have not met yet
@@ -304,24 +304,24 @@ class Carrying:
         """What follows for our links and our table."""
         election, me = carried.election, self._me.dev
         hub, standby, former = election.hub, election.standby, election.former(now.mono)
-        place = IN_A_MESH
+        standpoint = IN_A_MESH
         if hub is not None or former is not None:
-            place = Place(
+            standpoint = Standpoint(
                 Shape.MESH if hub is None else Shape.HUB,
                 part_of(me, hub=hub, standby=standby),
                 yields=former == me,
                 overlap=election.overlaps(now.mono),
             )
         grows = hub is not None or measure.can_grow(election.view)
-        told = (hub, standby, former, place, grows, self.offer.cap)
+        told = (hub, standby, former, standpoint, grows, self.offer.cap)
         if told == carried.told:
             return
         carried.told = told
         membership.hub, membership.standby, membership.former = hub, standby, former
-        membership.place, membership.can_grow = place, grows
+        membership.standpoint, membership.can_grow = standpoint, grows
         membership.feeds_max = self.offer.cap
         membership.wanted = None
-        if hub is not None and place.part is Part.MEMBER and not place.yields:
+        if hub is not None and standpoint.part is Part.MEMBER and not standpoint.yields:
             membership.wanted = frozenset({hub, standby, former} - {None, me})  # type: ignore[arg-type]  # None is taken out
         yield from self._wiring.rewire(membership)
 

@@ -22,7 +22,7 @@ from p2phouse.room.pace import Pace
 from p2phouse.room.report import Bundle
 from p2phouse.room.rules import ON_STAGE
 from p2phouse.room.soft import OwnSoft, SoftState
-from p2phouse.shape.plan import IN_A_MESH, Place
+from p2phouse.shape.plan import IN_A_MESH, Standpoint
 from p2phouse.vocabulary import (
     DeviceKey,
     LinkNumber,
@@ -239,7 +239,7 @@ class Membership:
     can_grow: bool = False  # somebody would carry more people than a mesh holds
     feeds_max: int = 0  # whom we would feed as a hub; 0: nothing is said of that
     former: DeviceKey | None = None  # who was hub before, for as long as it may be needed
-    place: Place = IN_A_MESH  # ours in what is carried
+    standpoint: Standpoint = IN_A_MESH  # ours in what is carried
     carried: "Carried | None" = field(default=None, compare=False)
     is_listener: bool = False  # of a room whose stage alone is linked with all of the stage
     news: NewsBook = field(default_factory=NewsBook, compare=False)

@@ -47,7 +47,7 @@ class Wiring:
         ]
         speak = membership.voice.speak if membership.may_speak(self._uid) else None
         own = _voice(membership, self._uid, speak, placed)
-        made = plan(own, near, membership.place)
+        made = plan(own, near, membership.standpoint)
         # Security: media is given the keys of those alone whose packets it may take.
         keys = [
             _key_row(membership.room, member.speak, live)

@@ -59,7 +59,7 @@ class Neighbour:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class Standpoint:
     """Ours in the room. overlap: links from before the room changed its shape are used still."""
 
     shape: Shape = Shape.MESH
@@ -68,7 +68,7 @@ class Place:
     overlap: bool = False
 
 
-IN_A_MESH: Final = Place()
+IN_A_MESH: Final = Standpoint()
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +105,7 @@ class _Links:
         )
 
 
-def plan(own: Voice | None, neighbours: Iterable[Neighbour], here: Place = IN_A_MESH) -> Plan:
+def plan(own: Voice | None, neighbours: Iterable[Neighbour], here: Standpoint = IN_A_MESH) -> Plan:
     """A pure function of the set of neighbours: the same members and links give the same rows."""
     members = list(neighbours)
     holders = _holders([own, *(member.voice for member in members)])
@@ -134,7 +134,7 @@ def plan(own: Voice | None, neighbours: Iterable[Neighbour], here: Place = IN_A_
     )
 
 
-def _own_row(own: Voice, links: _Links, here: Place) -> TableRow:
+def _own_row(own: Voice, links: _Links, here: Standpoint) -> TableRow:
     wide = here.shape is Shape.MESH or here.part is Part.HUB or here.yields or here.overlap
     sinks = links.all
     if not wide:
@@ -146,7 +146,7 @@ def _own_row(own: Voice, links: _Links, here: Place) -> TableRow:
     return TableRow(HERE, own.ssrc, None, sinks, warm, own.pinned and here.shape is Shape.HUB)
 
 
-def _row(voice: Voice, of: Neighbour, links: _Links, here: Place) -> TableRow | None:
+def _row(voice: Voice, of: Neighbour, links: _Links, here: Standpoint) -> TableRow | None:
     """The row of another's voice; None if no link brings it."""
     sources = _sources(of, links, here)
     if not sources:
@@ -167,7 +167,7 @@ def _row(voice: Voice, of: Neighbour, links: _Links, here: Place) -> TableRow | 
     return TableRow(ingress, voice.ssrc, standby, sinks, warm, pinned)
 
 
-def _sources(of: Neighbour, links: _Links, here: Place) -> list[LinkNumber]:
+def _sources(of: Neighbour, links: _Links, here: Standpoint) -> list[LinkNumber]:
     """The links that may bring the voice, the best first."""
     direct = () if of.link is None else (of.link,)
     wanted: tuple[LinkNumber, ...]

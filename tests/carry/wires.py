@@ -13,7 +13,7 @@ from typing import ClassVar
 from p2phouse.carry.carrier import Ask, Carrier, CarrierOutput
 from p2phouse.carry.control import LinkControl
 from p2phouse.carry.table import compile_table
-from p2phouse.shape.plan import Neighbour, Part, Place, Plan, Shape, Voice, plan
+from p2phouse.shape.plan import Neighbour, Part, Plan, Shape, Standpoint, Voice, plan
 from p2phouse.vocabulary import FRAME_S, HERE, LinkNumber, RecordId, Ssrc
 from p2phouse.voice.packet import PT_OPUS, Packet, build, parse, timestamp_of
 
@@ -263,5 +263,5 @@ class HubRoom:
             for other in self.net.nodes
             if other != name
         ]
-        here = Place(Shape.HUB, part(name), yields=name == former)
+        here = Standpoint(Shape.HUB, part(name), yields=name == former)
         node.set_plan(plan(voice(name), others, here))

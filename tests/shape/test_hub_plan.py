@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from p2phouse.carry.table import compile_table
-from p2phouse.shape.plan import LOUDEST, Neighbour, Part, Place, Plan, Shape, Voice, plan
+from p2phouse.shape.plan import LOUDEST, Neighbour, Part, Plan, Shape, Standpoint, Voice, plan
 from p2phouse.vocabulary import HERE, LinkNumber, RecordId, Ssrc
 
 HUB, STANDBY, MEMBER = Part.HUB, Part.STANDBY, Part.MEMBER
@@ -47,8 +47,10 @@ class Room:
             for other in range(self.count)
             if other != me
         ]
-        place = Place(Shape.HUB, self.part(me), yields=me == self.former, overlap=self.overlap)
-        return plan(voice(me), near, place)
+        standpoint = Standpoint(
+            Shape.HUB, self.part(me), yields=me == self.former, overlap=self.overlap
+        )
+        return plan(voice(me), near, standpoint)
 
     def ears(self, speaker: int, *, dead: int | None = None, warm: bool = False) -> set[int]:
         """Who hears the speaker if `dead` carries nothing; warm: everybody pulls."""
@@ -124,7 +126,7 @@ def test_the_forwarder_takes_every_plan_whatever_links_are_up(
         near.append(Neighbour(link(number) if is_up else None, voice(number), what))
     if near and not yields and data.draw(st.booleans()):
         near[0] = replace(near[0], yields=True)
-    made = plan(voice(0), near, Place(shape, part, yields, overlap))
+    made = plan(voice(0), near, Standpoint(shape, part, yields, overlap))
     compile_table(1, made.rows, made.guarded, made.hurried, made.loudest)
     for row in made.rows:
         assert not set(row.warm) & {*row.sinks, row.ingress, row.standby}
@@ -150,5 +152,5 @@ def test_a_member_takes_others_voices_from_hub_and_standby_alone():
 
 def test_who_runs_the_room_is_heard_however_loud_others_are():
     near = [Neighbour(link(1), voice(1, pinned=True)), Neighbour(link(2), voice(2))]
-    rows = plan(voice(0), near, Place(Shape.HUB, HUB)).rows
+    rows = plan(voice(0), near, Standpoint(Shape.HUB, HUB)).rows
     assert {row.ssrc: row.pinned for row in rows} == {1: False, 2: True, 3: False}
