@@ -8,12 +8,13 @@ dialled: somebody may be allowed to talk to relays alone.
 import logging
 import random
 from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Final
 
 import trio
 
-from p2phouse.errors import LinkError, PeerError, UserError
+from p2phouse.errors import LinkError, PeerError
 from p2phouse.net.addresses import Address, Circuit
 from p2phouse.vocabulary import DeviceKey, Now, key_short
 
@@ -25,8 +26,6 @@ LOOK_S: Final = 60.0
 RENEW_S: Final = 900.0  # before a place ends
 REFUSED_S: Final = 600.0  # whoever said no is asked again
 SOON_S: Final = 0.3  # after somebody was met: others may come in the same moment
-NAMED_AGAIN_S: Final = 5.0
-NAMED_AGAIN_S_MAX: Final = 300.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,31 +45,33 @@ class Nat:
         peers: Callable[[], Sequence[tuple[DeviceKey, Address]]],
         reserve: Callable[[DeviceKey], Awaitable[int]],
         changed: Callable[[], None] = lambda: None,
+        named: AbstractSet[DeviceKey] = frozenset(),
         named_only: bool = False,
         look_s: float = LOOK_S,
     ) -> None:
         """peers: those that this node reached by dialling, with the address that answered.
 
         reserve: asks one for a place, until when in unix time; raises LinkError or PeerError.
-        changed: told when `circuits` did. named_only: no relay but those that the person named.
+        changed: told when `circuits` did. named: relays that the person named, as they are found;
+        named_only: no relay but those.
         """
         self._clock = clock
         self._rng = rng
         self._peers = peers
         self._reserve = reserve
         self._changed = changed
+        self._named = named
         self._named_only = named_only
         self._look_s = look_s
         self._places: dict[DeviceKey, _Place] = {}
         self.refused: dict[DeviceKey, float] = {}  # until when, in monotonic time
         self._wake = trio.Event()
-        self.named: set[DeviceKey] = set()  # relays that the person named
         self.clocks: dict[DeviceKey, float] = {}  # how far theirs are ahead of ours, in seconds
 
     @property
     def circuits(self) -> list[Circuit]:
         """Ways to this node, at most PLACES_MAX; those through named relays first."""
-        held = sorted(self._places, key=lambda dev: dev not in self.named)
+        held = sorted(self._places, key=lambda dev: dev not in self._named)
         return [Circuit(self._places[dev].relay, dev) for dev in held]
 
     def place_at(self, dev: DeviceKey) -> Circuit | None:
@@ -113,7 +114,7 @@ class Nat:
                 self._changed()
         for dev in [dev for dev, until in self.refused.items() if until <= now.mono]:
             del self.refused[dev]
-        for dev in sorted(at, key=lambda dev: (dev not in self.named, self._rng.random())):
+        for dev in sorted(at, key=lambda dev: (dev not in self._named, self._rng.random())):
             if len(self._places) >= PLACES_MAX:
                 break
             if dev not in self._places and dev not in self.refused and self._may_be(dev, at[dev]):
@@ -121,7 +122,7 @@ class Nat:
 
     def _may_be(self, dev: DeviceKey, address: Address) -> bool:
         # An address of a private network would lead whoever reads it to another machine there.
-        return dev in self.named or (address.ip.is_global and not self._named_only)
+        return dev in self._named or (address.ip.is_global and not self._named_only)
 
     async def _ask(self, dev: DeviceKey, relay: Address) -> bool:
         # By our own clock and from before we asked: the relay's may be hours off.
@@ -139,24 +140,3 @@ class Nat:
         self._places[dev] = _Place(relay, until_mono)
         self._changed()
         return True
-
-
-async def keep_named(
-    greet: Callable[[], Awaitable[tuple[DeviceKey, Sequence[Address]]]],
-    keep: Callable[[DeviceKey, Sequence[Address]], None],
-    again_s: float = NAMED_AGAIN_S,
-) -> None:
-    """Asks a relay that the person named who it is, until it says so, and keeps contact then.
-
-    greet: raises UserError.
-    """
-    while True:
-        try:
-            dev, addresses = await greet()
-        except UserError as error:
-            log.info("named_relay_away error=%s", type(error).__name__)
-            await trio.sleep(again_s)
-            again_s = min(NAMED_AGAIN_S_MAX, again_s * 2)
-        else:
-            keep(dev, addresses)
-            return

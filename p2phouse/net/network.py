@@ -26,7 +26,7 @@ from p2phouse.config import LanMode, NamedRelay
 from p2phouse.errors import LinkError, PeerError, UserError
 from p2phouse.net import room_links, signalling
 from p2phouse.net.acquaintances import Acquaintances
-from p2phouse.net.addresses import Address, Circuit, Interface, Way, pack, unpack_all, unpack_ways
+from p2phouse.net.addresses import Address, Interface, Way, pack, unpack_all, unpack_ways
 from p2phouse.net.cards import Cards, Judge, judge
 from p2phouse.net.dht import Dht
 from p2phouse.net.dialer import Dialer
@@ -37,12 +37,13 @@ from p2phouse.net.examination import clock_difference, reflect
 from p2phouse.net.faults import Faults, cause, place
 from p2phouse.net.ground import Ground
 from p2phouse.net.hall_exchange import HallExchange
-from p2phouse.net.hello import HelloAnswerer, resolve
+from p2phouse.net.hello import HelloAnswerer
 from p2phouse.net.hello import ask as ask_hello
 from p2phouse.net.lan import Lan, NoMulticast
 from p2phouse.net.machine import Machine
 from p2phouse.net.meeting import Meeting
-from p2phouse.net.nat import Nat, keep_named
+from p2phouse.net.named_relays import NamedRelays
+from p2phouse.net.nat import Nat
 from p2phouse.net.presence import Presence
 from p2phouse.net.wire import Wire
 from p2phouse.record.cbor import Value
@@ -73,15 +74,6 @@ Chore = Callable[[], Awaitable[None]]
 
 class Unexpected(UserError):
     """Looking for nodes nearby failed ({reason}); p2phouse join HOST:PORT still works."""
-
-
-class RelaysAlone(UserError):
-    """You chose that only your relays see your network address, and {host}:{port} is none of them.
-    Join by a link or from the list of rooms, or start with --relay {host}:{port}."""
-
-
-class NotThroughRelay(LinkError):
-    """it is not reached through your relays, and nobody else may see your network address"""
 
 
 class NoWay(LinkError):
@@ -129,8 +121,6 @@ class Network:
         self._port_asked = port
         self._port_is_any = port is None
         self._lan: LanMode = "off" if relay_only else lan
-        self._relay_only = relay_only
-        self._relay_addresses: set[Address] = set()  # that the person named
         self._lan_now: Lan | None = None
         self._lan_trouble = ""
         self._was_reached = False
@@ -170,12 +160,15 @@ class Network:
             rng=rng,
         )
         self._carries = carries
-        self._relays = list(relays)
+        self._named = NamedRelays(
+            self.dev, relays, alone=relay_only, hello=self.hello, keep=self._keep_relay
+        )
         self.nat = Nat(
             clock=clock,
             rng=rng,
             peers=self._reached,
             reserve=self._reserve,
+            named=self._named.devs,
             named_only=relay_only,
             changed=self._addrs_have_changed,
         )
@@ -216,7 +209,7 @@ class Network:
         far = [address for address in addresses if not address.ip.is_loopback]
         circuits = self.nat.circuits
         # Security: of who is reached by relays alone no record names anything else.
-        direct: list[Way] = [] if self._relay_only else [*(far or addresses)]
+        direct: list[Way] = [] if self._named.alone else [*(far or addresses)]
         told = [*direct[: ADDRS_TOLD_MAX - len(circuits)], *circuits]
         return [pack(way) for way in told]
 
@@ -228,7 +221,7 @@ class Network:
     def reflectors(self) -> list[Address]:
         """Whom to ask where this node's datagrams seem to come from: our relays, if routers stand
         between us and the internet."""
-        if self._ground.is_public or self._relay_only:
+        if self._ground.is_public or self._named.alone:
             return []
         return [way.relay for way in self.nat.circuits]
 
@@ -239,7 +232,7 @@ class Network:
 
     def may_link(self, dev: DeviceKey) -> bool:
         """Whether the peer may learn our network address, as the other end of a link does."""
-        return not self._relay_only or dev in self.nat.named
+        return self._named.may_link(dev)
 
     # ── what node.py asks for ────────────────────────────────────────────────────────────────
 
@@ -280,10 +273,7 @@ class Network:
 
         Raises NoSuchHost, NobodyAnswers or VersionsApart, or RelaysAlone.
         """
-        if self._relay_only and not any(
-            (host, port) == (each.host, each.port) for each in self._relays
-        ):
-            raise RelaysAlone(host=host, port=port)
+        self._named.check_typed(host, port)
         answer, ip = await ask_hello(host, port, entropy=self._entropy)
         typed = pack(Address(ipaddress.ip_address(ip), port))
         told = [typed, *(addr for addr in answer.addrs if addr != typed)]
@@ -393,8 +383,7 @@ class Network:
             nursery.start_soon(self._beside, self._new_machine(answerer).run)
             nursery.start_soon(self._stay_on_lan)
             nursery.start_soon(self.nat.run)
-            for named in self._relays:
-                nursery.start_soon(keep_named, partial(self._greet, named), self._keep_relay)
+            nursery.start_soon(self._named.run)
             nursery.start_soon(self._watch_ground, nursery, answerer)
             task_status.started()
 
@@ -607,24 +596,13 @@ class Network:
     async def _connect(self, dev: DeviceKey, way: Way) -> None:
         while self._life is None:
             await self._alive.wait()
-        if self._relay_only:
-            # Security: addresses come from anybody, also those said to be a relay's. Only what the
-            # person named is ever dialled.
-            if isinstance(way, Address) and not (
-                way in self._relay_addresses or way.ip.is_loopback
-            ):
-                raise NotThroughRelay
-            if isinstance(way, Circuit) and way.through not in self.nat.named:
-                raise NotThroughRelay
+        self._named.check(way)
         if isinstance(way, Address):
             await self._life.host.dial(dev, way)
             return
         if way.through in (self.dev, dev):
             raise NoWay
-        # Security: records of strangers say where that relay is; theirs would push out the address
-        # that the person gave.
-        at = [] if way.through in self.nat.named else [way.relay]
-        await self._dialer.reach(way.through, at)
+        await self._dialer.reach(way.through, self._named.told_at(way))
         try:
             await self._require_life().host.dial_through(dev, way)
         except PeerError as error:
@@ -658,8 +636,8 @@ class Network:
             is_public=ground.is_public,
             was_reached=self._was_reached,
             relays=len(self.nat.circuits),
-            relays_named=len(self._relays),
-            relay_only=self._relay_only,
+            relays_named=self._named.count,
+            relay_only=self._named.alone,
             carries=self._carries(),
             places=relay.reservations if relay is not None else 0,
             circuits=relay.circuits if relay is not None else 0,
@@ -688,26 +666,10 @@ class Network:
     async def _reserve(self, dev: DeviceKey) -> int:
         return await self._require_life().reserve(dev)
 
-    async def _greet(self, named: NamedRelay) -> tuple[DeviceKey, list[Address]]:
-        """Who the relay is and where. Raises UserError."""
-        if named.dev is not None:
-            found = await resolve(named.host, named.port)
-            told = [Address(ipaddress.ip_address(ip), port) for *_, (ip, port) in found]
-        else:
-            answer = await self.hello(named.host, named.port)
-            named, told = replace(named, dev=DeviceKey(answer.dev)), unpack_all(answer.addrs)
-        assert named.dev is not None
-        if self._relay_only:
-            del told[1:]  # the one that answered: the rest is what it says of itself
-            self._relay_addresses.update(told)
-        return named.dev, told
-
     def _keep_relay(self, dev: DeviceKey, addresses: Sequence[Address]) -> None:
-        if dev != self.dev:
-            self.nat.named.add(dev)
-            self.protect(dev)
-            self._dialer.want(dev, addresses, tries=math.inf)
-            self.nat.met()
+        self.protect(dev)
+        self._dialer.want(dev, addresses, tries=math.inf)
+        self.nat.met()
 
     async def _dial_failed(self, dev: DeviceKey, reason: str) -> None:
         await self._emit(DialFailed(dev, reason))

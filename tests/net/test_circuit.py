@@ -14,8 +14,8 @@ from p2phouse.net.cards import Judgement, Verdict
 from p2phouse.net.events import DialFailed, OfferHeard, PeerUp, RoomClosed, RoomFrame, RoomOpen
 from p2phouse.net.ground import Ground
 from p2phouse.net.hello import NobodyAnswers
+from p2phouse.net.named_relays import RelaysAlone
 from p2phouse.net.nat import RESERVATION_S, Nat
-from p2phouse.net.network import RelaysAlone
 from p2phouse.vocabulary import DeviceKey, Now
 from tests.net.conftest import clock
 from tests.net.test_network import ROOM, greeting
