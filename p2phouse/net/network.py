@@ -23,7 +23,7 @@ import nacl.signing
 import trio
 
 from p2phouse.config import LanMode, NamedRelay
-from p2phouse.errors import LinkError, PeerError, UserError
+from p2phouse.errors import LinkError, PeerError
 from p2phouse.net import room_links, signalling
 from p2phouse.net.acquaintances import Acquaintances
 from p2phouse.net.addresses import Address, Interface, Way, pack, unpack_all, unpack_ways
@@ -32,18 +32,17 @@ from p2phouse.net.dht import Dht
 from p2phouse.net.dialer import Dialer
 from p2phouse.net.doctor import Observed
 from p2phouse.net.door import is_near
-from p2phouse.net.events import CardHeard, DialFailed, HostRebuilt, NetEvent, RoomClosed, Trouble
+from p2phouse.net.events import CardHeard, DialFailed, HostRebuilt, NetEvent, RoomClosed
 from p2phouse.net.examination import clock_difference, reflect
 from p2phouse.net.faults import Faults, cause, place
 from p2phouse.net.ground import Ground
 from p2phouse.net.hall_exchange import HallExchange
 from p2phouse.net.hello import HelloAnswerer
 from p2phouse.net.hello import ask as ask_hello
-from p2phouse.net.lan import Lan, NoMulticast
-from p2phouse.net.machine import Machine
 from p2phouse.net.meeting import Meeting
 from p2phouse.net.named_relays import NamedRelays
 from p2phouse.net.nat import Nat
+from p2phouse.net.nearby import Nearby
 from p2phouse.net.presence import Presence
 from p2phouse.net.wire import Wire
 from p2phouse.record.cbor import Value
@@ -66,14 +65,9 @@ FLUSH_S: Final = 2.0
 COMPANY: Final = 24  # connections that gossip and the table live well with
 MOVED_S: Final = 60.0  # three pings missed, in each connection, and a few new ones
 LOOK_S: Final = 5.0  # at our own addresses; costs 0.7 ms
-TROUBLES_TOLD_MAX: Final = 16  # sentences, each told once
 
 
 Chore = Callable[[], Awaitable[None]]
-
-
-class Unexpected(UserError):
-    """Looking for nodes nearby failed ({reason}); p2phouse join HOST:PORT still works."""
 
 
 class NoWay(LinkError):
@@ -120,24 +114,18 @@ class Network:
         self._device_key = device_key
         self._port_asked = port
         self._port_is_any = port is None
-        self._lan: LanMode = "off" if relay_only else lan
-        self._lan_now: Lan | None = None
-        self._lan_trouble = ""
         self._was_reached = False
         self.addrs_changed = trio.Event()  # is set, and another takes its place
-        self._runtime_dir = runtime_dir
         self._rng = rng
         self._entropy = entropy
         self._clock = clock
         # Security: who listens on the network shows where they are to whoever knocks.
         self._ground = ground or Ground("loopback" if relay_only else lan)
-        self._moved = trio.Event()
         self._moved_at = -math.inf
         self._life: Life | None = None
         self._alive = trio.Event()
         self._presence = Presence(self._emit)
         self._protected: set[DeviceKey] = set()
-        self._told: set[str] = set()
         self._chores, self._chores_todo = trio.open_memory_channel[Chore](EVENTS_MAX)
         self._cards = Cards(judge=judge, clock=clock)
         self._rooms = room_links.RoomLinks(
@@ -179,7 +167,17 @@ class Network:
             want=lambda dev, addresses, tries: self._dialer.want(dev, addresses, tries=tries),
             emit=self._emit,
         )
-
+        self._nearby = Nearby(
+            lan="off" if relay_only else lan,
+            runtime_dir=runtime_dir,
+            ground=self._ground,
+            meeting=self._meeting,
+            connected=self._connected,
+            emit=self._emit,
+            rng=rng,
+            entropy=entropy,
+            faults=self.faults,
+        )
         self._dht = Dht(
             self.dev,
             addresses=lambda: unpack_all(self.addrs),
@@ -380,8 +378,7 @@ class Network:
             nursery.start_soon(self._dht.run)
             await nursery.start(self._lives, life.Life)
             # Only now, when whom we find can be dialled and can dial us.
-            nursery.start_soon(self._beside, self._new_machine(answerer).run)
-            nursery.start_soon(self._stay_on_lan)
+            nursery.start_soon(self._nearby.run, answerer)
             nursery.start_soon(self.nat.run)
             nursery.start_soon(self._named.run)
             nursery.start_soon(self._watch_ground, nursery, answerer)
@@ -402,73 +399,7 @@ class Network:
             if changed:
                 log.info("addresses_changed count=%d", len(self._ground.addresses))
                 self._moved_at = trio.current_time()
-                self._moved.set()
-                self._moved = trio.Event()
-
-    def _new_machine(self, answerer: HelloAnswerer) -> Machine:
-        return Machine(
-            self._runtime_dir,
-            answerer=answerer,
-            addrs=lambda: [pack(each) for each in self._ground.addresses[:ADDRS_TOLD_MAX]],
-            found=partial(self._meeting.found, where="machine"),
-            trouble=self._trouble,
-            entropy=self._entropy,
-            faults=self.faults,
-        )
-
-    async def _stay_on_lan(self) -> None:
-        """Announces and browses, anew whenever the networks have changed."""
-        while True:
-            moved = self._moved
-            async with trio.open_nursery() as nursery:
-                nearby = [each for each in self._ground.interfaces if self._is_lan(each)]
-                self._lan_now = self._new_lan(nearby) if nearby else None
-                if self._lan_now is not None:
-                    nursery.start_soon(self._beside, self._lan_now.run)
-                else:
-                    log.info("lan_off mode=%s", self._lan)
-                await moved.wait()
-                nursery.cancel_scope.cancel()
-
-    def _is_lan(self, interface: Interface) -> bool:
-        if self._lan == "loopback":
-            return interface.ip.is_loopback
-        return self._lan == "on" and interface.is_private
-
-    def _new_lan(self, nearby: Sequence[Interface]) -> Lan:
-        return Lan(
-            ips=[interface.ip for interface in nearby],
-            port=self.port,
-            networks=[interface.network for interface in nearby],
-            connected=self._connected,
-            found=partial(self._meeting.found, where="lan"),
-            trouble=self._trouble,
-            rng=self._rng,
-            entropy=self._entropy,
-            faults=self.faults,
-        )
-
-    async def _beside(self, work: Chore) -> None:
-        """Runs what the network can do without; a person hears of its failure, nothing ends."""
-        try:
-            await work()
-        except Exception as error:
-            # Broad: zeroconf has errors of its own, and none of them may end a conversation.
-            while isinstance(error, ExceptionGroup):
-                error = error.exceptions[0]
-            log.warning("trouble error=%s at=%s", type(error).__name__, place(error))
-            await self._trouble(
-                error if isinstance(error, UserError) else Unexpected(reason=cause(error))
-            )
-
-    async def _trouble(self, error: UserError) -> None:
-        """Tells the person once; strangers on a network may cause the same any number of times."""
-        text = str(error)
-        if isinstance(error, NoMulticast | Unexpected):
-            self._lan_trouble = text
-        if text not in self._told and len(self._told) < TROUBLES_TOLD_MAX:
-            self._told.add(text)
-            await self._emit(Trouble(text))
+                self._nearby.moved()
 
     async def _lives(
         self,
@@ -618,16 +549,16 @@ class Network:
         relay = life.relay if life is not None else None
         peers = life.host.peers() if life is not None else []
         near = sum(life is not None and life.host.near(dev) for dev in peers)
-        heard, unanswered = self._lan_now.heard if self._lan_now is not None else (0, 0)
+        heard, unanswered = self._nearby.heard
         return Observed(
-            lan=self._lan,
+            lan=self._nearby.lan,
             interfaces=[each for each in ground.interfaces if not each.ip.is_loopback],
             has_way_out=ground.has_way_out,
             port=self.port,
             any_port=self._port_is_any,
             heard=heard,
             unanswered=unanswered,
-            lan_trouble=self._lan_trouble,
+            lan_trouble=self._nearby.trouble,
             apart=apart(reflections),
             near_peers=near,
             far_peers=len(peers) - near,
