@@ -19,6 +19,7 @@ from p2phouse.net import stun
 from p2phouse.net.faults import Faults
 from p2phouse.net.rates import Buckets, TokenBucket
 from p2phouse.record import envelope
+from p2phouse.record.limits import ADDRS_MAX
 from p2phouse.record.types import Hello
 from p2phouse.vocabulary import DeviceKey, Entropy, Now
 
@@ -31,7 +32,6 @@ TRIES: Final = 3
 TRY_S: Final = 0.5
 RESOLVE_S: Final = 5.0
 ASKED_MAX: Final = 4  # addresses of one host name
-ADDRS_MAX: Final = 4
 # One signature is 0.1 ms; a class of 30 behind one address asks three times each in a second.
 ANSWERS_A_SECOND: Final = 20.0
 ANSWERS_BURST: Final = 90.0

@@ -18,10 +18,11 @@ from p2phouse.net.addresses import Interface, pack
 from p2phouse.net.events import NetEvent, Trouble
 from p2phouse.net.faults import Faults, cause, place
 from p2phouse.net.ground import Ground
-from p2phouse.net.hello import ADDRS_MAX, HelloAnswerer
+from p2phouse.net.hello import HelloAnswerer
 from p2phouse.net.lan import Lan, NoMulticast
 from p2phouse.net.machine import Machine
 from p2phouse.net.meeting import Meeting
+from p2phouse.record.limits import ADDRS_MAX
 from p2phouse.vocabulary import DeviceKey, Entropy
 
 log = logging.getLogger(__name__)

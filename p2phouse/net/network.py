@@ -46,6 +46,7 @@ from p2phouse.net.nearby import Nearby
 from p2phouse.net.presence import Presence
 from p2phouse.net.wire import Wire
 from p2phouse.record.cbor import Value
+from p2phouse.record.limits import ADDRS_MAX
 from p2phouse.record.types import Hello
 from p2phouse.vocabulary import DeviceKey, Entropy, Now, RoomId
 
@@ -57,7 +58,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 EVENTS_MAX: Final = 256  # then the network waits for node.py, and peers wait for the network
-ADDRS_TOLD_MAX: Final = 4
 REBUILD_FIRST_S: Final = 0.1
 REBUILD_S_MAX: Final = 10.0
 SIGNAL_S: Final = 15.0
@@ -208,7 +208,7 @@ class Network:
         circuits = self.nat.circuits
         # Security: of who is reached by relays alone no record names anything else.
         direct: list[Way] = [] if self._named.alone else [*(far or addresses)]
-        told = [*direct[: ADDRS_TOLD_MAX - len(circuits)], *circuits]
+        told = [*direct[: ADDRS_MAX - len(circuits)], *circuits]
         return [pack(way) for way in told]
 
     @property
@@ -275,7 +275,7 @@ class Network:
         answer, ip = await ask_hello(host, port, entropy=self._entropy)
         typed = pack(Address(ipaddress.ip_address(ip), port))
         told = [typed, *(addr for addr in answer.addrs if addr != typed)]
-        return replace(answer, addrs=tuple(told[:ADDRS_TOLD_MAX]))
+        return replace(answer, addrs=tuple(told[:ADDRS_MAX]))
 
     async def publish_card(self, data: bytes) -> None:
         """Gossips a card; waits while the node's three a second are spent or the host restarts."""

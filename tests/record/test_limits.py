@@ -301,7 +301,6 @@ async def test_a_room_frame_has_16_kib_at_most():
 
 
 def test_a_limit_that_stands_twice_is_the_same_twice():
-    assert hello.ADDRS_MAX == limits.ADDRS_MAX
     assert hello.REQUEST_BYTES == hello.REPLY_BYTES_MAX == limits.HELLO_BYTES
 
 
