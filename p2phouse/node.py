@@ -34,7 +34,6 @@ from p2phouse.identity.keys import Me, load_or_create
 from p2phouse.media import MediaProcess
 from p2phouse.memory import Memory
 from p2phouse.net import events as net
-from p2phouse.net.addresses import Address
 from p2phouse.net.network import Network
 from p2phouse.people.blocks import blocks
 from p2phouse.people.following import following
@@ -52,7 +51,6 @@ log = logging.getLogger(__name__)
 
 INBOX_MESSAGES = 1_024  # full pushes back on the network, whose own queues then drop links
 REPLIES_MAX = 256  # keys are free: without a bound a stranger fills memory with offers
-ADDRESS_CHECK_S = 2.0
 STOP_S_MAX = 7.0  # a hand-over, a card's turn in gossip and the last words on room links
 
 
@@ -80,6 +78,7 @@ class Node:
         self.listening = False  # a `listen` has the ear
         self.reports = 0  # Stats heard: who wants fresh figures waits for the next
         self.levels: dict[int, int] = {}
+        self._reflectors: tuple[channel.Reflector, ...] = ()  # that media was told
         self.following = following(config.home)
         self.blocks = blocks(config.home)
         self.willing = Willing(config.home, self._offer_to_carry)
@@ -276,6 +275,7 @@ class Node:
 
     async def _media_gone(self) -> None:
         await self._introduce_page()
+        await self.media.send(channel.SetReflectors(self._reflectors))
         await self._tell_core(self.me.dev, messages.MediaGone())
 
     async def _from_network(self) -> None:
@@ -306,18 +306,19 @@ class Node:
     async def _watch_addresses(self) -> None:
         """Networks come and go under a node: cards and greetings name the present ones."""
         known: tuple[bytes, ...] | None = None
-        told: tuple[int, list[Address]] = (0, [])
         while True:
+            changed = self.network.addrs_changed  # first: what changes while we tell counts
             addrs = tuple(self.network.addrs)
             if addrs != known:
                 known = addrs
                 await self._tell_core(self.me.dev, messages.OwnAddresses(addrs))
-            if told != (self.media.restarts, self.network.reflectors):
-                told = (self.media.restarts, self.network.reflectors)
-                asked = tuple(channel.Reflector(str(each.ip), each.port) for each in told[1])
+            asked = tuple(
+                channel.Reflector(str(each.ip), each.port) for each in self.network.reflectors
+            )
+            if asked != self._reflectors:
+                self._reflectors = asked
                 await self.media.send(channel.SetReflectors(asked))
-            with trio.move_on_after(ADDRESS_CHECK_S):
-                await self.network.addrs_changed.wait()
+            await changed.wait()
 
     # ── outwards ─────────────────────────────────────────────────────────────────────────────
 

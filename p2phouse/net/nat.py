@@ -93,7 +93,9 @@ class Nat:
 
     def forget(self) -> None:
         """The host died: every place is gone."""
-        self._places.clear()
+        if self._places:
+            self._places.clear()
+            self._changed()
 
     async def run(self) -> None:
         while True:

@@ -115,7 +115,7 @@ class Network:
         self._port_asked = port
         self._port_is_any = port is None
         self._was_reached = False
-        self.addrs_changed = trio.Event()  # is set, and another takes its place
+        self.addrs_changed = trio.Event()  # `addrs`, `reflectors`; is set, another takes its place
         self._rng = rng
         self._entropy = entropy
         self._clock = clock
@@ -400,6 +400,7 @@ class Network:
                 log.info("addresses_changed count=%d", len(self._ground.addresses))
                 self._moved_at = trio.current_time()
                 self._nearby.moved()
+                self._addrs_have_changed()
 
     async def _lives(
         self,
@@ -601,6 +602,7 @@ class Network:
         self.protect(dev)
         self._dialer.want(dev, addresses, tries=math.inf)
         self.nat.met()
+        self._addrs_have_changed()  # a place held there already comes first now
 
     async def _dial_failed(self, dev: DeviceKey, reason: str) -> None:
         await self._emit(DialFailed(dev, reason))

@@ -57,6 +57,16 @@ class Node:
                 self.heard.append(await self.network.events.receive())
 
 
+async def addrs_are(node, hold):
+    """Until where the node is reached is as wanted; each change is told by an event."""
+    with trio.fail_after(20):
+        while True:
+            changed = node.network.addrs_changed
+            if hold(node.network.addrs):
+                return
+            await changed.wait()
+
+
 @pytest.fixture
 def make_node(tmp_path):
     """Starts networks: `async with make_node(1) as node`."""

@@ -17,7 +17,8 @@ from p2phouse.net.hello import NobodyAnswers
 from p2phouse.net.named_relays import RelaysAlone
 from p2phouse.net.nat import RESERVATION_S, Nat
 from p2phouse.vocabulary import DeviceKey, Now
-from tests.net.conftest import clock
+from tests.net.conftest import addrs_are, clock
+from tests.net.test_life import raise_inside
 from tests.net.test_network import ROOM, greeting
 
 
@@ -33,7 +34,7 @@ def public_ground():
 
 async def until(holds):
     with trio.fail_after(15):
-        while not holds():  # noqa: ASYNC110 - addresses have no event
+        while not holds():  # noqa: ASYNC110 - of many things, few of which have an event
             await trio.sleep(0.02)
 
 
@@ -191,11 +192,22 @@ async def test_a_relay_that_comes_back_is_held_again(make_node):
     async with make_node(3, ground=public_ground()) as relay:
         port, key = relay.network.port, relay.key
         async with make_node(1, relays=[NamedRelay("127.0.0.1", port)]) as ana:
-            await until(lambda: circuits(ana))
+            await addrs_are(ana, lambda addrs: circuits(ana))
             ana.network._life.host.drop(relay.dev)
-            await until(lambda: not circuits(ana))
-            await until(lambda: circuits(ana))
+            await addrs_are(ana, lambda addrs: not circuits(ana))
+            await addrs_are(ana, lambda addrs: circuits(ana))
             assert key is relay.key
+
+
+async def test_nobody_is_told_of_a_circuit_that_went_with_the_host(make_node):
+    async with (
+        make_node(3, ground=public_ground()) as relay,
+        make_node(1, relays=relays_of(relay)) as ana,
+    ):
+        await addrs_are(ana, lambda addrs: circuits(ana))
+        raise_inside(ana.network._life.host)
+        await addrs_are(ana, lambda addrs: not circuits(ana))
+        await addrs_are(ana, lambda addrs: circuits(ana))
 
 
 async def test_who_lets_nobody_through_is_no_relay(make_node):

@@ -20,6 +20,7 @@ from p2phouse.net.ground import Ground
 from p2phouse.record import envelope
 from p2phouse.record.types import Join
 from p2phouse.vocabulary import RoomId
+from tests.net.conftest import addrs_are
 
 ROOM = RoomId(bytes(range(32)))
 
@@ -72,9 +73,7 @@ async def test_a_network_that_is_plugged_in_later_is_used(make_node):
     async with make_node(1, ground=ground) as ana, make_node(2) as ben:
         plugged.append(Interface.of("127.0.0.77", 24))
         new = pack(Address(ip_address("127.0.0.77"), ana.network.port))
-        with trio.fail_after(10):
-            while new not in ana.network.addrs:  # noqa: ASYNC110 - addresses have no event
-                await trio.sleep(0.05)
+        await addrs_are(ana, lambda addrs: new in addrs)
         answer = await ben.network.hello("127.0.0.77", ana.network.port)
         assert answer.dev == ana.dev
         ben.network.dial(ana.dev, [new])
