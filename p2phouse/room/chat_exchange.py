@@ -121,7 +121,6 @@ class ChatExchange:
         passing, membership.asking.passing = membership.asking.passing, {}
         membership.asking.pass_at = math.inf
         for dev in flood.onward(membership, self._me.dev):
-            knows = membership.members[dev].knows
             yield from self._send(
                 membership,
                 dev,
@@ -129,7 +128,7 @@ class ChatExchange:
                     signed
                     for signed, teller in passing.values()
                     if dev not in (teller, signed.record.dev)
-                    and not (teller == signed.record.dev and teller in knows)
+                    and not _has_heard(membership, dev, signed, teller)
                     and membership.chats.holds(signed.data)
                 ],
             )
@@ -288,6 +287,17 @@ class ChatExchange:
         if pins != asking.pins:
             yield Event(EventKind.PINS_CHANGED, room)
         asking.shown, asking.pins = present, pins
+
+
+def _has_heard(
+    membership: Membership, dev: DeviceKey, signed: Signed[Chat], teller: DeviceKey
+) -> bool:
+    """Whether its author, who told us, has told that member as well."""
+    if teller != signed.record.dev:
+        return False
+    if membership.is_audience(teller):
+        return membership.carries(dev)  # a listener tells these two, whomever it knew before
+    return teller in membership.members[dev].knows
 
 
 def _frame(

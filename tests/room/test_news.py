@@ -301,6 +301,17 @@ def test_what_does_not_fit_into_4_kb_waits_its_turn(table: Table, crowd: list[Pe
     assert FrameKind.SOFT not in [frame[0] for each in heard for _, frame in each.said]
 
 
+def test_what_a_listener_writes_goes_on_to_a_stage_that_it_knew_before_it_listened(
+    table: Table, crowd: list[Person]
+):
+    """Of greetings in a mesh that is no more nobody has a link."""
+    speaker, ann = crowd[:2]
+    table.greet(speaker, members=[ann.dev])
+    say(table, ann, word(ann, table, "good evening"))
+    sent = [each for each in of(SendRoomFrame, table.wait(1)) if each.dev == speaker.dev]
+    assert FrameKind.CHAT in [each.frame[0] for each in sent]
+
+
 def test_what_one_listener_says_without_end_is_not_passed_on(table: Table, crowd: list[Person]):
     ann, bob = crowd[1:3]
     passed = 0
