@@ -91,6 +91,7 @@ class Repair:
     def __init__(self) -> None:
         self._paths: dict[LinkNumber, _Path] = {}
         self._standbys: dict[LinkNumber, frozenset[LinkNumber]] = {}  # by ingress
+        self._alone: frozenset[LinkNumber] = frozenset()  # ingresses for which nobody stands by
         self._ingresses: dict[Ssrc, LinkNumber] = {}
         self._guarded: LinkNumber | None = None
         self._guarded_gone = False  # it was removed, and nothing was pushed for that yet
@@ -144,6 +145,7 @@ class Repair:
             if row.standby == before or is_owed:
                 former.setdefault(row.ingress, set()).add(row.standby)
         self._standbys = {ingress: frozenset(links) for ingress, links in standbys.items()}
+        self._alone = frozenset(row.ingress for row in table.rows) - self._standbys.keys()
         self._former = {ingress: frozenset(links) for ingress, links in former.items()}
         self._ingresses = {row.ssrc: row.ingress for row in table.rows}
         self._gone &= self._standbys.keys()
@@ -276,6 +278,8 @@ class Repair:
             for standby in self._missed(now_s, ingress, standbys)
             if standby in self._paths
         }
+        # Who has no link to the hub takes everything from the standby, which has to be asked.
+        wanted |= {link for link in self._alone if self._is_unfed(now_s, link)}
         outputs: list[RepairOutput] = []
         for standby in sorted(wanted):
             if now_s >= self._pulled.get(standby, -inf):
@@ -298,7 +302,12 @@ class Repair:
             return ()
         if path.is_silent or ingress in self._failing:
             return standbys
-        if now_s >= max(path.unfed_s, self._tabled_s) + UNFED_S:
-            # It lives and carries nothing to us: it has not adopted us yet, or was told too much.
+        if self._is_unfed(now_s, ingress):
             return (ingress, *standbys)
         return ()
+
+    def _is_unfed(self, now_s: float, link: LinkNumber) -> bool:
+        """Whether it lives and carries nothing to us: it has not adopted us yet, or was told too
+        much, or only stands by."""
+        path = self._paths.get(link)
+        return path is not None and now_s >= max(path.unfed_s, self._tabled_s) + UNFED_S

@@ -1,5 +1,6 @@
 """Rules of repair in virtual time: the clock is whatever number the test gives."""
 
+import itertools
 from collections.abc import Iterable
 from math import inf
 
@@ -117,6 +118,21 @@ def test_a_removed_link_is_not_told_of():
     assert [output for _, output in here.run(1.0)] == [Silent(TWO)]
     here.repair.remove(TWO)
     assert here.repair.deadline == inf
+
+
+def test_a_link_that_alone_brings_a_voice_and_says_it_carries_nothing_is_pulled_until_it_does():
+    """Who cannot reach the hub hears everything from the standby."""
+    here = Here(ONE)
+    here.set_rows(TableRow(ONE, ANA, None, (HERE,)))
+    while here.now < 3.0:
+        here.hear(ONE, talking=False)
+        here.repair.carried(here.now, ONE, feeds=here.now > 2.0)
+        here.run(here.now + 0.2)
+    pulls = [time for time, output in here.told if output == Pull(ONE)]
+    assert pulls[0] <= 0.6
+    assert all(b - a <= 0.3 for a, b in itertools.pairwise(pulls))
+    assert 1.7 <= pulls[-1] <= 2.3
+    assert here.told[-1][1] == Release(ONE)
 
 
 # ── a link with a standby ────────────────────────────────────────────────────────────────────
