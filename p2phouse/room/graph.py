@@ -146,7 +146,9 @@ class Graph:
         link = membership.links.get(member.dev)
         is_wanted = self.wants(membership, member)
         if link is not None and link.stage is Stage.UP:
-            link.is_audience = is_audience(membership, member)
+            was_audience, link.is_audience = link.is_audience, is_audience(membership, member)
+            if link.is_audience and not was_audience:
+                membership.news.unwelcomed.add(member.dev)
         if is_wanted:
             member.spare_since = math.inf
             if member.is_told and link is None and math.isinf(member.redial_at):

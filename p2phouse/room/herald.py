@@ -164,7 +164,13 @@ class Herald:
             )
             if is_open:
                 yield from self._begin(now, membership)
-        if not is_open or now.mono < min(book.due, book.sent_at + news.LIFE_SIGN_S):
+        if not is_open:
+            return
+        for dev in sorted(book.unwelcomed):
+            if membership.is_audience(dev):
+                yield from self._welcome(membership, dev)
+        book.unwelcomed.clear()
+        if now.mono < min(book.due, book.sent_at + news.LIFE_SIGN_S):
             return
         book.sent_at, book.due = now.mono, math.inf
         for tray, devs in (

@@ -198,6 +198,8 @@ class NewsBook:
     audience: Tray = field(default_factory=Tray)
     stage: Tray = field(default_factory=Tray)  # what listeners say
     introduced: dict[DeviceKey, bytes] = field(default_factory=dict)  # who is no part of the stage
+    # Who has come down from the stage: of those whom it had no time to meet there we tell.
+    unwelcomed: set[DeviceKey] = field(default_factory=set)
     due: float = math.inf
     sent_at: float = -math.inf
 

@@ -257,6 +257,20 @@ def test_a_new_listener_is_told_of_the_stage_at_once(table: Table, crowd: list[P
     assert welcome.here is not None
 
 
+def test_who_comes_down_from_the_stage_is_told_of_those_it_had_no_time_to_meet_there(
+    table: Table, crowd: list[Person]
+):
+    speaker, ann = crowd[:2]
+    room = table.here.room
+    table.frame(ann, ann.voice_frame(room, slot=5))
+    table.wait(2)
+    assert not said(table.wait(3), ann), "on the stage they tell one another"
+    outputs = table.frame(ann, ann.soft_frame(room, SoftKind.ON_STAGE, val=False))
+    outputs += table.wait(2)
+    assert (speaker.dev, FrameKind.SPEAK) in said(outputs, ann)
+    assert sum(each.here is not None for each in told(outputs + table.wait(5), ann)) == 1
+
+
 def test_what_a_listener_says_is_told_to_all_once_and_with_who_it_is(
     table: Table, crowd: list[Person]
 ):

@@ -97,6 +97,17 @@ def test_each_side_of_a_split_has_a_hub_and_all_have_one_when_it_heals(seed: int
     assert world.agreed() == agreed
 
 
+@pytest.mark.nightly
+@pytest.mark.parametrize("seed", SEEDS[::5])
+def test_fifty_people_lose_hub_after_hub_and_have_one_soon_each_time(seed: int) -> None:
+    world = carried(seed, 50, loss=0.03)
+    for _ in range(4):
+        hub, _ = hub_and_standby(world)
+        world.crash(hub)
+        assert world.run_until(lambda: world.agreed() is not None, within_s=AGREED_S), world
+        world.run_for(world.rng.uniform(0.5, 4.0))
+
+
 @pytest.mark.parametrize("seed", SEEDED)
 def test_people_come_to_die_one_after_the_other_and_there_is_always_a_hub_soon(seed: int) -> None:
     world = carried(seed, 20, loss=0.05)

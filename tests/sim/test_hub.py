@@ -96,6 +96,31 @@ def test_a_hub_that_dies_is_followed_by_its_standby(seed: int) -> None:
 
 
 @pytest.mark.nightly
+def test_a_class_of_thirty_hears_on_when_the_laptop_that_carries_it_leaves() -> None:
+    """Sixteen of them have a place on the stage, and the rest listen."""
+    world, nodes = crowd(30, 1)
+
+    def is_heard() -> bool:
+        stage = [node for node in nodes if node.rooms.membership.own.on_stage]  # type: ignore[union-attr]
+        return (
+            len(hubs(nodes)) == 1
+            and hubs(nodes) <= {node.name for node in nodes}
+            and len(stage) >= 14
+            and all(node.hears(each) for node in nodes for each in stage if each is not node)
+        )
+
+    until(world, is_heard)
+    world.run_for(20)
+    for _ in range(2):
+        hub = by_name(nodes, *hubs(nodes))
+        world.crash(hub)
+        nodes.remove(hub)
+        until(world, is_heard, within_s=4.0)
+        world.run_for(10)
+    assert all(node.rooms.facts()["people"] == 28 for node in nodes)
+
+
+@pytest.mark.nightly
 @pytest.mark.parametrize("seed", FEW)
 def test_when_hub_and_standby_die_together_the_room_finds_itself_again(seed: int) -> None:
     world, nodes, hub, standby = carried(seed, 10)
