@@ -146,7 +146,9 @@ def test_the_doctor_speaks_french_where_the_page_has_words_and_says_where_not(br
     node.answers["doctor"] = {"findings": [known, FINDINGS[0]]}
     with tab(browser, node, 768, locale="fr") as page:
         page.locator(".shelf-line button").click()
-        page.wait_for_selector(".banner.warn >> text=Ce Wi‑Fi isole les appareils.")
+        page.wait_for_selector(
+            ".banner.warn >> text=Ce Wi‑Fi isole les appareils, ou un pare-feu le fait."
+        )
         page.wait_for_selector(".checks >> text=Prenez un autre Wi‑Fi")
         page.wait_for_selector(".checks [lang=en] >> text=The moon is full.")
 

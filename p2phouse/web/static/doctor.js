@@ -14,7 +14,7 @@ function wordsOf({what, ok, text, next}) {
   const its = `doctor_${what}_${ok === null ? "unknown" : ok ? "good" : "bad"}`;
   const title = has(`doctor_${what}`) ? t(`doctor_${what}`) : what.replaceAll("_", " ");
   if (language() === NODE_LANGUAGE || !has(its)) return {title, text, next, lang: NODE_LANGUAGE};
-  return {title, text: t(its), next: has(`${its}_do`) ? t(`${its}_do`) : "", lang: language()};
+  return {title, text: t(its), next: next && has(`${its}_do`) ? t(`${its}_do`) : "", lang: language()};
 }
 
 export function Doctor({app}) {
