@@ -6,7 +6,6 @@ The network can do without: whatever fails here is told to the person once, and 
 import logging
 import random
 from collections.abc import Awaitable, Callable, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -14,14 +13,14 @@ import trio
 
 from p2phouse.config import LanMode
 from p2phouse.errors import UserError
-from p2phouse.net.addresses import Interface, pack
+from p2phouse.net.addresses import Address, Interface, pack
 from p2phouse.net.events import NetEvent, Trouble
 from p2phouse.net.faults import Faults, cause, place
 from p2phouse.net.ground import Ground
 from p2phouse.net.hello import HelloAnswerer
 from p2phouse.net.lan import Lan, NoMulticast
 from p2phouse.net.machine import Machine
-from p2phouse.net.meeting import Meeting
+from p2phouse.net.meeting import Where
 from p2phouse.record.limits import ADDRS_MAX
 from p2phouse.vocabulary import DeviceKey, Entropy
 
@@ -35,7 +34,7 @@ class Unexpected(UserError):
 
 
 class Nearby:
-    """Looks on `ground` for whom `meeting` meets."""
+    """Looks around on `ground`, and says whom it found and what troubles it."""
 
     def __init__(
         self,
@@ -43,7 +42,7 @@ class Nearby:
         lan: LanMode,
         runtime_dir: Path,
         ground: Ground,
-        meeting: Meeting,
+        found: Callable[[DeviceKey, Sequence[Address], Where], Awaitable[None]],
         connected: Callable[[DeviceKey], bool],
         emit: Callable[[NetEvent], Awaitable[None]],
         rng: random.Random,
@@ -55,7 +54,7 @@ class Nearby:
         self.trouble = ""  # that keeps us from hearing the local network
         self._runtime_dir = runtime_dir
         self._ground = ground
-        self._meeting = meeting
+        self._found = found
         self._connected = connected
         self._emit = emit
         self._rng = rng
@@ -85,7 +84,7 @@ class Nearby:
             self._runtime_dir,
             answerer=answerer,
             addrs=lambda: [pack(each) for each in self._ground.addresses[:ADDRS_MAX]],
-            found=partial(self._meeting.found, where="machine"),
+            found=lambda dev, addresses: self._found(dev, addresses, "machine"),
             trouble=self._tell,
             entropy=self._entropy,
             faults=self._faults,
@@ -96,6 +95,7 @@ class Nearby:
         while True:
             moved = self._moved
             async with trio.open_nursery() as nursery:
+                self.trouble = ""  # of another network
                 nearby = [each for each in self._ground.interfaces if self._is_lan(each)]
                 self._now = self._new_lan(nearby) if nearby else None
                 if self._now is not None:
@@ -116,7 +116,7 @@ class Nearby:
             port=self._ground.port,
             networks=[interface.network for interface in nearby],
             connected=self._connected,
-            found=partial(self._meeting.found, where="lan"),
+            found=lambda dev, addresses: self._found(dev, addresses, "lan"),
             trouble=self._tell,
             rng=self._rng,
             entropy=self._entropy,

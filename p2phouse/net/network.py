@@ -171,7 +171,7 @@ class Network:
             lan="off" if relay_only else lan,
             runtime_dir=runtime_dir,
             ground=self._ground,
-            meeting=self._meeting,
+            found=self._meeting.found,
             connected=self._connected,
             emit=self._emit,
             rng=rng,
