@@ -14,6 +14,11 @@ from p2phouse.net.ports import PORT_DEFAULT
 SKEW_S_MAX: Final = 120.0  # records from further ahead are refused (record/limits.py)
 STALE_S: Final = 900.0  # a card is told again each five minutes; all this old means a fast clock
 
+LOOK_AT_RELAY: Final = (
+    "See that the relay you named runs, and that its HOST:PORT is what `p2phouse id show` says "
+    "there; this node goes on asking."
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Finding:
@@ -29,7 +34,9 @@ class Finding:
 class Observed:
     """interfaces: of this machine, loopback left out. heard, unanswered: nodes that announce
     themselves in the local network, and those of them that answer nothing. apart: names of people
-    in our room who stand in our network and are not reached in it. reflections: where one socket
+    in our room who stand in our network and are not reached in it. here_peers, near_peers,
+    far_peers: connected, on this machine, in its networks, and elsewhere. relays_found: of those
+    named, how many are connected. reflections: where one socket
     seems to be, by each relay that was asked; None: no answer. clock_s: how far others' clocks are
     ahead of ours."""
 
@@ -42,6 +49,7 @@ class Observed:
     unanswered: int
     lan_trouble: str
     apart: Sequence[str]
+    here_peers: int
     near_peers: int
     far_peers: int
     known_peers: int
@@ -50,6 +58,7 @@ class Observed:
     was_reached: bool  # somebody far away has come to us
     relays: int
     relays_named: int
+    relays_found: int
     relay_only: bool
     carries: bool
     places: int
@@ -92,8 +101,12 @@ def _network(seen: Observed) -> Iterator[Finding]:
 
 
 def _multicast(seen: Observed) -> Iterator[Finding]:
-    if seen.lan != "on" or not any(each.is_private for each in seen.interfaces):
-        yield Finding("multicast", None, "Nodes in the local network are not looked for.")
+    if seen.lan != "on":
+        yield Finding(
+            "multicast", None, "Nodes in the local network are not looked for, as you asked."
+        )
+    elif not any(each.is_private for each in seen.interfaces):
+        yield Finding("multicast", None, "There is no local network to look for nodes in.")
     elif seen.lan_trouble:
         yield Finding("multicast", False, seen.lan_trouble, "Join by address: HOST:PORT.")
     elif seen.heard:
@@ -118,8 +131,9 @@ def _isolation(seen: Observed) -> Iterator[Finding]:
         yield Finding(
             "isolation",
             False,
-            "This Wi-Fi keeps its devices apart: "
-            f"{', '.join(seen.apart[:3])} is in it too and cannot be reached.",
+            "This Wi-Fi keeps its devices apart, or a firewall does: "
+            f"{', '.join(seen.apart[:3])} {'is' if len(seen.apart) == 1 else 'are'} in it too and "
+            "cannot be reached.",
             remedy,
         )
     elif seen.heard and seen.unanswered == seen.heard and not seen.near_peers:
@@ -146,19 +160,42 @@ def _internet(seen: Observed) -> Finding:
             "There is no way out of the local network. Rooms in it work all the same.",
         )
     return Finding(
-        "internet", None, "There is a way out of this network, and nobody out there yet."
+        "internet", None, "There is a way out of this network; no node out there is connected yet."
     )
 
 
 def _meeting(seen: Observed) -> Finding:
-    if seen.far_peers or (seen.near_peers and not seen.has_way_out):
+    near = seen.near_peers + seen.here_peers
+    both = near + seen.far_peers
+    if seen.lan == "loopback":
+        if near:
+            return Finding("meeting", True, f"Connected to {near} node(s) of this machine.")
+        return Finding("meeting", None, "No other node runs on this machine.")
+    if seen.far_peers or (near and not seen.has_way_out):
         table = f", {seen.in_table} of them in the table of rooms" if seen.in_table else ""
-        both = seen.far_peers + seen.near_peers
         return Finding("meeting", True, f"Connected to {both} node(s){table}.")
-    if seen.known_peers or seen.relays_named:
+    begin = (
+        "Open a link that somebody sends you, or name a node with a public address: "
+        "p2phouse up --relay HOST:PORT."
+    )
+    if near:
         return Finding(
             "meeting",
-            False if seen.has_way_out and not seen.near_peers else None,
+            None,
+            f"Connected to {near} node(s) nearby, and to none outside this network.",
+            "" if seen.relays_named else begin,
+        )
+    if seen.relays_named and not seen.known_peers:
+        return Finding(
+            "meeting",
+            False if seen.has_way_out else None,
+            "The node that you named as a relay does not answer.",
+            LOOK_AT_RELAY,
+        )
+    if seen.known_peers:
+        return Finding(
+            "meeting",
+            False if seen.has_way_out else None,
             "None of the nodes known from before can be reached.",
             "Ask somebody for a link to their room, or see whether they are online.",
         )
@@ -166,14 +203,16 @@ def _meeting(seen: Observed) -> Finding:
         "meeting",
         None,
         "The wider network has no beginning: no node outside this network is known yet.",
-        "Open a link that somebody sends you, or name a node with a public address: "
-        "p2phouse up --relay HOST:PORT.",
+        begin,
     )
 
 
 def _nat(seen: Observed) -> Iterator[Finding]:
     if seen.relay_only:
         yield Finding("nat", None, "Only your relays see your network address, as you asked.")
+        return
+    if seen.lan == "loopback":
+        yield Finding("nat", None, "No router is asked for anything, as you asked.")
         return
     if seen.is_public:
         yield Finding("nat", True, "No router stands between this machine and the internet.")
@@ -212,6 +251,9 @@ def _udp(answered: bool) -> Iterator[Finding]:
 
 
 def _reachable(seen: Observed) -> Finding:
+    another = "Name a node with a public address: p2phouse up --relay HOST:PORT."
+    if seen.lan == "loopback":
+        return Finding("reachable", None, "Only this machine reaches this node, as you asked.")
     if seen.is_public and seen.was_reached:
         return Finding("reachable", True, "Anybody can reach this node.")
     if seen.is_public:
@@ -223,17 +265,29 @@ def _reachable(seen: Observed) -> Finding:
         )
     if seen.relays:
         return Finding("reachable", True, f"Others reach this node through {seen.relays} relay(s).")
+    if seen.was_reached:
+        return Finding("reachable", True, "Nodes outside the local network reach this one.")
+    if seen.relays_found:
+        return Finding(
+            "reachable",
+            False,
+            "The node that you named as a relay is there and leads nobody to this one: it has no "
+            "public address, no place left, or its owner does not want it to.",
+            another,
+        )
     return Finding(
         "reachable",
         False if seen.relays_named else None,
-        "From outside the local network nobody can reach this node.",
-        "Name a node with a public address: p2phouse up --relay HOST:PORT.",
+        "From outside the local network nobody is known to reach this node.",
+        LOOK_AT_RELAY if seen.relays_named else another,
     )
 
 
 def _relaying(seen: Observed) -> Finding:
     if not seen.carries:
         return Finding("relaying", None, "This node passes nothing on for others, as you chose.")
+    if seen.relay_only or seen.lan == "loopback":
+        return Finding("relaying", None, "This node passes nothing on: others do not see it.")
     if not seen.is_public:
         return Finding("relaying", None, "This node cannot help others to meet: it has no public "
                        "address.")  # fmt: skip
@@ -262,7 +316,8 @@ def _clock(seen: Observed) -> Finding:
 
 
 def _port(seen: Observed) -> Iterator[Finding]:
-    if seen.any_port and seen.port != PORT_DEFAULT:
+    # Nobody types the address of a node that hides.
+    if seen.any_port and seen.port != PORT_DEFAULT and not seen.relay_only:
         yield Finding(
             "port",
             None,

@@ -26,7 +26,7 @@ from p2phouse.config import LanMode, NamedRelay
 from p2phouse.errors import LinkError, PeerError
 from p2phouse.net import room_links, signalling
 from p2phouse.net.acquaintances import Acquaintances
-from p2phouse.net.addresses import Address, Interface, Way, pack, unpack_all, unpack_ways
+from p2phouse.net.addresses import Address, Interface, IPAddress, Way, pack, unpack_all, unpack_ways
 from p2phouse.net.cards import Cards, Judge, judge
 from p2phouse.net.dht import Dht
 from p2phouse.net.dialer import Dialer
@@ -549,7 +549,8 @@ class Network:
         life, ground = self._life, self._ground
         relay = life.relay if life is not None else None
         peers = life.host.peers() if life is not None else []
-        near = sum(life is not None and life.host.near(dev) for dev in peers)
+        near = [dev for dev in peers if life is not None and life.host.near(dev)]
+        here = [dev for dev in near if life is not None and self._is_here(life.host.ips(dev))]
         heard, unanswered = self._nearby.heard
         return Observed(
             lan=self._nearby.lan,
@@ -561,14 +562,16 @@ class Network:
             unanswered=unanswered,
             lan_trouble=self._nearby.trouble,
             apart=apart(reflections),
-            near_peers=near,
-            far_peers=len(peers) - near,
+            here_peers=len(here),
+            near_peers=len(near) - len(here),
+            far_peers=len(peers) - len(near),
             known_peers=self._acquaintances.count,
             in_table=self._dht.count,
             is_public=ground.is_public,
             was_reached=self._was_reached,
             relays=len(self.nat.circuits),
             relays_named=self._named.count,
+            relays_found=sum(map(self._connected, self._named.devs)),
             relay_only=self._named.alone,
             carries=self._carries(),
             places=relay.reservations if relay is not None else 0,
@@ -579,6 +582,11 @@ class Network:
                 list(self.nat.clocks.values()), list(self._cards.heard), self.dev
             ),
         )
+
+    def _is_here(self, ips: Iterable[IPAddress]) -> bool:
+        """Whether they are addresses of this machine."""
+        own = {each.ip for each in self._ground.interfaces}
+        return all(ip.is_loopback or ip in own for ip in ips)
 
     # ── relays ───────────────────────────────────────────────────────────────────────────────
 

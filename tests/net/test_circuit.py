@@ -53,6 +53,9 @@ async def test_two_meet_through_a_third_and_talk_as_if_they_had_dialled(make_nod
             await until(lambda: circuits(ana) and circuits(ben))
             (way,) = circuits(ben)
             assert len(way) == 51
+            seen = await ana.network.examine(apart=lambda outside: [])
+            assert (seen.relays_named, seen.relays_found, seen.relays) == (1, 1, 1)
+            assert (seen.here_peers, seen.near_peers, seen.far_peers) == (1, 0, 0)
             assert unpack_way(way) == Circuit(
                 Address(ip_address("127.0.0.1"), relay.network.port), relay.dev
             )

@@ -29,6 +29,7 @@ HOME = Observed(
     unanswered=0,
     lan_trouble="",
     apart=[],
+    here_peers=0,
     near_peers=2,
     far_peers=1,
     known_peers=3,
@@ -37,6 +38,7 @@ HOME = Observed(
     was_reached=False,
     relays=1,
     relays_named=1,
+    relays_found=1,
     relay_only=False,
     carries=True,
     places=0,
@@ -57,6 +59,32 @@ HIDDEN: dict[str, Any] = {
     "reflections": [],
 }
 
+# As `--loopback` has it, with one other node on the machine.
+INDOORS: dict[str, Any] = {
+    "lan": "loopback",
+    "interfaces": [],
+    "heard": 1,
+    "here_peers": 1,
+    "near_peers": 0,
+    "far_peers": 0,
+    "relays": 0,
+    "relays_named": 0,
+    "relays_found": 0,
+    "asked_port": 0,
+    "reflections": [],
+}
+ALONE: dict[str, Any] = {
+    "heard": 0,
+    "near_peers": 0,
+    "far_peers": 0,
+    "known_peers": 0,
+    "relays": 0,
+    "relays_named": 0,
+    "relays_found": 0,
+    "reflections": [],
+}
+AWAY: dict[str, Any] = ALONE | {"relays_named": 1}  # the relay that was named
+
 
 def outside(*ports):
     return [port and Address(ip_address("5.8.1.2"), port) for port in ports]
@@ -74,7 +102,13 @@ def test_at_home_with_friends_nothing_is_wrong():
 
 
 def test_each_thing_is_spoken_of_once_and_what_is_bad_has_a_remedy():
-    for seen in (HOME, replace(HOME, apart=["Ben"], clock_s=9_999, reflections=[None])):
+    for seen in (
+        HOME,
+        replace(HOME, **HIDDEN),
+        replace(HOME, **INDOORS),
+        replace(HOME, **AWAY),
+        replace(HOME, apart=["Ben"], clock_s=9_999, reflections=[None]),
+    ):
         findings = diagnose(seen)
         assert len({each.what for each in findings}) == len(findings)
         assert all(each.text.endswith(".") for each in findings)
@@ -85,25 +119,28 @@ def test_each_thing_is_spoken_of_once_and_what_is_bad_has_a_remedy():
     ("what", "ok", "words", "seen"),
     [
         ("network", False, "on no network", {"interfaces": []}),
-        ("network", None, "as you asked", {"lan": "loopback"}),
+        ("network", None, "as you asked", INDOORS),
         ("multicast", True, "heard in the local network: 2", {}),
         ("multicast", None, "either nobody is there, or", {"heard": 0}),
-        ("multicast", None, "not looked for", {"lan": "off"}),
+        ("multicast", None, "not looked for, as you asked", {"lan": "off"}),
+        ("multicast", None, "no local network", {"interfaces": [Interface.of("5.8.1.2", 24)]}),
         ("multicast", False, "no multicast here", {"lan_trouble": "There is no multicast here."}),
-        ("isolation", False, "keeps its devices apart: Ben", {"apart": ["Ben"]}),
+        ("isolation", False, "or a firewall does: Ben is in it", {"apart": ["Ben"]}),
+        ("isolation", False, "Ben, Eva are in it too", {"apart": ["Ben", "Eva"]}),
         ("isolation", False, "keeps its devices apart", {"unanswered": 2, "near_peers": 0}),
         ("isolation", True, "reached in this network", {"unanswered": 2}),
         ("internet", True, "outside this network: 1", {}),
         ("internet", None, "no way out", {"far_peers": 0, "has_way_out": False}),
-        ("internet", None, "nobody out there yet", {"far_peers": 0}),
+        ("internet", None, "no node out there", {"far_peers": 0}),
         ("meeting", True, "Connected to 3", {}),
+        ("meeting", True, "Connected to 2", {"far_peers": 0, "has_way_out": False}),
+        ("meeting", None, "2 node(s) nearby, and to none outside", {"far_peers": 0}),
         ("meeting", False, "known from before", {"far_peers": 0, "near_peers": 0}),
-        (
-            "meeting",
-            None,
-            "has no beginning",
-            {"far_peers": 0, "near_peers": 0, "known_peers": 0, "relays_named": 0},
-        ),
+        ("meeting", False, "as a relay does not answer", AWAY),
+        ("meeting", None, "as a relay does not answer", AWAY | {"has_way_out": False}),
+        ("meeting", None, "has no beginning", ALONE),
+        ("meeting", True, "1 node(s) of this machine", INDOORS),
+        ("meeting", None, "No other node", INDOORS | {"here_peers": 0}),
         ("nat", True, "usual kind", {}),
         ("nat", True, "usual kind", {"reflections": outside(41_000, 41_000)}),
         ("nat", None, "cannot tell", {"reflections": outside(41_000)}),
@@ -111,16 +148,22 @@ def test_each_thing_is_spoken_of_once_and_what_is_bad_has_a_remedy():
         ("nat", None, "unknown", {"reflections": []}),
         ("nat", True, "No router", {"is_public": True}),
         ("nat", None, "Only your relays", HIDDEN),
+        ("nat", None, "as you asked", INDOORS),
         ("udp", True, "lets sound", {}),
         ("udp", True, "lets sound", {"reflections": outside(None, 40_000)}),
         ("udp", False, "blocks UDP", {"reflections": [None]}),
         ("reachable", True, "through 1 relay", {}),
-        ("reachable", False, "nobody can reach", {"relays": 0}),
-        ("reachable", None, "nobody can reach", {"relays": 0, "relays_named": 0}),
+        ("reachable", True, "Nodes outside", {"relays": 0, "was_reached": True}),
+        ("reachable", False, "leads nobody to this one", {"relays": 0}),
+        ("reachable", False, "nobody is known to reach", AWAY),
+        ("reachable", None, "nobody is known to reach", ALONE),
+        ("reachable", None, "Only this machine", INDOORS),
         ("reachable", None, "nobody from outside has come", {"is_public": True}),
         ("reachable", True, "Anybody", {"is_public": True, "was_reached": True}),
         ("relaying", None, "no public address", {}),
         ("relaying", None, "as you chose", {"carries": False}),
+        ("relaying", None, "do not see it", HIDDEN),
+        ("relaying", None, "do not see it", INDOORS),
         ("relaying", True, "helps 4 other", {"is_public": True, "places": 4}),
         ("clock", True, "agrees", {}),
         ("clock", True, "agrees", {"clock_s": 120.0}),
@@ -137,8 +180,9 @@ def test_what_is_said(what, ok, words, seen):
     assert words in finding.text
 
 
-def test_who_hides_behind_relays_is_not_told_to_join_a_network():
-    assert told("network", **HIDDEN) is None
+def test_who_hides_behind_relays_is_told_nothing_of_networks_that_it_keeps_from():
+    for what in ("network", "isolation", "port"):
+        assert told(what, **HIDDEN, port=40_001) is None
     assert not [each for each in diagnose(replace(HOME, **HIDDEN)) if each.ok is False]
 
 
@@ -147,6 +191,7 @@ def test_of_what_is_as_usual_nothing_is_said():
     assert told("port", port=40_001, any_port=False) is None
     assert told("udp", reflections=[]) is None
     assert told("isolation", near_peers=0) is None
+    assert told("isolation", near_peers=0, here_peers=1) is None, "one machine is no network"
 
 
 # ── what is observed ─────────────────────────────────────────────────────────────────────────
