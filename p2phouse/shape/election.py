@@ -254,6 +254,8 @@ class Election:
         self._ponders_until = max(self._ponders_until, now + min(slept_s, PONDER_S_MAX))
 
     def _see(self, view: View, now: float) -> None:
+        if len(self._view.members) == 1 < len(view.members):
+            self.woke(now, NEWCOMER_S)  # we were cut off, or nobody was here
         self._view = view
         for pair in measure.failing_pairs(view):
             if len(self._pairs) < PAIRS_MAX:
@@ -338,7 +340,8 @@ class Election:
             if until > now:
                 self._wake(until)
         outputs = self._again(now)
-        if not self._is_due(self._ponders_until, now):
+        # For itself alone nobody needs to carry. And who is cut off must not outbid a whole room.
+        if len(self._view.members) == 1 or not self._is_due(self._ponders_until, now):
             return outputs
         if self.hub is None:
             outputs += self._in_mesh(now)

@@ -142,3 +142,19 @@ def test_a_hub_that_was_away_and_finds_all_as_it_was_goes_on(me: Me):
     election.handle(Seen(alone), 95.0)
     (said,) = claims(tick(election, 100.1))
     assert (said.hub, said.standby) == (me.dev, NINE[2])
+
+
+def test_a_hub_that_is_cut_off_claims_nothing_and_follows_the_room_that_it_comes_back_to(me: Me):
+    election = hub_of_nine(me, bid(NINE[1], WILLING), bid(NINE[2], WILLING))
+    assert election.claim is not None
+    epoch = election.claim.record.epoch
+    bids = {me.dev: bid(me.dev, WILLING)}
+    assert not claims(election.handle(Seen(View(ROOM, frozenset([me.dev]), bids)), 70.0))
+    assert not claims(tick(election, 170.0))
+    # Whom it meets first is not the one who carries the others now.
+    met = View(ROOM, frozenset([me.dev, NINE[3]]), bids)
+    assert not claims(election.handle(Seen(met), 170.0))
+    theirs = signed(me, MakeClaim(epoch + 1, 1_000, NINE[1], NINE[2]))
+    election.handle(ClaimHeard(theirs, NINE[3], 170.0), 170.1)
+    assert (election.hub, election.standby) == (NINE[1], NINE[2])
+    assert not claims(tick(election, 172.0))
