@@ -22,6 +22,7 @@ from tests.e2e.witness import Seen
 from tests.voice.speech import CLIPS, librivox
 
 NAMES = ("speaker", "ana", "ben", "carla", "dan", "eve")
+REACHED = ("connected", "carried")
 NEVER_CARRY = ("speaker", "eve")
 SPEECH_S = 300
 SPEECH_LEFT_S = 90.0  # with less of it left he begins anew before anything is measured
@@ -48,10 +49,11 @@ class Carried:
 
 @dataclass
 class HubRoom:
+    lan: Lan
     nodes: dict[str, ProcessNode]
     clip: Path
     room: str = ""
-    down: set[str] = field(default_factory=set)  # that do not run now
+    down: set[str] = field(default_factory=set)  # who does not run now, or is out of reach
     _seen: dict[str, list[Seen]] = field(default_factory=dict)
     _read: dict[str, int] = field(default_factory=dict)  # bytes of what it wrote down
     _saying: Any = None
@@ -104,7 +106,7 @@ class HubRoom:
 
         def is_reached(node: ProcessNode) -> bool:
             links = [other["link"] for other in node.others().values()]
-            return len(links) == len(self.nodes) - 1 and {*links} <= {"connected", "carried"}
+            return len(links) == len(self.nodes) - 1 and {*links} <= {*REACHED}
 
         for node in self.nodes.values():
             until(lambda node=node: is_reached(node), "a way to everybody", SETTLES_S_MAX)
@@ -123,6 +125,32 @@ class HubRoom:
             for _ in self._saying:
                 pass
             self._saying = None
+
+    def whole(self) -> Carried:
+        """Waits until all are there, in one room with one hub and one standby, and heard."""
+
+        def is_reached(node: ProcessNode) -> bool:
+            others = node.others().values()
+            names = {other["name"] for other in others if other["link"] in REACHED}
+            return names == {*self.up} - {node.home.name}
+
+        for name in self.up:
+            node = self.nodes[name]
+            until(lambda node=node: is_reached(node), f"{name} reaching everybody", SETTLES_S_MAX)
+        return self.settled()
+
+    @contextlib.contextmanager
+    def without(self, *names: str) -> Iterator[None]:
+        """These are out of the others' reach meanwhile."""
+        self.down |= {*names}
+        try:
+            yield
+        finally:
+            self.down -= {*names}
+
+    def number(self, name: str) -> int:
+        """Of its host in the LAN."""
+        return NAMES.index(name) + 1
 
     # ── what is heard ────────────────────────────────────────────────────────────────────────
 
@@ -174,11 +202,10 @@ class HubRoom:
 
     def kill(self, *names: str) -> float:
         """kill -9 of both processes of each; when."""
-        pids = [self.nodes[name].asked("status")["media_pid"] for name in names]
+        pids = [pid for name in names for pid in self.nodes[name].pids]
         at = time.time()
-        for pid, name in zip(pids, names, strict=True):
+        for pid in pids:
             os.kill(pid, signal.SIGKILL)
-            self.nodes[name].process.kill()
         for name in names:
             self.nodes[name].kill()
             self.down.add(name)
@@ -207,7 +234,7 @@ def hub_room(lan: Lan, make_node, folder: Path) -> Iterator[HubRoom]:
         name: make_node(name, namespace=lan.host(number), cheats=False)
         for number, name in enumerate(NAMES, start=1)
     }
-    made = HubRoom(nodes, babble(folder / "babble.wav"))
+    made = HubRoom(lan, nodes, babble(folder / "babble.wav"))
     for name, node in nodes.items():
         node.asked("carry", choice="never" if name in NEVER_CARRY else "auto")
     made.room = made.gather()

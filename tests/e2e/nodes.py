@@ -7,6 +7,7 @@ import contextlib
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -52,11 +53,13 @@ class ProcessNode:
         self.namespace = namespace
         self.log_path = home.parent / f"{home.name}.log"
         self.witness_path = home.parent / f"{home.name}.witness"
+        self.clock_path = home.parent / f"{home.name}.clock"
         self._program = "p2phouse"
         self._env = os.environ | {"P2PHOUSE_RUNTIME_DIR": str(runtime)}
         if cheats is not None:
             self._program = witness.__name__
             self._env |= {witness.WITNESS: str(self.witness_path), witness.CHEAT: f"{cheats:d}"}
+            self._env |= {witness.CLOCK: str(self.clock_path)}
         runtime.mkdir(mode=0o700, parents=True, exist_ok=True)
 
     def start(self) -> Facts:
@@ -117,6 +120,36 @@ class ProcessNode:
         self.process.kill()
         self.process.wait()
         self._close_pipes()
+
+    @property
+    def pids(self) -> tuple[int, int]:
+        """Of control and media."""
+        return self.process.pid, self.asked("status")["media_pid"]
+
+    def crash(self) -> None:
+        """kill -9 of both processes at once, as when the machine's power is cut."""
+        control, media = self.pids
+        for pid in (media, control):
+            os.kill(pid, signal.SIGKILL)
+        self.kill()
+
+    @contextlib.contextmanager
+    def frozen(self) -> Iterator[None]:
+        """Neither of its processes runs, as while a laptop sleeps."""
+        pids = self.pids
+        for pid in pids:
+            os.kill(pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            for pid in pids:
+                os.kill(pid, signal.SIGCONT)
+
+    def set_clock(self, wrong_s: float) -> None:
+        """A witness's clock is wrong by so much from now on."""
+        new = self.clock_path.with_suffix(".new")
+        new.write_text(str(wrong_s))
+        new.replace(self.clock_path)
 
     def _close_pipes(self) -> None:
         for pipe in (self.process.stdin, self.process.stdout):

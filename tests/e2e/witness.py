@@ -4,6 +4,8 @@ It writes each packet that its media process seals or opens to the file WITNESS 
 unix time, "sealed" or "opened", key and counter. With CHEAT=1 it also does nothing that the room's
 log asks of it: it goes on speaking when muted, and stays when put out. With FORGE=1 it speaks as
 whoever holds the key of the room, but not the audit key that its `speak` names.
+
+If the file that CLOCK names is there, control's clock is wrong by as many seconds as stand in it.
 """
 
 import os
@@ -16,6 +18,7 @@ from typing import Any, NamedTuple
 WITNESS = "P2PHOUSE_TEST_WITNESS"
 CHEAT = "P2PHOUSE_TEST_CHEAT"
 FORGE = "P2PHOUSE_TEST_FORGE"
+CLOCK = "P2PHOUSE_TEST_CLOCK"
 
 
 class Seen(NamedTuple):
@@ -75,6 +78,19 @@ def _watch_child() -> None:
     trio.lowlevel.open_process = open_witness  # type: ignore[assignment]  # it is overloaded
 
 
+def _set_clock() -> None:
+    """In control, which alone knows what time it is."""
+    true, path = time.time, Path(os.environ[CLOCK])
+
+    def wrong() -> float:
+        try:
+            return true() + float(path.read_text())
+        except FileNotFoundError:
+            return true()
+
+    time.time = wrong
+
+
 def _forge() -> None:
     from p2phouse.voice.outgoing import OutgoingVoice
 
@@ -113,6 +129,8 @@ def main() -> None:
 
     if WITNESS in os.environ:
         _watch_child()
+    if CLOCK in os.environ:
+        _set_clock()
     if os.environ.get(CHEAT) == "1":
         _cheat()
     cli_main()
