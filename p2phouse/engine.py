@@ -113,6 +113,7 @@ class Engine:
         self._heard: dict[Ssrc, IncomingVoice] = {}
         self._conditions: dict[Ssrc, VoiceCondition] = {}
         self._forged_told: set[Ssrc] = set()
+        self._doubted: set[Ssrc] = set()
         self._levels_told: dict[Ssrc, int] = {}
         self._bad_logged = 0
         self.bad_packets = 0  # of voices: forged, replayed or impossible
@@ -290,6 +291,7 @@ class Engine:
             del self._heard[ssrc]
             self._conditions.pop(ssrc, None)
             self._forged_told.discard(ssrc)
+            self._doubted.discard(ssrc)
         for ssrc in heard - self._heard.keys():
             voice = self._heard[ssrc] = IncomingVoice(ssrc)
             self._give_keys(voice)
@@ -461,6 +463,9 @@ class Engine:
             self._forged_told.add(ssrc)
             log.warning("voice_forged ssrc=%08x", ssrc)
             self._say(channel.AuditFailed(ssrc))
+        if voice.doubted is not (ssrc in self._doubted):
+            self._doubted ^= {ssrc}
+            log.warning("voice_doubted ssrc=%08x now=%s", ssrc, voice.doubted)
         if voice.key_missing:
             condition = VoiceCondition.KEY_MISSING
         elif voice.stats.played:

@@ -63,18 +63,24 @@ class IncomingVoice:
     @property
     def level(self) -> int:
         """What the sender last said of its loudness, -dBov."""
-        if self.forged:
+        if self.forged or self.doubted:
             return SILENCE_DBOV
         return self._level if self._ticks_without < LEVEL_TICKS else SILENCE_DBOV
 
     @property
     def talking(self) -> bool:
-        return self._talking and self._ticks_without < LEVEL_TICKS and not self.forged
+        is_heard = not (self.forged or self.doubted)
+        return self._talking and self._ticks_without < LEVEL_TICKS and is_heard
 
     @property
     def forged(self) -> bool:
         """Whether somebody else has spoken as this voice. It is not heard any more then."""
         return self._audits is not None and self._audits.forged
+
+    @property
+    def doubted(self) -> bool:
+        """Whether too little of it is proved to be the speaker's. Until it is, it is not heard."""
+        return self._audits is not None and self._audits.doubted
 
     def set_akey(self, akey: bytes) -> None:
         """The key that the voice's `speak` names; it never changes for one voice."""
@@ -152,6 +158,9 @@ class IncomingVoice:
             # it still waits to be played.
             # Test: test_incoming.py::test_a_forged_voice_is_silent_from_the_very_tick
             if self._audits.forged:
+                return SILENCE
+            if self._audits.doubted:
+                self._playout.skip(1)
                 return SILENCE
         return self._playout.pull(now_s)
 

@@ -329,6 +329,26 @@ def test_a_forged_voice_is_silent_from_the_very_tick():
     assert silent_s <= 3.0
 
 
+def test_a_voice_whose_audits_are_lost_for_a_while_is_silent_and_then_played_again():
+    """As of a hub whose uplink is full: it drops the largest packets."""
+    outgoing, incoming = an_audited_pair()
+    silent = []
+    for n in range(500):
+        for data in (outgoing.next_packet(tone(n)), outgoing.next_audit()):
+            is_audit = data is not None and packet.parse(data).payload_type == packet.PT_AUDIT
+            if data is not None and not (is_audit and 100 <= n < 350):
+                incoming.receive(n * FRAME_S, data)
+        frame = incoming.pull(n * FRAME_S + 0.010)
+        if n > 10 and not frame.any():
+            silent.append(n)
+            assert incoming.level == 127
+            assert not incoming.talking
+    assert 200 <= silent[0] <= 100 + 150
+    assert silent[-1] <= 350 + 25
+    assert silent == list(range(silent[0], silent[-1] + 1))
+    assert not incoming.forged
+
+
 def test_an_audit_before_the_key_is_known_is_passed_over():
     outgoing, incoming = a_pair()
     packets_of(outgoing, 17)
