@@ -1,0 +1,504 @@
+"""Guests as HTTP sees them: WHIP and WHEP resources (RFC 9725, draft-ietf-wish-whep), as one core.
+
+A POST of an offer makes a resource, which is a link of the media process for as long as it lives:
+DELETE ends it, and so does media when the guest never comes or is lost. What is asked comes in as
+a Request and goes out as a Reply and commands for media; no socket is here, and no web server.
+"""
+
+import hmac
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from ipaddress import ip_address
+from typing import Final
+from urllib.parse import unquote
+
+from p2phouse.channel import (
+    CloseGuestRoom,
+    CloseLink,
+    Down,
+    GuestRole,
+    LinkState,
+    LinkStatus,
+    Load,
+    NewGuestRoom,
+    OpenGuest,
+    PortReady,
+    Up,
+)
+from p2phouse.guest.sdp import (
+    SLOTS_MAX,
+    BadOffer,
+    Offer,
+    Place,
+    UnsuitableOffer,
+    read_fragment,
+    read_offer,
+    write_answer,
+)
+from p2phouse.vocabulary import Entropy, LinkNumber, Now, Ssrc
+
+WAIT_S_MAX: Final = 15.0  # ICE and DTLS take 0.3 s, on a bad line 5 s; then nobody comes any more
+EMPTY_S_MAX: Final = 60.0  # a room that everybody has left keeps its number for who comes back
+BUSY_PERMILLE: Final = 700  # of media's core: above that new handshakes delay the voices of others
+SPEAKERS_MAX: Final = 16  # of a room, as on every stage
+NAME_CHARS_MAX: Final = 40
+
+SDP: Final = "application/sdp"
+FRAGMENT: Final = "application/trickle-ice-sdpfrag"
+ROOM_NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
+
+Headers = tuple[tuple[str, str], ...]
+
+# Any page may listen: what protects a room is its token, which no browser adds by itself.
+CORS: Final[Headers] = (
+    ("access-control-allow-origin", "*"),
+    ("access-control-expose-headers", "etag, link, location, retry-after"),
+)
+PREFLIGHT: Final[Headers] = (
+    ("access-control-allow-methods", "POST, PATCH, DELETE, OPTIONS"),
+    ("access-control-allow-headers", "authorization, content-type, if-match"),
+    ("access-control-max-age", "86400"),
+    ("accept-post", SDP),
+    ("accept-patch", FRAGMENT),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """headers: names in lower case; of two of a name the last. source: the guest's IP address."""
+
+    method: str
+    path: str
+    headers: Mapping[str, str]
+    body: bytes
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    status: int
+    headers: Headers = ()
+    body: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class RoomTerms:
+    """The Bearer tokens a room asks of who speaks and of who listens; None: it asks for none."""
+
+    speak: str | None = field(default=None, repr=False)
+    listen: str | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What the operator allows. rooms: None makes a room of any name when somebody comes.
+
+    waiting_max: guests of one network (/24, /48) whose media has not come yet and who showed no
+    token. They are the cheap way to make us work; a school that listens is not among them.
+    """
+
+    rooms: Mapping[str, RoomTerms] | None
+    rooms_max: int
+    guests_max: int
+    waiting_max: int
+    ice_servers: tuple[str, ...] = ()
+
+
+@dataclass(slots=True)
+class _Room:
+    number: int
+    name: str
+    slots: tuple[Ssrc, ...]
+    speakers: dict[str, "_Guest"] = field(default_factory=dict)
+    listeners: int = 0
+
+    @property
+    def is_empty(self) -> bool:
+        return not self.speakers and not self.listeners
+
+
+@dataclass(slots=True)
+class _Guest:
+    """name: under which a speaker speaks; empty for a listener."""
+
+    link: LinkNumber
+    key: str  # Security: the end of its resource's path; who knows it may end the guest's link
+    room: _Room
+    role: GuestRole
+    name: str
+    source: str
+    network: str
+    ufrag: str
+    etag: str
+    has_token: bool
+    until: float  # it has to connect before that
+
+
+@dataclass(frozen=True, slots=True)
+class RoomFacts:
+    """What anybody may know of a room: who speaks in it, and how many are there."""
+
+    name: str
+    speakers: tuple[str, ...]
+    listeners: int
+
+
+class Guests:
+    """`request` answers a guest, `heard` takes what media says, `gone` its end."""
+
+    def __init__(self, terms: Terms, entropy: Entropy) -> None:
+        self._terms = terms
+        self._entropy = entropy
+        self._rooms: dict[str, _Room] = {}
+        self._guests: dict[str, _Guest] = {}
+        self._by_link: dict[LinkNumber, _Guest] = {}
+        # Both in the order in which their time runs out.
+        self._waiting: dict[LinkNumber, _Guest] = {}
+        self._empty: dict[str, float] = {}
+        self._waiting_of: dict[str, int] = {}  # network -> its guests who wait without a token
+        self._place: Place | None = None
+        self._load_permille = 0
+        self._links = 0
+        self._numbers = 0
+        self._addresses: tuple[str, ...] = ()
+        self.draining = False
+        self.joined = dict.fromkeys(GuestRole, 0)  # since the start
+        self.refused = 0  # with 503
+
+    # ── what media says ──────────────────────────────────────────────────────────────────────
+
+    def reached_at(self, addresses: tuple[str, ...]) -> None:
+        """Where answers send guests: the best address first; before `heard` of a port."""
+        self._addresses = addresses
+
+    def heard(self, now: Now, message: Up) -> list[Down]:
+        match message:
+            case PortReady():
+                self._place = Place(self._addresses, message.port, message.fp)
+            case Load():
+                self._load_permille = message.core_permille
+            case LinkState():
+                guest = self._by_link.get(message.link)
+                if guest is None:
+                    return []
+                if message.status is LinkStatus.CONNECTED:
+                    self._stop_waiting(guest)
+                else:
+                    self._forget(now, guest)
+        return []
+
+    def gone(self) -> None:
+        """Media has ended: nobody is connected any more, and nobody can be until the next."""
+        self._place = None
+        self._load_permille = 0
+        for table in (self._rooms, self._guests, self._by_link, self._waiting, self._empty):
+            table.clear()
+        self._waiting_of.clear()
+
+    # ── time ─────────────────────────────────────────────────────────────────────────────────
+
+    @property
+    def deadline(self) -> float:
+        waiting = next(iter(self._waiting.values()), None)
+        empty = next(iter(self._empty.values()), math.inf)
+        return min(waiting.until if waiting else math.inf, empty)
+
+    def tick(self, now: Now) -> list[Down]:
+        commands: list[Down] = []
+        while self._waiting and (guest := next(iter(self._waiting.values()))).until <= now.mono:
+            commands.append(CloseLink(guest.link))
+            self._forget(now, guest)
+        while self._empty and (first := next(iter(self._empty.items())))[1] <= now.mono:
+            commands.append(CloseGuestRoom(self._rooms.pop(first[0]).number))
+            del self._empty[first[0]]
+        return commands
+
+    # ── what is known ────────────────────────────────────────────────────────────────────────
+
+    @property
+    def is_ready(self) -> bool:
+        return self._place is not None
+
+    @property
+    def load_permille(self) -> int:
+        return self._load_permille
+
+    @property
+    def waiting(self) -> int:
+        return len(self._waiting)
+
+    def rooms(self) -> list[RoomFacts]:
+        return [self._facts(room) for room in self._rooms.values()]
+
+    def room(self, name: str) -> RoomFacts | None:
+        """None if there is no such room and nobody may make one by coming."""
+        if name in self._rooms:
+            return self._facts(self._rooms[name])
+        return RoomFacts(name, (), 0) if self._allows(name) else None
+
+    def asks_listeners(self, name: str) -> bool:
+        """Whether one needs a token to listen."""
+        return self._terms_of(name).listen is not None
+
+    def _facts(self, room: _Room) -> RoomFacts:
+        return RoomFacts(room.name, tuple(room.speakers), room.listeners)
+
+    def _allows(self, name: str) -> bool:
+        known = self._terms.rooms
+        return name in known if known is not None else ROOM_NAME.fullmatch(name) is not None
+
+    def _terms_of(self, name: str) -> RoomTerms:
+        return (self._terms.rooms or {}).get(name, RoomTerms())
+
+    # ── what a guest asks ────────────────────────────────────────────────────────────────────
+
+    def request(self, now: Now, request: Request) -> tuple[Reply, list[Down]]:
+        """The answer, CORS included, and what media has to do before it is sent."""
+        reply, commands = self._answer(now, request)
+        if reply.status == 503:
+            self.refused += 1
+        return Reply(reply.status, (*CORS, *reply.headers), reply.body), commands
+
+    def _answer(self, now: Now, request: Request) -> tuple[Reply, list[Down]]:
+        match request.path.split("/"):
+            case ["", "whip", room, name]:
+                return self._at_endpoint(now, request, room, GuestRole.SPEAKER, unquote(name))
+            case ["", "whep", room]:
+                return self._at_endpoint(now, request, room, GuestRole.LISTENER, "")
+            case ["", "guest", key]:
+                return self._at_resource(now, request, key)
+        return _said(404, "nothing is here"), []
+
+    def _at_endpoint(
+        self, now: Now, request: Request, room: str, role: GuestRole, name: str
+    ) -> tuple[Reply, list[Down]]:
+        if not self._allows(room):
+            return _said(404, "there is no such room"), []
+        if request.method == "OPTIONS":
+            return Reply(204, PREFLIGHT), []
+        if request.method != "POST":
+            return _said(405, "post an offer", ("allow", "POST, OPTIONS")), []
+        has_token = self._has_token(request, room, role)
+        if has_token is False:
+            return _ASKS_TOKEN, []
+        if _kind(request) != SDP:
+            return _said(415, f"an offer is {SDP}", ("accept-post", SDP)), []
+        if role is GuestRole.SPEAKER and not _is_name(name):
+            return _said(400, f"a name has 1 to {NAME_CHARS_MAX} characters"), []
+        network = _network(request.source)
+        if refusal := self._refusal(room, network, has_token is True):
+            return refusal, []
+        try:
+            offer = read_offer(request.body, role)
+        except BadOffer as error:
+            return _said(400, str(error)), []
+        except UnsuitableOffer as error:
+            return _said(406, str(error)), []
+        commands: list[Down] = []
+        if name and room in self._rooms:
+            refusal = self._make_way(now, self._rooms[room], name, request.source, commands)
+            if refusal is not None:
+                return refusal, []
+        self._links += 1
+        guest = _Guest(
+            link=LinkNumber(self._links),
+            key=self._entropy(16).hex(),
+            room=self._room_of(room, commands),
+            role=role,
+            name=name,
+            source=request.source,
+            network=network,
+            ufrag=offer.ufrag,
+            etag=f'"{self._entropy(8).hex()}"',
+            has_token=has_token is True,
+            until=now.mono + WAIT_S_MAX,
+        )
+        self._remember(guest)
+        return self._created(offer, guest, commands), commands
+
+    def _refusal(self, room: str, network: str, has_token: bool) -> Reply | None:
+        """Why nobody more is let in now, and when to ask again."""
+        if self._place is None:
+            return _later(1, "the relay is starting")
+        if self.draining:
+            return _later(300, "the relay is closing and takes nobody in")
+        if self._load_permille > BUSY_PERMILLE:
+            return _later(5, "the relay is busy")
+        if len(self._guests) >= self._terms.guests_max:
+            return _later(30, "the relay is full")
+        if room not in self._rooms and len(self._rooms) >= self._terms.rooms_max:
+            return _later(30, "the relay has as many rooms as it can carry")
+        # Security: a stranger's offer costs us a handshake that he need not take part in.
+        if not has_token and self._waiting_of.get(network, 0) >= self._terms.waiting_max:
+            return _later(1, "too many are joining from this network at once")
+        return None
+
+    def _make_way(
+        self, now: Now, room: _Room, name: str, source: str, commands: list[Down]
+    ) -> Reply | None:
+        """Refuses a name that is taken; who comes back from the same address takes his own over."""
+        there = room.speakers.get(name)
+        if there is None:
+            is_full = len(room.speakers) >= SPEAKERS_MAX
+            return _later(30, "the stage is full") if is_full else None
+        if there.source != source:
+            return _said(409, "somebody speaks under this name already")
+        commands.append(CloseLink(there.link))
+        self._forget(now, there)
+        return None
+
+    def _room_of(self, name: str, commands: list[Down]) -> _Room:
+        if name not in self._rooms:
+            self._numbers += 1
+            slots: set[Ssrc] = set()
+            while len(slots) < SLOTS_MAX:  # 0 is our own voice in other places
+                slots |= {Ssrc(int.from_bytes(self._entropy(4)))} - {0}
+            self._rooms[name] = _Room(self._numbers, name, tuple(slots))
+            commands.append(NewGuestRoom(self._numbers, self._rooms[name].slots))
+        self._empty.pop(name, None)
+        return self._rooms[name]
+
+    def _created(self, offer: Offer, guest: _Guest, commands: list[Down]) -> Reply:
+        assert self._place is not None
+        # RFC 8445 §5.3 asks for 24 and 128 bits of chance; hexadecimal digits are ice-chars.
+        ufrag, pwd = self._entropy(4).hex(), self._entropy(16).hex()
+        is_listener = offer.role is GuestRole.LISTENER
+        slots = guest.room.slots[: len(offer.chosen)] if is_listener else ()
+        commands.append(
+            OpenGuest(
+                link=guest.link,
+                room=guest.room.number,
+                role=offer.role,
+                ufrag=ufrag,
+                pwd=pwd,
+                remote_ufrag=offer.ufrag,
+                remote_pwd=offer.pwd,
+                fp=offer.fp,
+                payload_type=offer.payload_type,
+                slots=slots,
+                level_extension=offer.level_extension,
+            )
+        )
+        self.joined[offer.role] += 1
+        text = write_answer(
+            offer, self._place, number=guest.link, ufrag=ufrag, pwd=pwd, slots=slots
+        )
+        links = (("link", f'<{each}>; rel="ice-server"') for each in self._terms.ice_servers)
+        headers = (
+            ("content-type", SDP),
+            ("location", f"/guest/{guest.key}"),
+            ("etag", guest.etag),
+            *links,
+        )
+        return Reply(201, headers, text.encode())
+
+    def _at_resource(self, now: Now, request: Request, key: str) -> tuple[Reply, list[Down]]:
+        if request.method == "OPTIONS":
+            return Reply(204, PREFLIGHT), []
+        guest = self._guests.get(key)
+        if guest is None:
+            return _said(404, "this guest has left, or was lost"), []
+        if self._has_token(request, guest.room.name, guest.role) is False:
+            return _ASKS_TOKEN, []
+        match request.method:
+            case "DELETE":
+                self._forget(now, guest)
+                return Reply(200), [CloseLink(guest.link)]
+            case "PATCH":
+                return self._patched(request, guest), []
+        return _said(405, "patch or delete it", ("allow", "PATCH, DELETE, OPTIONS")), []
+
+    def _patched(self, request: Request, guest: _Guest) -> Reply:
+        """Candidates of the guest, which we need not know; an ICE restart we do not do.
+
+        RFC 9725 §4.3: 428 without If-Match, 412 if it is another's, 422 for what is not supported;
+        `*` asks for a restart, and so does another ufrag.
+        """
+        if _kind(request) != FRAGMENT:
+            return _said(415, f"a patch is {FRAGMENT}", ("accept-patch", FRAGMENT))
+        wanted = request.headers.get("if-match", "").strip()
+        if not wanted:
+            return _said(428, "If-Match is missing")
+        if wanted != "*" and guest.etag not in (each.strip() for each in wanted.split(",")):
+            return _said(412, "this is not the ETag of the guest")
+        try:
+            ufrags = read_fragment(request.body)
+        except BadOffer as error:
+            return _said(400, str(error))
+        if wanted == "*" or not ufrags <= {guest.ufrag}:
+            return _said(422, "ICE cannot be restarted here: delete this guest and post an offer")
+        return Reply(204)
+
+    # ── one guest ────────────────────────────────────────────────────────────────────────────
+
+    def _has_token(self, request: Request, room: str, role: GuestRole) -> bool | None:
+        """None if the room asks for none."""
+        terms = self._terms_of(room)
+        wanted = terms.speak if role is GuestRole.SPEAKER else terms.listen
+        if wanted is None:
+            return None
+        kind, _, given = request.headers.get("authorization", "").partition(" ")
+        # Security: constant time, so that nobody can guess a token byte by byte.
+        return kind.lower() == "bearer" and hmac.compare_digest(
+            given.strip().encode(), wanted.encode()
+        )
+
+    def _remember(self, guest: _Guest) -> None:
+        self._guests[guest.key] = guest
+        self._by_link[guest.link] = guest
+        if guest.role is GuestRole.SPEAKER:
+            guest.room.speakers[guest.name] = guest
+        else:
+            guest.room.listeners += 1
+        self._waiting[guest.link] = guest
+        if not guest.has_token:
+            self._waiting_of[guest.network] = self._waiting_of.get(guest.network, 0) + 1
+
+    def _stop_waiting(self, guest: _Guest) -> None:
+        if self._waiting.pop(guest.link, None) is None or guest.has_token:
+            return
+        left = self._waiting_of[guest.network] - 1
+        if left:
+            self._waiting_of[guest.network] = left
+        else:
+            del self._waiting_of[guest.network]
+
+    def _forget(self, now: Now, guest: _Guest) -> None:
+        self._stop_waiting(guest)
+        del self._guests[guest.key], self._by_link[guest.link]
+        if guest.role is GuestRole.SPEAKER:
+            del guest.room.speakers[guest.name]
+        else:
+            guest.room.listeners -= 1
+        if guest.room.is_empty:
+            self._empty[guest.room.name] = now.mono + EMPTY_S_MAX
+
+
+def _said(status: int, text: str, *headers: tuple[str, str]) -> Reply:
+    return Reply(
+        status, (("content-type", "text/plain; charset=utf-8"), *headers), f"{text}\n".encode()
+    )
+
+
+def _later(seconds: int, text: str) -> Reply:
+    return _said(503, text, ("retry-after", str(seconds)))
+
+
+_ASKS_TOKEN: Final = _said(401, "this room asks for a token", ("www-authenticate", "Bearer"))
+
+
+def _kind(request: Request) -> str:
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+def _is_name(name: str) -> bool:
+    return 0 < len(name) <= NAME_CHARS_MAX and name.isprintable() and name == name.strip()
+
+
+def _network(source: str) -> str:
+    """/24 of IPv4, /48 of IPv6: what one person or household has at least."""
+    if ":" not in source:
+        return source.rpartition(".")[0]
+    return ip_address(source.partition("%")[0]).exploded[:14]

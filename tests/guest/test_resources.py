@@ -1,0 +1,378 @@
+"""What WHIP and WHEP answer, and what media is told for it. RFC 9725 and draft-ietf-wish-whep."""
+
+import math
+import random
+from dataclasses import replace
+
+import pytest
+
+from p2phouse.channel import (
+    CloseGuestRoom,
+    CloseLink,
+    GuestRole,
+    LinkState,
+    LinkStatus,
+    Load,
+    NewGuestRoom,
+    OpenGuest,
+    PortReady,
+)
+from p2phouse.guest import resources
+from p2phouse.guest.resources import (
+    EMPTY_S_MAX,
+    SPEAKERS_MAX,
+    WAIT_S_MAX,
+    Guests,
+    Request,
+    RoomTerms,
+    Terms,
+)
+from p2phouse.vocabulary import LinkNumber, Now
+from tests.guest.test_sdp import offer, section
+
+ANYBODY = Terms(rooms=None, rooms_max=3, guests_max=20, waiting_max=4)
+LISTEN = offer(section("0"), section("1"))
+SPEAK = offer(section("0", direction="sendonly"))
+FRAGMENT = b"a=ice-ufrag:abcd\r\na=ice-pwd:" + b"p" * 22 + b"\r\nm=audio 9 RTP/AVP 0\r\na=mid:0\r\n"
+
+
+class Relay:
+    """Guests with a media process that does what the test says; `told` is what it was told."""
+
+    def __init__(self, terms: Terms = ANYBODY, *, ready: bool = True) -> None:
+        self.guests = Guests(terms, random.Random(1).randbytes)
+        self.guests.reached_at(("192.0.2.7",))
+        self.told: list[object] = []
+        self.now = 100.0
+        if ready:
+            self.says(PortReady(7_000, bytes(32)))
+
+    def says(self, message) -> None:
+        self.told += self.guests.heard(Now(self.now, 0), message)
+
+    def wait(self, seconds: float) -> None:
+        self.now += seconds
+        self.told += self.guests.tick(Now(self.now, 0))
+        assert self.guests.deadline > self.now
+
+    def ask(self, method, path, body=b"", source="198.51.100.7", kind="", **headers):
+        """A reply, with its headers by name."""
+        kinds = {"POST": "application/sdp", "PATCH": "application/trickle-ice-sdpfrag"}
+        given = {"content-type": kind or kinds.get(method, "")}
+        given |= {name.replace("_", "-"): value for name, value in headers.items()}
+        request = Request(method, path, given, body, source)
+        reply, commands = self.guests.request(Now(self.now, 0), request)
+        self.told += commands
+        return reply.status, dict(reply.headers), reply.body.decode()
+
+    def join(self, path="/whep/tea", source="198.51.100.7", connects=True, **headers) -> str:
+        """The path of the new guest's resource."""
+        body = SPEAK if path.startswith("/whip") else LISTEN
+        status, told, text = self.ask("POST", path, body, source, **headers)
+        assert status == 201, text
+        if connects:
+            self.says(LinkState(self.opened().link, LinkStatus.CONNECTED, ""))
+        return told["location"]
+
+    def opened(self) -> OpenGuest:
+        return [each for each in self.told if isinstance(each, OpenGuest)][-1]
+
+
+def test_a_listener_is_expected_by_media_as_the_answer_says():
+    relay = Relay()
+    status, headers, answer = relay.ask("POST", "/whep/tea", LISTEN)
+    assert status == 201
+    assert headers["content-type"] == "application/sdp"
+    assert headers["location"].startswith("/guest/")
+    assert headers["etag"][0] == headers["etag"][-1] == '"'
+    room, guest = relay.told
+    assert isinstance(room, NewGuestRoom)
+    assert isinstance(guest, OpenGuest)
+    assert guest.role is GuestRole.LISTENER
+    assert guest.room == room.room
+    assert guest.slots == room.slots[:2]
+    assert f"a=ice-ufrag:{guest.ufrag}\r\na=ice-pwd:{guest.pwd}\r\n" in answer
+    assert [f"a=ssrc:{each} " in answer for each in room.slots] == [True, True, False, False]
+    assert (guest.remote_ufrag, guest.remote_pwd, guest.fp) == ("abcd", "p" * 22, b"\xab" * 32)
+
+
+def test_a_speaker_brings_no_slots_and_is_named_to_those_who_come():
+    relay = Relay()
+    relay.join("/whip/tea/Zo%C3%A9")
+    relay.join()
+    assert [each.role for each in relay.told if isinstance(each, OpenGuest)] == [
+        GuestRole.SPEAKER,
+        GuestRole.LISTENER,
+    ]
+    assert relay.guests.room("tea") == resources.RoomFacts("tea", ("Zoé",), 1)
+
+
+def test_rooms_differ_and_one_room_is_one_for_all_in_it():
+    relay = Relay()
+    for room in ("tea", "tea", "song"):
+        relay.join(f"/whep/{room}")
+    made = [each for each in relay.told if isinstance(each, NewGuestRoom)]
+    assert [each.room for each in made] == [1, 2]
+    assert len({slot for each in made for slot in each.slots}) == 8
+
+
+def test_who_leaves_is_closed_and_gone():
+    relay = Relay()
+    place = relay.join()
+    assert relay.ask("DELETE", place)[0] == 200
+    assert relay.told[-1] == CloseLink(LinkNumber(1))
+    assert relay.ask("DELETE", place)[0] == 404
+
+
+@pytest.mark.parametrize("status", [LinkStatus.FAILED, LinkStatus.LOST])
+def test_whoever_media_loses_is_gone(status):
+    relay = Relay()
+    place = relay.join()
+    relay.says(LinkState(LinkNumber(1), status, ""))
+    assert relay.ask("DELETE", place)[0] == 404
+    assert relay.guests.room("tea").listeners == 0
+
+
+def test_who_never_comes_is_closed_after_a_while_and_who_came_is_not():
+    relay = Relay()
+    stays, comes_not = relay.join(), relay.join(connects=False)
+    relay.wait(WAIT_S_MAX - 0.1)
+    assert CloseLink(LinkNumber(2)) not in relay.told
+    relay.wait(0.2)
+    assert relay.told[-1] == CloseLink(LinkNumber(2))
+    assert relay.ask("DELETE", comes_not)[0] == 404
+    assert relay.ask("DELETE", stays)[0] == 200
+
+
+def test_a_room_stays_for_a_minute_after_the_last_has_left():
+    relay = Relay()
+    relay.ask("DELETE", relay.join())
+    relay.wait(EMPTY_S_MAX - 1)
+    place = relay.join()
+    relay.wait(EMPTY_S_MAX)
+    assert not any(isinstance(each, CloseGuestRoom) for each in relay.told)
+    relay.ask("DELETE", place)
+    relay.wait(EMPTY_S_MAX)
+    assert relay.told[-1] == CloseGuestRoom(1)
+    assert relay.guests.rooms() == []
+    assert relay.guests.deadline == math.inf
+
+
+def test_when_media_ends_all_are_gone_and_nobody_is_let_in_before_the_next():
+    relay = Relay()
+    place = relay.join(connects=False)
+    relay.guests.gone()
+    assert relay.ask("DELETE", place)[0] == 404
+    status, headers, _ = relay.ask("POST", "/whep/tea", LISTEN)
+    assert (status, headers["retry-after"]) == (503, "1")
+    relay.says(PortReady(7_001, bytes(32)))
+    relay.join()
+    assert relay.opened().link == 2  # a number is never used twice
+    relay.wait(WAIT_S_MAX + 1)
+
+
+# ── what HTTP asks ───────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "kind", "status"),
+    [
+        ("POST", "/whep/tea", LISTEN, "text/plain", 415),
+        ("POST", "/whep/tea", LISTEN, "application/sdp; charset=utf-8", 201),
+        ("POST", "/whep/tea", b"rubbish", "", 400),
+        ("POST", "/whep/tea", SPEAK, "", 406),
+        ("POST", "/whip/tea/ana", LISTEN, "", 406),
+        ("POST", "/whip/tea/", SPEAK, "", 400),
+        ("POST", "/whip/tea/%20a", SPEAK, "", 400),
+        ("POST", "/whip/tea/a%0Ab", SPEAK, "", 400),
+        ("POST", "/whip/tea/%E2%80%AEa", SPEAK, "", 400),
+        ("POST", "/whip/tea/" + "a" * 41, SPEAK, "", 400),
+        ("POST", "/whip/tea/" + "a" * 40, SPEAK, "", 201),
+        ("POST", "/whip/tea", SPEAK, "", 404),
+        ("POST", "/whep/tea/ana", LISTEN, "", 404),
+        ("POST", "/whep/", LISTEN, "", 404),
+        ("POST", "/whep/" + "r" * 65, LISTEN, "", 404),
+        ("POST", "/whep/..", LISTEN, "", 404),
+        ("POST", "/guest/nobody", LISTEN, "", 404),
+        ("GET", "/whep/tea", b"", "", 405),
+        ("DELETE", "/whep/tea", b"", "", 405),
+        ("PATCH", "/whip/tea/ana", b"", "", 405),
+        ("OPTIONS", "/whep/tea", b"", "", 204),
+        ("OPTIONS", "/whip/tea/ana", b"", "", 204),
+        ("OPTIONS", "/guest/nobody", b"", "", 204),
+    ],
+)
+def test_an_endpoint_answers_as_the_rfc_asks(method, path, body, kind, status):
+    told = Relay().ask(method, path, body, kind=kind)
+    assert told[0] == status, told
+    assert told[1]["access-control-allow-origin"] == "*"
+    if status == 405:
+        assert told[1]["allow"] == "POST, OPTIONS"
+    if status in (204, 415):
+        assert told[1]["accept-post"] == "application/sdp"
+
+
+@pytest.mark.parametrize(
+    ("headers", "body", "status"),
+    [
+        ({}, FRAGMENT, 428),
+        ({"if_match": '"other"'}, FRAGMENT, 412),
+        ({"if_match": "ETAG"}, FRAGMENT, 204),
+        ({"if_match": '"x", ETAG'}, FRAGMENT, 204),
+        ({"if_match": "ETAG"}, b"a=end-of-candidates\r\n", 204),
+        ({"if_match": "ETAG"}, FRAGMENT.replace(b"abcd", b"efgh"), 422),
+        ({"if_match": "*"}, FRAGMENT.replace(b"abcd", b"efgh"), 422),
+        ({"if_match": "ETAG"}, b"rubbish", 400),
+        ({"if_match": "ETAG", "kind": "application/sdp"}, FRAGMENT, 415),
+    ],
+)
+def test_candidates_are_taken_and_restarts_are_not(headers, body, status):
+    relay = Relay()
+    _, told, _ = relay.ask("POST", "/whep/tea", LISTEN)
+    given = {name: value.replace("ETAG", told["etag"]) for name, value in headers.items()}
+    assert relay.ask("PATCH", told["location"], body, **given)[0] == status
+    assert relay.ask("GET", told["location"])[1]["allow"] == "PATCH, DELETE, OPTIONS"
+    assert relay.ask("DELETE", told["location"])[0] == 200
+
+
+def test_servers_that_help_a_browser_are_named():
+    relay = Relay(replace(ANYBODY, ice_servers=("stun:stun.example.org:3478",)))
+    headers = relay.ask("POST", "/whep/tea", LISTEN)[1]
+    assert headers["link"] == '<stun:stun.example.org:3478>; rel="ice-server"'
+
+
+# ── who is let in ────────────────────────────────────────────────────────────────────────────
+
+CLOSED = replace(ANYBODY, rooms={"tea": RoomTerms(speak="s3cret", listen=None)})
+
+
+def test_a_room_asks_for_its_token():
+    relay = Relay(CLOSED)
+    status, headers, _ = relay.ask("POST", "/whip/tea/ana", SPEAK)
+    assert (status, headers["www-authenticate"]) == (401, "Bearer")
+    for given in ("Bearer other", "Basic s3cret", "s3cret", "Bearer"):
+        assert relay.ask("POST", "/whip/tea/ana", SPEAK, authorization=given)[0] == 401
+    place = relay.join("/whip/tea/ana", authorization="Bearer s3cret")
+    relay.join("/whep/tea")
+    assert relay.ask("DELETE", place)[0] == 401
+    assert relay.ask("DELETE", place, authorization="bearer s3cret")[0] == 200
+    assert "s3cret" not in repr(CLOSED)
+
+
+def test_only_rooms_of_the_policy_exist_where_it_names_them():
+    relay = Relay(CLOSED)
+    assert relay.ask("POST", "/whep/song", LISTEN)[0] == 404
+    assert relay.guests.room("song") is None
+    assert relay.guests.room("tea") is not None
+
+
+def test_a_name_is_one_person_s_but_who_comes_back_from_there_takes_it_over():
+    relay = Relay()
+    first = relay.join("/whip/tea/ana")
+    assert relay.ask("POST", "/whip/tea/ana", SPEAK, "203.0.113.9")[0] == 409
+    relay.join("/whip/tea/ana")
+    assert CloseLink(LinkNumber(1)) in relay.told
+    assert relay.ask("DELETE", first)[0] == 404
+    assert relay.guests.room("tea").speakers == ("ana",)
+
+
+def refused(relay: Relay, path="/whep/tea", body=LISTEN, source="198.51.100.7") -> str:
+    status, headers, _ = relay.ask("POST", path, body, source)
+    assert status == 503
+    return headers["retry-after"]
+
+
+def test_a_stage_a_relay_and_its_rooms_can_be_full():
+    relay = Relay(replace(ANYBODY, guests_max=SPEAKERS_MAX + 2, rooms_max=2))
+    for number in range(SPEAKERS_MAX):
+        relay.join(f"/whip/tea/{number}")
+    assert refused(relay, "/whip/tea/more", SPEAK)
+    relay.join("/whep/song")
+    assert refused(relay, "/whep/third")
+    relay.join("/whep/tea")
+    assert refused(relay)
+    assert relay.guests.refused == 3
+
+
+def test_a_busy_relay_and_one_that_closes_take_nobody_in_and_keep_whom_they_have():
+    relay = Relay()
+    place = relay.join()
+    relay.says(Load(resources.BUSY_PERMILLE + 1))
+    assert refused(relay)
+    relay.says(Load(resources.BUSY_PERMILLE))
+    relay.join()
+    relay.guests.draining = True
+    assert int(refused(relay)) >= 60
+    assert relay.ask("DELETE", place)[0] == 200
+
+
+def test_a_network_of_which_nobody_comes_holds_no_more_places_than_it_may():
+    relay = Relay()
+    for last in range(ANYBODY.waiting_max):
+        relay.join(source=f"198.51.100.{last}", connects=False)
+    assert refused(relay, source="198.51.100.99")
+    relay.join(source="198.51.101.1", connects=False)
+    relay.says(LinkState(LinkNumber(1), LinkStatus.CONNECTED, ""))
+    relay.join(source="198.51.100.99", connects=False)
+    relay.wait(WAIT_S_MAX + 1)
+    relay.join(source="198.51.100.99", connects=False)
+
+
+def test_a_school_is_no_flood():
+    relay = Relay(replace(ANYBODY, guests_max=200))
+    for _ in range(100):
+        relay.join()
+
+
+def test_an_ipv6_household_counts_as_one_network():
+    relay = Relay()
+    for last in range(ANYBODY.waiting_max):
+        relay.join(source=f"2001:db8:1:{last}::5", connects=False)
+    assert refused(relay, source="2001:db8:1:ffff::1")
+    relay.join(source="2001:db8:2::1", connects=False)
+
+
+def test_who_shows_a_token_is_not_counted_among_strangers():
+    relay = Relay(replace(ANYBODY, rooms={"tea": RoomTerms(listen="t")}))
+    for _ in range(ANYBODY.waiting_max + 2):
+        relay.join(connects=False, authorization="Bearer t")
+
+
+def test_no_word_of_a_guest_can_be_read_in_what_is_logged():
+    relay = Relay()
+    relay.join()
+    assert relay.opened().pwd not in repr(relay.opened())
+    assert relay.opened().remote_pwd not in repr(relay.opened())
+
+
+def test_books_balance_whatever_is_asked_in_whatever_order():
+    """Nobody stays behind in any table: at the end all is as at the beginning."""
+    for seed in range(30):
+        rng = random.Random(seed)
+        relay = Relay(replace(ANYBODY, waiting_max=3))
+        places = ["/guest/none"]
+        for _ in range(120):
+            match rng.randrange(6):
+                case 0:
+                    path = rng.choice(["/whep/tea", "/whep/song", "/whip/tea/a", "/whip/song/b"])
+                    body = SPEAK if "whip" in path else LISTEN
+                    source = f"192.0.{rng.randrange(3)}.{rng.randrange(3)}"
+                    places.append(relay.ask("POST", path, body, source)[1].get("location", "/"))
+                case 1:
+                    relay.ask("DELETE", rng.choice(places))
+                case 2 | 3:
+                    link = LinkNumber(1 + rng.randrange(40))
+                    relay.says(LinkState(link, rng.choice(list(LinkStatus)), ""))
+                case 4:
+                    relay.wait(rng.random() * 10)
+                case 5 if rng.random() < 0.1:
+                    relay.guests.gone()
+                    relay.says(PortReady(7_000, bytes(32)))
+        for place in places:
+            relay.ask("DELETE", place)
+        relay.wait(EMPTY_S_MAX)
+        assert relay.guests.rooms() == []
+        assert relay.guests.waiting == 0
+        assert relay.guests.deadline == math.inf
+        for _ in range(3):
+            relay.join(source="192.0.0.1", connects=False)
