@@ -38,11 +38,13 @@ class MediaProcess:
         heard: Callable[[channel.Up], Awaitable[None]],
         gone: Callable[[], Awaitable[None]],
         *,
+        module: str = "p2phouse.engine",
         arguments: tuple[str, ...] = (),
     ) -> None:
-        """gone: awaited once a child has died, before the next one starts."""
+        """gone: awaited once a child has died, before the next one starts. module: what it runs."""
         self._heard = heard
         self._gone = gone
+        self._module = module
         self._arguments = arguments
         self._queue, self._commands = trio.open_memory_channel[channel.Down](QUEUE_MESSAGES)
         self._process: trio.Process | None = None
@@ -73,7 +75,7 @@ class MediaProcess:
 
     async def _run_child(self) -> int:
         ours, theirs = socket.socketpair()
-        command = [sys.executable, "-m", "p2phouse.engine", str(theirs.fileno()), *self._arguments]
+        command = [sys.executable, "-m", self._module, str(theirs.fileno()), *self._arguments]
         with theirs:
             process = await trio.lowlevel.open_process(
                 command, stdin=subprocess.DEVNULL, pass_fds=[theirs.fileno()]

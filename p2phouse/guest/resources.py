@@ -6,7 +6,6 @@ a Request and goes out as a Reply and commands for media; no socket is here, and
 """
 
 import hmac
-import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -138,11 +137,15 @@ class _Guest:
 
 @dataclass(frozen=True, slots=True)
 class RoomFacts:
-    """What anybody may know of a room: who speaks in it, and how many are there."""
+    """What anybody may know of a room: who is on its stage, and how many listen.
+
+    slots: whose voice each slot carries, as far as media told; empty for nobody.
+    """
 
     name: str
     speakers: tuple[str, ...]
     listeners: int
+    slots: tuple[str, ...] = ()
 
 
 class Guests:
@@ -199,13 +202,8 @@ class Guests:
 
     # ── time ─────────────────────────────────────────────────────────────────────────────────
 
-    @property
-    def deadline(self) -> float:
-        waiting = next(iter(self._waiting.values()), None)
-        empty = next(iter(self._empty.values()), math.inf)
-        return min(waiting.until if waiting else math.inf, empty)
-
     def tick(self, now: Now) -> list[Down]:
+        """To be called about once a second: nothing here is due more exactly."""
         commands: list[Down] = []
         while self._waiting and (guest := next(iter(self._waiting.values()))).until <= now.mono:
             commands.append(CloseLink(guest.link))

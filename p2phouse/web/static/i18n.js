@@ -1,11 +1,5 @@
-// Says everything in the language of the person: what to say lies in words*.js.
-import {WORDS as PLACES} from "/words.js";
-import {ROOM_WORDS} from "/words-room.js";
-import {CARRY_WORDS} from "/words-carry.js";
-import {DOCTOR_WORDS} from "/words-doctor.js";
-import {PEOPLE_WORDS} from "/words-people.js";
-
-const WORDS = {...PLACES, ...ROOM_WORDS, ...PEOPLE_WORDS, ...CARRY_WORDS, ...DOCTOR_WORDS};
+// Says everything in the language of the person. What to say is the dictionary's: each page has its own.
+import {WORDS} from "/dictionary.js";
 
 const LANGUAGES = ["en", "fr"];
 const VOWEL = /^[aeiouh\u00e0-\u00e6\u00e8-\u00ef\u00f2-\u00f6\u00f9-\u00fc]/i;  // d’Ana, d’Hugo, de Ben

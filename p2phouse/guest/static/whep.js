@@ -1,0 +1,137 @@
+// A listener's end of WHEP: one offer, one answer; and again when the line is lost.
+const SLOTS = 4;  // as many voices as a relay sends at a time
+const CONNECT_MS = 10_000;  // from the answer to the first packet; a bad line takes 5 s
+const LOST_MS = 4_000;  // a walk from one Wi-Fi to the next heals by itself within
+const WAITS_MS = [500, 1_000, 2_000, 4_000, 8_000];
+const SILENT = -127;
+
+// What comes of one attempt that failed. again: whether another may do better, and after how long.
+class Refusal {
+  constructor(state, {again = false, afterMs = null} = {}) { Object.assign(this, {state, again, afterMs}); }
+}
+
+export class Listener {
+  #room; #token; #told; #line = null; #place = null; #running = 0; #tries = 0;
+
+  // told(state, stream): joining, listening, lost, full, unreachable, blocked, asks or over. The
+  // last three are final until the next start().
+  constructor({room, token = "", told}) {
+    this.#room = room;
+    this.#token = token;
+    this.#told = told;
+  }
+
+  async start() {
+    const run = ++this.#running;
+    this.#told("joining");
+    let wasIn = false;
+    while (run === this.#running) {
+      const end = await this.#attempt(run, () => { wasIn = true; });
+      if (run !== this.#running) return;
+      await this.#hangUp();
+      if (!end.again) { this.#told(end.state); return; }
+      this.#told(end.state === "blocked" && wasIn ? "lost" : end.state);
+      const wait = end.afterMs ?? WAITS_MS[Math.min(this.#tries++, WAITS_MS.length - 1)];
+      await new Promise((done) => setTimeout(done, wait * (1 + Math.random() / 4)));
+    }
+  }
+
+  async stop() {
+    this.#running++;
+    await this.#hangUp();
+  }
+
+  // The loudness of each slot in dBov, -127 for silence; nothing while there is no line.
+  async levels() {
+    if (!this.#line) return {};
+    const slots = new Map(this.#line.getReceivers().map((each, slot) => [each.track.id, slot]));
+    const found = {};
+    for (const its of (await this.#line.getStats()).values()) {
+      if (its.type !== "inbound-rtp" || !slots.has(its.trackIdentifier)) continue;
+      const level = its.audioLevel ?? 0;
+      found[slots.get(its.trackIdentifier)] = level > 0 ? Math.max(SILENT, 20 * Math.log10(level)) : SILENT;
+    }
+    return found;
+  }
+
+  // Until the line is lost or cannot be had; how that was.
+  async #attempt(run, joined) {
+    const line = new RTCPeerConnection({bundlePolicy: "max-bundle"});
+    this.#line = line;
+    const stream = new MediaStream();
+    line.ontrack = ({track}) => stream.addTrack(track);
+    for (let slot = 0; slot < SLOTS; slot++) line.addTransceiver("audio", {direction: "recvonly"});
+    await line.setLocalDescription();
+    let answer;
+    try {
+      answer = await fetch(`/whep/${this.#room}`, {
+        method: "POST", body: line.localDescription.sdp,
+        headers: {"content-type": "application/sdp", ...this.#authorization()},
+      });
+    } catch {
+      return new Refusal("unreachable", {again: true});
+    }
+    if (answer.status !== 201) return refusal(answer);
+    this.#place = answer.headers.get("location");
+    if (run !== this.#running) { await this.#hangUp(); return new Refusal("over"); }
+    await line.setRemoteDescription({type: "answer", sdp: await answer.text()});
+    if (!await until(line, (state) => state === "connected", CONNECT_MS)) {
+      return new Refusal("blocked", {again: this.#tries > 0});
+    }
+    joined();
+    this.#tries = 1;
+    this.#told("listening", stream);
+    await ended(line);
+    return new Refusal("lost", {again: true, afterMs: 0});
+  }
+
+  #authorization() {
+    return this.#token ? {authorization: `Bearer ${this.#token}`} : {};
+  }
+
+  // keepalive: the page may be going away.
+  async #hangUp() {
+    const [line, place] = [this.#line, this.#place];
+    this.#line = this.#place = null;
+    line?.close();
+    if (!place) return;
+    try {
+      await fetch(place, {method: "DELETE", keepalive: true, headers: this.#authorization()});
+    } catch { /* the relay notices by itself within half a minute */ }
+  }
+}
+
+function refusal(answer) {
+  const seconds = Number(answer.headers.get("retry-after")) || 5;
+  if (answer.status === 503) return new Refusal("full", {again: true, afterMs: 1_000 * seconds});
+  if (answer.status === 401) return new Refusal("asks");
+  if (answer.status === 404) return new Refusal("over");
+  return new Refusal("unreachable", {again: true});
+}
+
+// Whether the line comes into such a state within so long, before it fails.
+function until(line, wanted, withinMs) {
+  return new Promise((done) => {
+    const timer = setTimeout(() => done(false), withinMs);
+    const look = () => {
+      const state = line.connectionState;
+      if (!wanted(state) && !["failed", "closed"].includes(state)) return;
+      clearTimeout(timer);
+      done(wanted(state));
+    };
+    line.addEventListener("connectionstatechange", look);
+    look();
+  });
+}
+
+// Until the line has failed, or has been cut off for so long that it will not come back.
+function ended(line) {
+  return new Promise((done) => {
+    let timer = null;
+    line.addEventListener("connectionstatechange", () => {
+      clearTimeout(timer);
+      if (["failed", "closed"].includes(line.connectionState)) done();
+      if (line.connectionState === "disconnected") timer = setTimeout(done, LOST_MS);
+    });
+  });
+}

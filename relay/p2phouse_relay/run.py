@@ -1,0 +1,133 @@
+"""`p2phouse-relay up`: a relay in the foreground, its log, its signals, its first words."""
+
+import json as jsonlib
+import logging
+import os
+import signal
+import sys
+import time
+from dataclasses import dataclass
+
+import trio
+
+from p2phouse.errors import P2PHouseError, UserError
+from p2phouse.guest.resources import Terms
+from p2phouse_relay.daemon import RelayConfig, running
+
+HTTP_PORT = 8478
+UDP_PORT = 8478
+
+# A trial on one machine: many rooms and guests, nobody asked for anything, all from one address.
+DEV_TERMS = Terms(rooms=None, rooms_max=32, guests_max=5_000, waiting_max=5_000)
+
+
+class NoPolicyYet(UserError):
+    """A relay needs to know what it may carry. Try it on this machine with --dev."""
+
+
+class BadLogLevel(UserError):
+    """--log {given} is not understood. Use debug, info, warning or error."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What the command line was given, before any of it is understood."""
+
+    dev: bool
+    home: str | None
+    http_port: int | None
+    udp_port: int | None
+    address: str | None
+    log: str
+    json: bool
+    tied: bool
+
+
+def run_relay(settings: Settings) -> None:
+    """Until Ctrl-C or SIGTERM. Raises P2PHouseError."""
+    began = time.monotonic()
+    _start_log(settings.log)
+    config = _config(settings)
+    try:
+        trio.run(_run, config, settings, began)
+    except* P2PHouseError as group:
+        raise _first(group) from None
+
+
+def _config(settings: Settings) -> RelayConfig:
+    if not settings.dev:
+        raise NoPolicyYet
+    return RelayConfig(
+        name="dev",
+        addresses=(settings.address or "127.0.0.1",),
+        bind=settings.address or "127.0.0.1",
+        http_port=HTTP_PORT if settings.http_port is None else settings.http_port,
+        udp_port=UDP_PORT if settings.udp_port is None else settings.udp_port,
+        terms=DEV_TERMS,
+    )
+
+
+def _first(group: BaseExceptionGroup[P2PHouseError]) -> P2PHouseError:
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    assert isinstance(error, P2PHouseError)
+    return error
+
+
+def _start_log(level: str) -> None:
+    number = logging.getLevelNamesMapping().get(level.upper())
+    if number is None or level.lower() not in ("debug", "info", "warning", "error"):
+        raise BadLogLevel(given=level)
+    logging.basicConfig(
+        level=number, stream=sys.stderr, format="%(asctime)s %(levelname).1s %(name)s %(message)s"
+    )
+
+
+async def _run(config: RelayConfig, settings: Settings, began: float) -> None:
+    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        async with trio.open_nursery() as nursery:
+            if settings.tied:
+                nursery.start_soon(_end_with_input, nursery.cancel_scope)
+            nursery.start_soon(_wait_for, signals, nursery.cancel_scope)
+            async with running(config) as relay:
+                http = f"http://{_host(config.addresses[0])}:{relay.http_port}"
+                facts = {
+                    "ready_s": round(time.monotonic() - began, 3),
+                    "http": http,
+                    "udp_port": relay.udp_port,
+                    "control_pid": os.getpid(),
+                    "media_pid": relay.media.pid,
+                }
+                if settings.json:
+                    print(jsonlib.dumps(facts), flush=True)
+                else:
+                    _say_ready(facts)
+                await trio.sleep_forever()
+
+
+def _host(address: str) -> str:
+    return f"[{address}]" if ":" in address else address
+
+
+async def _wait_for(signals: object, scope: trio.CancelScope) -> None:
+    async for _ in signals:  # type: ignore[attr-defined]  # trio gives its iterator no public type
+        scope.cancel()
+        return
+
+
+async def _end_with_input(scope: trio.CancelScope) -> None:
+    """Ends the relay with whoever holds our standard input, however that one ended."""
+    async with trio.lowlevel.FdStream(os.dup(sys.stdin.fileno())) as standard_input:
+        while await standard_input.receive_some():
+            pass
+    scope.cancel()
+
+
+def _say_ready(facts: dict[str, object]) -> None:
+    http = facts["http"]
+    print(f"ready in {facts['ready_s']} s · {http} · UDP port {facts['udp_port']}")
+    print("A trial: no TLS, no tokens, any room. Not for others than yourself.")
+    print(f"speak:  POST an offer to {http}/whip/ROOM/NAME (WHIP)")
+    print(f"listen: {http}/r/ROOM in a browser, or {http}/whep/ROOM (WHEP)")
+    print("Stop: Ctrl-C", flush=True)

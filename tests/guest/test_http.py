@@ -1,0 +1,196 @@
+"""What the front of a relay does with requests, whole ones and others, over real sockets."""
+
+import ssl
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+
+import pytest
+import trio
+
+from p2phouse.guest import http
+from p2phouse.guest.http import Front
+from p2phouse.guest.resources import Reply, Request
+
+
+async def echo(request: Request) -> Reply:
+    """Tells what it was asked."""
+    if request.path == "/break":
+        raise ZeroDivisionError
+    if request.path == "/none":
+        return Reply(204)
+    told = f"{request.method} {request.path} {request.source} {len(request.body)}"
+    return Reply(200, (("x-kind", request.headers.get("content-type", "")),), told.encode())
+
+
+@asynccontextmanager
+async def served(
+    answer: Callable[[Request], Awaitable[Reply]] = echo, *, is_proxied: bool = False
+) -> AsyncIterator[tuple[Front, int]]:
+    front = Front(answer, is_proxied=is_proxied)
+    listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(front.serve, listeners)
+        yield front, listeners[0].socket.getsockname()[1]
+        nursery.cancel_scope.cancel()
+
+
+async def said(port: int, data: bytes, *, whole: bool = True, source: str | None = None) -> bytes:
+    """All that comes back until the other side ends, after we have said `data`."""
+    async with await trio.open_tcp_stream("127.0.0.1", port, local_address=source) as stream:
+        await stream.send_all(data)
+        if whole:
+            await stream.send_eof()
+        with trio.fail_after(5):
+            return b"".join([part async for part in stream])
+
+
+POST = b"POST /a?b=c HTTP/1.1\r\nHost: x\r\nContent-Type: t\r\nContent-Length: 5\r\n\r\nhello"
+
+
+async def test_a_request_is_answered_with_what_it_asked():
+    async with served() as (_, port):
+        told = await said(port, POST)
+    assert told.startswith(b"HTTP/1.1 200")
+    assert b"x-kind: t\r\n" in told
+    assert told.endswith(b"POST /a 127.0.0.1 5")
+
+
+async def test_one_connection_carries_many_requests_and_two_at_once():
+    async with served() as (_, port):
+        told = await said(port, POST + POST + b"HEAD /h HTTP/1.1\r\nHost: x\r\n\r\n")
+    assert told.count(b"HTTP/1.1 200") == 3
+    assert told.endswith(b"content-length: 19\r\n\r\n")
+
+
+async def test_an_answer_without_content_has_none():
+    async with served() as (_, port):
+        told = await said(port, b"GET /none HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+    assert told.startswith(b"HTTP/1.1 204")
+    assert b"content-length" not in told
+
+
+async def test_a_body_in_chunks_is_read_and_one_that_waits_to_be_asked_is():
+    chunks = (
+        b"POST /a HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n"
+    )
+    waits = b"POST /a HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\nhi"
+    async with served() as (_, port):
+        assert (await said(port, chunks)).endswith(b" 2")
+        told = await said(port, waits)
+    assert told.startswith(b"HTTP/1.1 100")
+    assert told.endswith(b" 2")
+
+
+@pytest.mark.parametrize(
+    ("data", "status"),
+    [
+        (b"rubbish\r\n\r\n", 400),
+        (b"GET * HTTP/1.1\r\nHost: x\r\n\r\n", 400),
+        (b"GET http://elsewhere/ HTTP/1.1\r\nHost: x\r\n\r\n", 400),
+        (b"GET / HTTP/1.1\r\nHost: x\r\nHost: y\r\n\r\n", 400),
+        (b"GET / HTTP/1.1\r\n\r\n", 400),
+        (b"GET / HTTP/1.1\r\nHost: x\r\nA: " + b"a" * http.HEAD_BYTES_MAX, 431),
+        (b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n", 400),
+        (
+            b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999\r\n\r\n"
+            + b"x" * (http.BODY_BYTES_MAX + 1),
+            413,
+        ),
+    ],
+)
+async def test_what_is_no_fair_request_is_refused_and_the_next_guest_is_served(data, status):
+    async with served() as (_, port):
+        told = await said(port, data, whole=False)
+        assert told.startswith(b"HTTP/1.1 %d " % status), told[:60]
+        assert b"connection: close" in told.lower()
+        assert (await said(port, POST)).startswith(b"HTTP/1.1 200")
+
+
+async def test_a_fault_of_ours_ends_one_connection_and_is_logged(caplog):
+    async with served() as (_, port):
+        assert await said(port, b"GET /break HTTP/1.1\r\nHost: x\r\n\r\n") == b""
+        assert (await said(port, POST)).startswith(b"HTTP/1.1 200")
+    assert "request_failed" in caplog.text
+
+
+async def test_who_says_nothing_shuts_nobody_else_out_and_is_sent_away(monkeypatch):
+    monkeypatch.setattr(http, "IDLE_S_MAX", 0.5)
+    async with served() as (_, port), AsyncExitStack() as held:
+        first, *_ = [
+            await held.enter_async_context(await trio.open_tcp_stream("127.0.0.1", port))
+            for _ in range(http.OF_ONE_SOURCE_MAX)
+        ]
+        assert (await said(port, POST, source="127.0.0.2")).startswith(b"HTTP/1.1 200")
+        with suppress(trio.BrokenResourceError):  # cut with our words unread, which is a reset
+            assert await said(port, POST) == b""
+        with trio.fail_after(5):
+            assert await first.receive_some() == b""
+
+
+@pytest.mark.parametrize(
+    ("given", "source"),
+    [
+        (b"203.0.113.4", "203.0.113.4"),
+        (b"6.6.6.6, 203.0.113.4", "203.0.113.4"),
+        (b"::ffff:203.0.113.4", "203.0.113.4"),
+        (b"2001:DB8::1", "2001:db8::1"),
+        (b"rubbish", "127.0.0.1"),
+    ],
+)
+async def test_who_asked_our_proxy_is_known_and_only_where_there_is_one(given, source):
+    data = b"GET / HTTP/1.1\r\nHost: x\r\nX-Forwarded-For: %b\r\nConnection: close\r\n\r\n" % given
+    async with served(is_proxied=True) as (_, port):
+        assert f" {source} ".encode() in await said(port, data)
+    async with served() as (_, port):
+        assert b" 127.0.0.1 " in await said(port, data)
+
+
+async def test_over_tls_the_same_is_said(tmp_path):
+    context, trusting = certificate(tmp_path)
+    front = Front(echo)
+    plain = await trio.open_tcp_listeners(0, host="127.0.0.1")
+    port = plain[0].socket.getsockname()[1]
+    listeners = [trio.SSLListener(each, context, https_compatible=True) for each in plain]
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(front.serve, listeners)
+        assert b"200" not in await said(port, POST)  # not in the clear
+        stream = await trio.open_ssl_over_tcp_stream(
+            "localhost", port, ssl_context=trusting, https_compatible=True
+        )
+        async with stream:
+            await stream.send_all(POST.replace(b"Host: x", b"Host: x\r\nConnection: close"))
+            told = b"".join([part async for part in stream])
+        assert told.endswith(b"POST /a 127.0.0.1 5")
+        nursery.cancel_scope.cancel()
+
+
+def certificate(folder) -> tuple[ssl.SSLContext, ssl.SSLContext]:
+    """One for localhost: whoever serves with it, and whoever trusts it."""
+    import datetime
+
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
+    now = datetime.datetime.now(datetime.UTC)
+    made = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(days=1))
+        .not_valid_after(now + datetime.timedelta(days=10))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    cert, private = folder / "cert.pem", folder / "key.pem"
+    cert.write_bytes(made.public_bytes(serialization.Encoding.PEM))
+    private.write_bytes(
+        key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+    )
+    serving = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    serving.load_cert_chain(cert, private)
+    return serving, ssl.create_default_context(cafile=cert)

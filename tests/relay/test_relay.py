@@ -1,0 +1,140 @@
+"""A relay over real sockets, with a media process that carries nothing (stand_in_media.py)."""
+
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+
+import pytest
+import trio
+
+from p2phouse_relay.daemon import (
+    AddressUnusable,
+    HttpPortUnusable,
+    Relay,
+    RelayConfig,
+    UdpPortUnusable,
+    running,
+)
+from p2phouse_relay.run import DEV_TERMS
+from tests.guest.test_sdp import offer, section
+from tests.relay import stand_in_media
+
+LISTEN = offer(section())
+
+
+PLAIN = RelayConfig(
+    name="test",
+    addresses=("127.0.0.1",),
+    bind="127.0.0.1",
+    http_port=0,
+    udp_port=0,
+    terms=DEV_TERMS,
+    media_module=stand_in_media.__name__,
+)
+
+
+@asynccontextmanager
+async def relay() -> AsyncIterator[Relay]:
+    with trio.fail_after(60):
+        async with running(PLAIN) as its:
+            yield its
+
+
+async def asked(relay: Relay, method: str, path: str, body: bytes = b"", kind="application/sdp"):
+    """Status, headers and body of an answer."""
+    stream = await trio.open_tcp_stream("127.0.0.1", relay.http_port)
+    async with stream:
+        head = f"{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
+        head += f"Content-Type: {kind}\r\nContent-Length: {len(body)}\r\n\r\n"
+        await stream.send_all(head.encode() + body)
+        told = b"".join([part async for part in stream])
+    head, _, text = told.decode().partition("\r\n\r\n")
+    status, *lines = head.split("\r\n")
+    headers = dict(line.split(": ", 1) for line in lines)
+    return int(status.split()[1]), {name.lower(): value for name, value in headers.items()}, text
+
+
+async def gone(relay: Relay, place: str) -> None:
+    """Waits until nobody is at `place` any more: media's word for it takes a moment."""
+    while (await asked(relay, "GET", place))[0] != 404:  # noqa: ASYNC110 - nobody is told of it
+        await trio.sleep(0.02)
+
+
+async def test_somebody_joins_is_known_and_leaves():
+    async with relay() as its:
+        status, headers, answer = await asked(its, "POST", "/whep/tea", LISTEN)
+        assert status == 201
+        assert f" {its.udp_port} typ host" in answer
+        now = json.loads((await asked(its, "GET", "/r/tea/now"))[2])
+        assert now == {"room": "tea", "relay": "test", "people": 1, "speakers": [], "token": False}
+        assert (await asked(its, "DELETE", headers["location"]))[0] == 200
+        assert json.loads((await asked(its, "GET", "/r/tea/now"))[2])["people"] == 0
+
+
+async def test_a_speaker_has_a_name_and_a_face():
+    async with relay() as its:
+        speak = offer(section(direction="sendonly"))
+        assert (await asked(its, "POST", "/whip/tea/ana", speak))[0] == 201
+        now = json.loads((await asked(its, "GET", "/r/tea/now"))[2])
+        assert now["people"] == 1
+        # The bytes that the face of `ana` in the pictures of the design is drawn from.
+        assert [(each["name"], each["face"][:20]) for each in now["speakers"]] == [
+            ("ana", "a4c3ad57cb15f3a57695")
+        ]
+
+
+async def test_who_is_lost_is_forgotten():
+    async with relay() as its:
+        lost = LISTEN.replace(b"abcd", b"lost")
+        place = (await asked(its, "POST", "/whep/tea", lost))[1]["location"]
+        await gone(its, place)
+
+
+async def test_when_media_dies_all_are_gone_and_the_next_one_takes_whoever_comes():
+    async with relay() as its:
+        place = (await asked(its, "POST", "/whep/tea", LISTEN))[1]["location"]
+        await asked(its, "POST", "/whep/tea", LISTEN.replace(b"abcd", b"dies"))
+        await gone(its, place)
+        status, headers, _ = await asked(its, "POST", "/whep/tea", LISTEN)
+        while status == 503:
+            await trio.sleep(float(headers["retry-after"]) / 10)
+            status, headers, _ = await asked(its, "POST", "/whep/tea", LISTEN)
+        assert status == 201
+        assert its.media.restarts == 1
+
+
+async def test_the_page_and_its_files_come_with_rules_and_nothing_else_is_served():
+    async with relay() as its:
+        status, headers, text = await asked(its, "GET", "/r/tea")
+        assert status == 200
+        assert headers["content-type"] == "text/html"
+        assert "default-src 'none'" in headers["content-security-policy"]
+        assert "<script" in text
+        assert (await asked(its, "GET", "/listen.js"))[1]["content-type"] == "text/javascript"
+        manifest = json.loads((await asked(its, "GET", "/r/tea/app.webmanifest"))[2])
+        assert manifest["start_url"] == "/r/tea"
+        assert (await asked(its, "POST", "/r/tea"))[0] == 405
+        for path in ("/", "/main.js", "/../listen.js", "/r/", "/r/tea/more", "/%2e%2e/daemon.py"):
+            assert (await asked(its, "GET", path))[0] == 404, path
+
+
+async def test_a_file_that_a_browser_has_already_is_not_sent_again():
+    async with relay() as its:
+        etag = (await asked(its, "GET", "/listen.js"))[1]["etag"]
+        kind = f"x\r\nIf-None-Match: {etag}"
+        assert (await asked(its, "GET", "/listen.js", kind=kind))[::2] == (304, "")
+
+
+async def test_ports_and_addresses_that_cannot_be_had_are_named():
+    async with relay() as its:
+        with pytest.raises(HttpPortUnusable, match=str(its.http_port)):
+            async with running(replace(PLAIN, http_port=its.http_port)):
+                pass
+        with pytest.raises(UdpPortUnusable, match=str(its.udp_port)):
+            async with running(replace(PLAIN, udp_port=its.udp_port)):
+                pass
+    for address in ("192.0.2.1", "nowhere"):
+        with pytest.raises(AddressUnusable, match=address):
+            async with running(replace(PLAIN, bind=address)):
+                pass
