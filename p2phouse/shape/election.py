@@ -43,6 +43,7 @@ PULLED_S: Final = 0.12  # the standby's own silence before pulls count
 ALONE_S: Final = 3.0  # the standby alone hears nothing: the hub replaces it first
 IDLE_STANDBY_S: Final = 5.0  # the hub is gone from the room, and the standby has not claimed
 LOST_STANDBY_S: Final = 1.0
+MAKE_WAY_S: Final = 10.0  # a new standby is linked with everybody by then, or somebody says so
 YIELD_S: Final = 5.0
 YIELD_TO_MESH_S: Final = 12.0  # until the links of the mesh are up
 OVERLAP_S: Final = 5.0
@@ -401,7 +402,26 @@ class Election:
         if self._standby_is_lost(standby, now):
             found = self._next([self._me, standby])
             return self._claim(self._me, found, now) if found != standby else []
-        return self._improve(now)
+        return self._make_way(now) or self._improve(now)
+
+    def _make_way(self, now: float) -> list[Output]:
+        """For a speaker who reaches others and not us: the standby at once, if it is one of them;
+        else one of them becomes standby first."""
+        lost = len(measure.unreached(self._view, self._me))
+        # Security: who lets no hub reach him moves the room about no oftener than this.
+        # Test: test_election.py::test_a_speaker_whom_no_hub_reaches_moves_the_room_each_ten_seconds
+        if not lost or not self._is_due(self._adopted_at + MAKE_WAY_S, now):
+            return []
+        ranks = measure.rank(self._view, but=[self._me])
+        better = [dev for dev in ranks if dev in self._view.heard and self._apart(dev) < lost]
+        if self.standby in better:
+            return self._claim(self.standby, self._next([self._me, self.standby]), now)
+        return self._claim(self._me, better[0], now) if better else []
+
+    def _apart(self, dev: DeviceKey) -> int:
+        """With how many speakers it has once failed to meet: nobody tries while it is no hub."""
+        pairs = (pair - {dev} for pair in self._pairs if dev in pair)
+        return sum(not pair.isdisjoint(self._view.speakers) for pair in pairs)
 
     @property
     def _is_draining(self) -> bool:
@@ -455,7 +475,9 @@ class Election:
             self._costs.popleft()
         if not self._is_due(self._adopted_at + REFRESH_S, now):
             return []
-        best = self._next([self._me])
+        own_apart = self._apart(self._me)
+        worse = [dev for dev in self._view.members if self._apart(dev) > own_apart]
+        best = self._next([self._me, *worse])
         if best is None:
             return []
         standing = min(value for _, value in self._costs)

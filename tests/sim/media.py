@@ -152,7 +152,7 @@ class Media:
         if self.links.get(link.number) is not link or link.up or not self.alive:
             return
         found = self.other_end(link)
-        if found is not None and self.world.reaches(self.node, found[0].node):
+        if found is not None and self.world.carries_sound(self.node, found[0].node):
             for media, end in ((self, link), found):
                 if not end.up:
                     media.connected(end)
@@ -366,7 +366,7 @@ class Media:
                     continue
                 link = media.links.get(sink)
                 found = media.other_end(link) if link is not None and link.up else None
-                if found is None or not self.world.reaches(media.node, found[0].node):
+                if found is None or not self.world.carries_sound(media.node, found[0].node):
                     continue
                 step = (found[0], found[1].number)
                 if found[1].up and step not in seen:

@@ -140,6 +140,27 @@ def test_a_hub_that_is_stopped_is_followed_though_its_links_stand(seed: int) -> 
     until(world, lambda: heard_by_all(rest), within_s=6.0)
 
 
+@pytest.mark.parametrize("cut", [World.cut, World.cut_sound])
+@pytest.mark.parametrize("seed", FEW[:1])
+def test_a_hub_that_a_speaker_reaches_no_more_gives_way_within_ten_seconds(
+    seed: int, cut: Callable[[World, Node, Node], None]
+) -> None:
+    world, nodes, hub, standby = carried(seed)
+    speaker = next(node for node in nodes if node not in (hub, standby))
+    talking(world, [speaker], 1)
+    begin = world.time
+    cut(world, hub, speaker)
+    until(world, lambda: hubs(nodes) == {standby.name}, within_s=10.0)
+    moved = world.time
+    world.run_for(30)
+    assert hubs(nodes) == {standby.name}, "it goes to and fro"
+    for node in nodes:
+        if node not in (speaker, hub):
+            # What the hub leaves out its standby brings after three samples.
+            assert missed(world, speaker, node, begin, moved) * 0.02 <= 5.0
+            assert missed(world, speaker, node, moved, world.time - 1.0) == 0
+
+
 @pytest.mark.nightly
 @pytest.mark.parametrize("seed", FEW)
 def test_two_halves_that_were_apart_agree_on_one_hub_again(seed: int) -> None:

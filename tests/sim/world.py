@@ -71,6 +71,7 @@ class Node:
         self.dev = self.me.dev
         self.island = 0  # nodes of one island reach one another
         self.cut_off: set[DeviceKey] = set()  # those it cannot reach all the same
+        self.no_datagrams: set[DeviceKey] = set()  # those to whom streams alone get through
         self.remembered: list[object] | None = None
         self.invites: list[Value] = []
         self.sids: list[bytes] = []  # of all its media processes
@@ -389,6 +390,11 @@ class World:
         b.cut_off.add(a.dev)
         self._notice()
 
+    def cut_sound(self, a: Node, b: Node) -> None:
+        """Between these two streams get through, and datagrams no more."""
+        a.no_datagrams.add(b.dev)
+        b.no_datagrams.add(a.dev)
+
     def _notice(self) -> None:
         for a, b in itertools.permutations(self.nodes.values(), 2):
             if self.reaches(a, b):
@@ -406,6 +412,7 @@ class World:
         for node in self.nodes.values():
             node.island = 0
             node.cut_off.clear()
+            node.no_datagrams.clear()
         for node in self.nodes.values():
             self._meet_all(node)
 
@@ -420,7 +427,10 @@ class World:
 
     def passes(self, a: Node, b: Node) -> bool:
         """Whether one datagram gets from one node to the other."""
-        return self.reaches(a, b) and self.rng.random() >= self.wire.loss
+        return self.carries_sound(a, b) and self.rng.random() >= self.wire.loss
+
+    def carries_sound(self, a: Node, b: Node) -> bool:
+        return self.reaches(a, b) and b.dev not in a.no_datagrams
 
     def apart_s(self, a: Node, b: Node) -> float:
         """How long a packet is under way between the two, as they measure it."""
