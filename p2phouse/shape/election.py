@@ -405,11 +405,11 @@ class Election:
         return self._make_way(now) or self._improve(now)
 
     def _make_way(self, now: float) -> list[Output]:
-        """For a speaker who reaches others and not us: the standby at once, if it is one of them;
+        """For somebody who reaches others and not us: the standby at once, if it is one of them;
         else one of them becomes standby first."""
         lost = len(measure.unreached(self._view, self._me))
         # Security: who lets no hub reach him moves the room about no oftener than this.
-        # Test: test_election.py::test_a_speaker_whom_no_hub_reaches_moves_the_room_each_ten_seconds
+        # Test: test_election.py::test_one_whom_no_hub_reaches_moves_the_room_each_ten_seconds
         if not lost or not self._is_due(self._adopted_at + MAKE_WAY_S, now):
             return []
         ranks = measure.rank(self._view, but=[self._me])
@@ -419,9 +419,8 @@ class Election:
         return self._claim(self._me, better[0], now) if better else []
 
     def _apart(self, dev: DeviceKey) -> int:
-        """With how many speakers it has once failed to meet: nobody tries while it is no hub."""
-        pairs = (pair - {dev} for pair in self._pairs if dev in pair)
-        return sum(not pair.isdisjoint(self._view.speakers) for pair in pairs)
+        """With how many it has once failed to meet: nobody tries while it is no hub."""
+        return sum(dev in pair for pair in self._pairs)
 
     @property
     def _is_draining(self) -> bool:

@@ -147,9 +147,9 @@ def failing_pairs(view: View) -> frozenset[frozenset[DeviceKey]]:
     return frozenset(frozenset(pair) for pair in lost if pair[::-1] in lost)
 
 
-def unreached(view: View, dev: DeviceKey) -> frozenset[DeviceKey]:
-    """Who stands on the stage and has no link with it, as both say."""
-    return view.speakers.intersection(_lost(view, dev, dict(_reports(view, dev))))
+def unreached(view: View, dev: DeviceKey) -> list[DeviceKey]:
+    """Who has no link with it, as both say."""
+    return _lost(view, dev, dict(_reports(view, dev)))
 
 
 def why_no_mesh(view: View) -> Why | None:
