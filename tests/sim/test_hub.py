@@ -140,6 +140,16 @@ def test_a_hub_that_is_stopped_is_followed_though_its_links_stand(seed: int) -> 
     until(world, lambda: heard_by_all(rest), within_s=6.0)
 
 
+@pytest.mark.parametrize("seed", FEW[:1])
+def test_who_leaves_the_stage_hears_the_others_on(seed: int) -> None:
+    world, nodes, hub, standby = carried(seed)
+    quiet = next(node for node in nodes if node not in (hub, standby))
+    quiet.act(messages.StepDown())
+    world.run_for(45)  # what was said of the room before has lapsed by then
+    assert quiet.company == {node.name for node in nodes} - {quiet.name}
+    assert all(quiet.hears(node) for node in nodes if node is not quiet)
+
+
 @pytest.mark.parametrize("cut", [World.cut, World.cut_sound])
 @pytest.mark.parametrize("seed", FEW[:1])
 def test_a_hub_that_a_speaker_reaches_no_more_gives_way_within_ten_seconds(
