@@ -112,9 +112,9 @@ class HubRoom:
             until(lambda node=node: is_reached(node), "a way to everybody", SETTLES_S_MAX)
         return room
 
-    def talk(self) -> None:
+    def talk(self, *, anew: bool = False) -> None:
         """The speaker has more to say."""
-        if time.monotonic() - self._said_at > SPEECH_S - SPEECH_LEFT_S:
+        if anew or time.monotonic() - self._said_at > SPEECH_S - SPEECH_LEFT_S:
             self.hush()
             self._said_at = time.monotonic()
             self._saying = self.speaker.begin("say", path=str(self.clip))

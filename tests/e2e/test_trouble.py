@@ -21,10 +21,11 @@ pytestmark = pytest.mark.nightly
 AGAIN_MS_MAX = (
     2_000  # 60 to 300 are usual; the rest is a machine of two cores that does other things
 )
-CALM_MS_MAX = 1_000  # where nothing is to be repaired
+CALM_MS_MAX = 500  # where nothing is to be repaired
 AWAY_S = 20.0  # by then its libp2p connections are given up
 HOUR_S = 3_600.0
 UPLINK = "100kbit"  # two and a half voices; a hub feeds five
+HAND_OVER_S = 30.0  # 8 are usual
 STRANGER = 9  # number of a host that is nobody's
 
 
@@ -38,13 +39,23 @@ def room(tmp_path_factory):
         yield ending.enter_context(hub_room(lan, make, folder))
 
 
-def longest_gap_ms(room: HubRoom, since: float) -> float:
-    """Of all who listen, after everybody has heard three seconds more."""
+@pytest.fixture(autouse=True)
+def talk(room: HubRoom) -> None:
+    """The speaker begins anew, and has enough to say for one test."""
+    room.talk(anew=True)
+
+
+def unheard_ms(room: HubRoom, since: float) -> int:
+    """The longest silence of anybody who listens, or all that one missed if that is more; after
+    everybody has heard three seconds more."""
     room.hear(150, within_s=20)
     now = time.time()
-    gaps = {name: round(room.gap_ms(name, since, now)) for name in room.listeners}
-    print(f"gaps {gaps}", file=sys.stderr)
-    return max(gaps.values())
+    found = {
+        name: round(max(room.gap_ms(name, since, now), 20 * room.missing(name, since, now - 1)))
+        for name in room.listeners
+    }
+    print(f"unheard, ms: {found}", file=sys.stderr)
+    return max(found.values())
 
 
 def test_a_hub_that_freezes_is_replaced_and_does_not_fight_when_it_wakes(room):
@@ -52,14 +63,13 @@ def test_a_hub_that_freezes_is_replaced_and_does_not_fight_when_it_wakes(room):
     with room.without(before.hub):
         with room.nodes[before.hub].frozen():
             at = time.time()
-            assert longest_gap_ms(room, at) <= AGAIN_MS_MAX
+            assert unheard_ms(room, at) <= AGAIN_MS_MAX
             assert room.settled(unlike=before.hub).hub == before.standby
             wait_until(at + AWAY_S)
         woke = time.time()
-        assert longest_gap_ms(room, woke) <= CALM_MS_MAX
-    after = room.whole()
-    assert after.hub != before.hub
-    assert longest_gap_ms(room, woke) <= AGAIN_MS_MAX
+    assert room.whole().hub != before.hub, "it does not take it back"
+    with room.without(before.hub):
+        assert unheard_ms(room, woke) <= CALM_MS_MAX
 
 
 def test_a_hub_whose_cable_is_pulled_is_replaced_and_is_back_when_it_is_plugged_in(room):
@@ -69,15 +79,15 @@ def test_a_hub_whose_cable_is_pulled_is_replaced_and_is_back_when_it_is_plugged_
         at = time.time()
         room.lan.unplug(number)
         try:
-            assert longest_gap_ms(room, at) <= AGAIN_MS_MAX
+            assert unheard_ms(room, at) <= AGAIN_MS_MAX
             assert room.settled(unlike=before.hub).hub == before.standby
             wait_until(at + AWAY_S)
         finally:
             room.lan.plug(number)
         plugged = time.time()
-        assert longest_gap_ms(room, plugged) <= CALM_MS_MAX
-    room.whole()
-    assert longest_gap_ms(room, time.time() - 3) <= AGAIN_MS_MAX
+    assert room.whole().hub != before.hub, "it does not take it back"
+    with room.without(before.hub):
+        assert unheard_ms(room, plugged) <= CALM_MS_MAX
 
 
 def test_halves_go_on_apart_and_are_one_room_with_one_hub_when_they_meet(room):
@@ -90,7 +100,7 @@ def test_halves_go_on_apart_and_are_one_room_with_one_hub_when_they_meet(room):
     with room.without(*far):
         room.lan.part(*numbers)
         try:
-            assert longest_gap_ms(room, at) <= AGAIN_MS_MAX
+            assert unheard_ms(room, at) <= AGAIN_MS_MAX
             wait_until(at + AWAY_S)
             assert room.settled().hub in near
             views = {room.nodes[name].asked("status")["people"] for name in far}
@@ -99,8 +109,8 @@ def test_halves_go_on_apart_and_are_one_room_with_one_hub_when_they_meet(room):
             room.lan.heal(*numbers)
         healed = time.time()
     room.whole()
-    gaps = {name: room.gap_ms(name, healed, time.time()) for name in near[1:]}
-    assert max(gaps.values()) <= AGAIN_MS_MAX, gaps
+    with room.without(*far):
+        assert unheard_ms(room, healed) <= AGAIN_MS_MAX
 
 
 @pytest.mark.parametrize("wrong_s", [HOUR_S, -HOUR_S])
@@ -110,13 +120,13 @@ def test_a_hub_whose_clock_is_an_hour_wrong_stays_hub_and_everybody_hears(room, 
     room.nodes[before.hub].set_clock(wrong_s)
     try:
         wait_until(at + AWAY_S)
-        assert longest_gap_ms(room, at) <= CALM_MS_MAX
+        assert unheard_ms(room, at) <= CALM_MS_MAX
         assert room.whole().hub == before.hub
     finally:
         back = time.time()
         room.nodes[before.hub].set_clock(0.0)
     assert room.whole().hub == before.hub
-    assert longest_gap_ms(room, back) <= CALM_MS_MAX
+    assert unheard_ms(room, back) <= CALM_MS_MAX
 
 
 def test_a_hub_whose_uplink_is_full_hands_over_or_is_heard(room):
@@ -127,13 +137,10 @@ def test_a_hub_whose_uplink_is_full_hands_over_or_is_heard(room):
     at = time.time()
     subprocess.run([*inside, *shape, "burst", "4kb", "latency", "300ms"], check=True)
     try:
-        until(lambda: (room.carried("speaker") or before).hub != before.hub, "another hub", 90)
+        until(lambda: (room.carried("speaker") or before).hub != before.hub, "another", HAND_OVER_S)
         print(f"another hub after {time.time() - at:.0f} s", file=sys.stderr)
         room.settled(unlike=before.hub)
-        since = time.time()
-        room.hear(250)
-        others = [name for name in room.listeners if name != before.hub]
-        assert max(room.gap_ms(name, since, time.time()) for name in others) <= CALM_MS_MAX
+        assert unheard_ms(room, time.time()) <= CALM_MS_MAX
     finally:
         subprocess.run([*inside, "tc", "qdisc", "del", "dev", "eth0", "root"], check=True)
     room.whole()
@@ -170,7 +177,7 @@ def test_a_hub_that_is_sent_garbage_forwards_on(room):
         for host in hosts
     ]
     assert [each.wait(60) for each in sending] == [0, 0]
-    assert longest_gap_ms(room, at) <= CALM_MS_MAX
+    assert unheard_ms(room, at) <= CALM_MS_MAX
     assert room.whole().hub == before.hub
 
 
