@@ -1,0 +1,437 @@
+"""Everybody on our ports: who checks, shakes hands and then sends or is sent SRTP (RFC 7983 demux).
+
+Media goes first. A datagram of SRTP is handled as it is read; checks and handshakes wait in one
+bounded queue that `work` empties under a budget, so that five hundred who come at once make nobody
+who listens wait. When a handshake has given its keys, TLS is let go.
+"""
+
+import logging
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from math import inf
+from time import monotonic
+from typing import Final
+
+from p2phouse.channel import LinkStatus
+from p2phouse.errors import LinkError
+from p2phouse.link.handshake import Handshake, Identity, Keys
+from p2phouse.link.lite import (
+    Address,
+    Answer,
+    Chosen,
+    Credentials,
+    Expired,
+    Lite,
+    LiteOutput,
+    Seen,
+    Way,
+)
+from p2phouse.link.port import Port, Sink
+from p2phouse.link.sparing import network_of
+from p2phouse.link.srtp import Receiving
+from p2phouse.vocabulary import Entropy, LinkNumber
+
+log = logging.getLogger(__name__)
+
+WAITING_MAX: Final = 2_048  # datagrams of checks and handshakes: 500 who come at once send 2,000
+READ_MAX: Final = 256  # datagrams of one port, then the others have their turn
+WORK_TICK_S: Final = 0.020
+WORK_S_MAX: Final = 0.012  # of each tick: a thousand joins a second, and sound has the rest
+SLICE_S: Final = 0.002  # then the ports are looked at again
+
+# Handshakes in flight from one network: pending ones alone are bounded. Others of it wait until one
+# is through, which on a good path takes some milliseconds; who is through is counted no more.
+SHAKING_MAX: Final = 8
+STALL_S: Final = 1.0  # one that got no further for so long makes room when others wait
+HANDSHAKE_S_MAX: Final = 10.0
+LAST_FLIGHT_S: Final = 10.0  # for how long it is sent again to whoever has not got it
+LAST_FLIGHTS_MAX: Final = 8
+TICK_S: Final = 0.1
+SSRCS_MAX: Final = 256  # of one peer: each costs memory in libsrtp
+
+_ALERT: Final = 21
+_RTCP_TYPES: Final = range(192, 224)  # RFC 5761 §4: the second byte tells RTCP from RTP
+
+
+class Peer:
+    """One link at a port. `sink` is there once it is connected."""
+
+    __slots__ = (
+        "begun_s",
+        "consented",
+        "fingerprint",
+        "first",
+        "forged",
+        "gcm_only",
+        "handshake",
+        "is_server",
+        "last_flight",
+        "last_flights",
+        "moved_s",
+        "network",
+        "number",
+        "payload_type",
+        "receiving",
+        "sink",
+        "ssrcs",
+        "ssrcs_max",
+        "way",
+        "ways",
+    )
+
+    def __init__(
+        self,
+        number: LinkNumber,
+        fingerprint: bytes,
+        *,
+        is_server: bool,
+        gcm_only: bool,
+        ssrcs_max: int,
+        payload_type: int | None,
+    ) -> None:
+        self.number = number
+        self.fingerprint = fingerprint
+        self.is_server = is_server
+        self.gcm_only = gcm_only
+        self.ssrcs_max = ssrcs_max
+        self.payload_type = payload_type
+        self.way: Way | None = None
+        self.ways: set[Way] = set()
+        self.network = 0
+        self.handshake: Handshake | None = None
+        self.first = b""  # a first flight that waits for its turn
+        self.begun_s = inf
+        self.moved_s = inf  # when its handshake last got further
+        self.last_flight: list[bytes] = []
+        self.last_flights = 0
+        self.sink: Sink | None = None
+        self.receiving: Receiving | None = None
+        self.ssrcs: set[bytes] = set()
+        self.forged = 0
+
+
+class Peers:
+    """Tell it whom to expect; `read` what came, `work` off what waits, `tick` at `deadline`."""
+
+    def __init__(
+        self,
+        identity: Identity,
+        ports: Sequence[Port],
+        *,
+        entropy: Entropy,
+        on_packet: Callable[[LinkNumber, bytes], None],
+        on_control: Callable[[LinkNumber, bytes], None],
+        on_state: Callable[[LinkNumber, LinkStatus, str], None],
+        on_moved: Callable[[Sink], None],
+    ) -> None:
+        """on_packet and on_control are given plain RTP and RTCP of a peer that proved itself;
+        on_moved a sink that has another address, for the crowds it is in."""
+        self._identity = identity
+        self._ports = ports
+        self._on_packet = on_packet
+        self._on_control = on_control
+        self._on_state = on_state
+        self._on_moved = on_moved
+        self._lite = Lite(entropy)
+        self._peers: dict[LinkNumber, Peer] = {}
+        self._at: list[dict[Address, Peer]] = [{} for _ in ports]
+        self._waiting: deque[tuple[bytes, int, Address]] = deque()
+        self._shaking: dict[int, list[Peer]] = {}  # by network
+        self._queued: dict[int, deque[Peer]] = {}  # by network: whose first flight waits
+        self._flights: deque[tuple[float, Peer]] = deque()
+        self._window_s = -inf  # in which work was last counted
+        self._worked_s = 0.0
+        self._ticked_s = 0.0
+        self.dropped = 0  # datagrams of nobody, or too many at once
+
+    # ── who is expected ──────────────────────────────────────────────────────────────────────
+
+    def expect(
+        self,
+        now_s: float,
+        number: LinkNumber,
+        ours: Credentials,
+        theirs: Credentials,
+        fingerprint: bytes,
+        *,
+        is_server: bool,
+        gcm_only: bool = False,
+        ssrcs_max: int = SSRCS_MAX,
+        payload_type: int | None = None,
+        consent_s: float | None = None,
+    ) -> bool:
+        """False if the names are in use.
+
+        ssrcs_max: how many voices it may bring; 0: nothing of its is opened at all.
+        payload_type: what its packets are given in place of their own.
+        """
+        lasts = {} if consent_s is None else {"consent_s": consent_s}
+        if not self._lite.expect(now_s, number, ours, theirs, **lasts):
+            return False
+        self._peers[number] = Peer(
+            number,
+            fingerprint,
+            is_server=is_server,
+            gcm_only=gcm_only,
+            ssrcs_max=ssrcs_max,
+            payload_type=payload_type,
+        )
+        return True
+
+    def forget(self, number: LinkNumber) -> None:
+        """Without a word to the peer. Nothing is told of it any more."""
+        self._lite.forget(number)
+        peer = self._peers.pop(number, None)
+        if peer is None:
+            return
+        for way in peer.ways:
+            self._at[way.socket].pop(way.address, None)
+        self._end_handshake(peer)
+
+    def sink(self, number: LinkNumber) -> Sink | None:
+        peer = self._peers.get(number)
+        return None if peer is None else peer.sink
+
+    def forged(self, number: LinkNumber) -> int:
+        """Datagrams from where it is that did not open, or were of a voice too many."""
+        peer = self._peers.get(number)
+        return 0 if peer is None else peer.forged
+
+    # ── what comes ───────────────────────────────────────────────────────────────────────────
+
+    def read(self, index: int) -> None:
+        """What has come to this port."""
+        receive, at = self._ports[index].receive, self._at[index]
+        for _ in range(READ_MAX):
+            got = receive()
+            if got is None:
+                return
+            data, address = got
+            kind = data[0] if data else 255
+            if 127 < kind < 192:
+                peer = at.get(address)
+                if peer is not None and peer.receiving is not None:
+                    self._media(peer, data)
+                elif peer is None:
+                    self.dropped += 1
+            # Security: whoever has not completed ICE from there cannot make us shake hands.
+            # Test: test_peers.py::test_a_handshake_from_an_address_without_ice_is_not_begun
+            elif (kind < 4 or (19 < kind < 64 and address in at)) and (
+                len(self._waiting) < WAITING_MAX
+            ):
+                self._waiting.append((data, index, address))
+            else:
+                self.dropped += 1
+
+    def _media(self, peer: Peer, data: bytes) -> None:
+        receiving = peer.receiving
+        if receiving is None or len(data) < 12:
+            return
+        if data[1] in _RTCP_TYPES:
+            plain = receiving.open_control(data)
+            if plain is not None:
+                self._on_control(peer.number, plain)
+            else:
+                peer.forged += 1
+            return
+        ssrc = data[8:12]
+        if ssrc in peer.ssrcs or len(peer.ssrcs) < peer.ssrcs_max:
+            plain = receiving.open(data)
+            if plain is not None:
+                peer.ssrcs.add(ssrc)
+                self._on_packet(peer.number, plain)
+                return
+        peer.forged += 1
+
+    # ── what can wait ────────────────────────────────────────────────────────────────────────
+
+    @property
+    def has_work(self) -> bool:
+        return bool(self._waiting)
+
+    def work(self, now_s: float) -> float:
+        """A slice of checks and handshakes. Returns when to come again; inf: nothing waits."""
+        if now_s >= self._window_s + WORK_TICK_S:
+            self._window_s, self._worked_s = now_s, 0.0
+        # The clock here measures only what the work takes; when it is, the caller says.
+        began_s, took_s = monotonic(), 0.0
+        while self._waiting and took_s < SLICE_S and self._worked_s + took_s < WORK_S_MAX:
+            data, index, address = self._waiting.popleft()
+            if data[0] < 4:
+                self._perform(now_s, self._lite.receive(now_s, data, Way(index, address)))
+            else:
+                self._handshake(now_s, data, index, address)
+            took_s = monotonic() - began_s
+        self._worked_s += took_s
+        if not self._waiting:
+            return inf
+        return self._window_s + WORK_TICK_S if self._worked_s >= WORK_S_MAX else now_s
+
+    def _handshake(self, now_s: float, data: bytes, index: int, address: Address) -> None:
+        peer = self._at[index].get(address)
+        if peer is None:
+            return
+        if peer.sink is not None:
+            self._late(now_s, peer, data)
+        elif peer.handshake is not None:
+            self._further(now_s, peer, data)
+        elif peer.is_server and peer.way is not None:
+            peer.first = data  # again, if it was repeated
+            self._begin(now_s, peer)
+
+    def _begin(self, now_s: float, peer: Peer) -> None:
+        """A handshake, or its place in the line of its network."""
+        if not self._has_room(now_s, peer.network):
+            line = self._queued.setdefault(peer.network, deque())
+            if peer not in line:
+                line.append(peer)
+            return
+        self._shaking.setdefault(peer.network, []).append(peer)
+        peer.begun_s = peer.moved_s = now_s
+        peer.handshake = Handshake(
+            self._identity, is_server=peer.is_server, fingerprint=peer.fingerprint
+        )
+        if peer.is_server:
+            first, peer.first = peer.first, b""
+            self._further(now_s, peer, first)
+        else:
+            self._send(peer, peer.handshake.begin())
+
+    def _has_room(self, now_s: float, network: int) -> bool:
+        """Whether one more of it may shake hands; one that stands still makes room."""
+        shaking = self._shaking.get(network, [])
+        if len(shaking) < SHAKING_MAX:
+            return True
+        stalled = min(shaking, key=lambda each: each.moved_s)
+        if now_s < stalled.moved_s + STALL_S:
+            return False
+        self._fail(stalled, "the handshake stood still and others waited")
+        return True
+
+    def _further(self, now_s: float, peer: Peer, data: bytes) -> None:
+        assert peer.handshake is not None
+        try:
+            flight = peer.handshake.receive(data)
+        except LinkError as error:
+            self._fail(peer, str(error))
+            return
+        self._send(peer, flight)
+        if flight:
+            peer.moved_s = now_s
+        keys = peer.handshake.keys
+        if keys is not None:
+            self._connect(now_s, peer, keys, flight)
+
+    def _connect(self, now_s: float, peer: Peer, keys: Keys, flight: list[bytes]) -> None:
+        if peer.gcm_only and not keys.profile.is_gcm:
+            # Security: a node cannot be talked down to SHA1_80; only browsers may need it.
+            self._fail(peer, "it does not protect by AES-GCM")
+            return
+        assert peer.way is not None
+        if peer.ssrcs_max:
+            peer.receiving = Receiving(keys)
+        port = self._ports[peer.way.socket]
+        peer.sink = Sink(port, peer.way.address, keys, peer.payload_type)
+        peer.last_flight = flight
+        self._flights.append((now_s + LAST_FLIGHT_S, peer))
+        self._end_handshake(peer)
+        self._on_state(peer.number, LinkStatus.CONNECTED, "")
+
+    def _late(self, now_s: float, peer: Peer, data: bytes) -> None:
+        """TLS is gone; what still comes is a flight again, because our last was lost, or a
+        goodbye. That cannot be read any more, so it only makes us ask."""
+        if data[0] == _ALERT:
+            self._perform(now_s, self._lite.ask(now_s, peer.number))
+        elif peer.last_flights < LAST_FLIGHTS_MAX:
+            peer.last_flights += 1
+            self._send(peer, peer.last_flight)
+
+    # ── time ─────────────────────────────────────────────────────────────────────────────────
+
+    @property
+    def deadline(self) -> float:
+        return self._ticked_s + TICK_S if self._peers else inf
+
+    def tick(self, now_s: float) -> None:
+        self._ticked_s = now_s
+        if now_s >= self._lite.deadline:
+            self._perform(now_s, self._lite.tick(now_s))
+        for peer in [each for shaking in self._shaking.values() for each in shaking]:
+            if now_s >= peer.begun_s + HANDSHAKE_S_MAX:
+                self._fail(peer, f"the handshake took longer than {HANDSHAKE_S_MAX:.0f} s")
+            elif peer.handshake is not None:
+                self._send(peer, peer.handshake.retry())
+        while self._flights and now_s >= self._flights[0][0]:
+            self._flights.popleft()[1].last_flight = []
+        for network in list(self._queued):
+            self._next_of(now_s, network)
+
+    # ── outcomes ─────────────────────────────────────────────────────────────────────────────
+
+    def _perform(self, now_s: float, outputs: Iterable[LiteOutput]) -> None:
+        for output in outputs:
+            match output:
+                case Answer(way, data):
+                    self._ports[way.socket].send(data, way.address)
+                case Seen(number, way, gone):
+                    self._see(self._peers[number], way, gone)
+                case Chosen(number, way):
+                    self._choose(now_s, self._peers[number], way)
+                case Expired(number, came):
+                    peer = self._peers[number]
+                    if peer.sink is not None:
+                        self._end(peer, LinkStatus.LOST, "the other end answers no more")
+                    else:
+                        reason = "the handshake did not end" if came else "nobody came"
+                        self._end(peer, LinkStatus.FAILED, reason)
+
+    def _see(self, peer: Peer, way: Way, gone: Way | None) -> None:
+        self._at[way.socket][way.address] = peer
+        peer.ways.add(way)
+        if gone is not None:
+            peer.ways.discard(gone)
+            self._at[gone.socket].pop(gone.address, None)
+
+    def _choose(self, now_s: float, peer: Peer, way: Way) -> None:
+        is_first = peer.way is None
+        peer.way = way
+        if is_first:
+            peer.network = network_of(way.address[0])
+            if not peer.is_server:
+                self._begin(now_s, peer)
+        elif peer.sink is not None:
+            peer.sink.move(self._ports[way.socket], way.address)
+            self._on_moved(peer.sink)
+
+    def _fail(self, peer: Peer, reason: str) -> None:
+        self._end(peer, LinkStatus.FAILED, reason)
+
+    def _end(self, peer: Peer, status: LinkStatus, reason: str) -> None:
+        self.forget(peer.number)
+        self._on_state(peer.number, status, reason)
+
+    def _end_handshake(self, peer: Peer) -> None:
+        """Lets TLS go and the next of the network begin."""
+        peer.handshake = None
+        shaking = self._shaking.get(peer.network, [])
+        if peer in shaking:
+            shaking.remove(peer)
+            if not shaking:
+                del self._shaking[peer.network]
+        line = self._queued.get(peer.network)
+        if line is not None and peer in line:
+            line.remove(peer)
+
+    def _next_of(self, now_s: float, network: int) -> None:
+        line = self._queued[network]
+        while line and self._has_room(now_s, network):
+            peer = line.popleft()
+            self._begin(now_s, peer)
+        if not line:
+            del self._queued[network]
+
+    def _send(self, peer: Peer, datagrams: Iterable[bytes]) -> None:
+        if peer.way is not None:
+            port, address = self._ports[peer.way.socket], peer.way.address
+            for data in datagrams:
+                port.send(data, address)

@@ -1,0 +1,85 @@
+"""SRTP (RFC 3711, RFC 7714) by libsrtp, for many sinks at once, and the only module that knows how
+pylibsrtp reaches it.
+
+pylibsrtp's Session copies twice and makes four objects a packet. For a crowd the same library is
+called on prepared pointers by `map`, which runs no bytecode for any listener. The private name that
+this needs is held by tests/link/test_srtp.py.
+"""
+
+from typing import Any, Final, NewType
+
+import pylibsrtp
+from pylibsrtp import Policy, Session
+from pylibsrtp._binding import ffi, lib
+
+from p2phouse.errors import P2PHouseError
+from p2phouse.link.handshake import Keys
+
+# cffi has no types: these are its objects.
+Handle = NewType("Handle", object)  # an srtp_t that protects
+Pointer = Any
+
+# More than carry/window.py lets through out of order, else what was admitted would be refused.
+WINDOW_PACKETS: Final = 128
+TRAILER_BYTES_MAX: Final = 16
+PACKET_BYTES_MAX: Final = 1_500 - TRAILER_BYTES_MAX
+
+protect = lib.srtp_protect  # (handle, pointer to the packet, pointer to its length) -> 0 if done
+new = ffi.new
+cast = ffi.cast
+move = ffi.memmove
+
+
+def read(pointer: Pointer, size: int) -> bytes:
+    data: bytes = ffi.buffer(pointer, size)[:]
+    return data
+
+
+class NoSrtp(P2PHouseError):
+    """libsrtp does not take a key: error {code}."""
+
+
+def open_sending(keys: Keys) -> Handle:
+    """For what we send to one peer; freed with its last reference.
+
+    Security: a repeated (SSRC, seq) is refused, since it would repeat a nonce of AES-GCM.
+    Test: test_srtp.py::test_no_nonce_is_used_twice
+    """
+    policy = _policy(keys, keys.ours, Policy.SSRC_ANY_OUTBOUND)
+    holder = ffi.new("srtp_t *")
+    code = lib.srtp_create(holder, policy._policy)
+    if code:
+        raise NoSrtp(code=code)
+    srtp = holder[0]
+    handle: Handle = ffi.gc(srtp, lib.srtp_dealloc)
+    return handle
+
+
+class Receiving:
+    """What one peer sends us."""
+
+    def __init__(self, keys: Keys) -> None:
+        self._session = Session(_policy(keys, keys.theirs, Policy.SSRC_ANY_INBOUND))
+
+    def open(self, data: bytes) -> bytes | None:
+        """Plain RTP; None if it is forged or came before."""
+        try:
+            plain: bytes = self._session.unprotect(data)
+        except (pylibsrtp.Error, ValueError):  # ValueError: longer than its buffer
+            return None
+        return plain
+
+    def open_control(self, data: bytes) -> bytes | None:
+        """Plain RTCP; None if it is forged or came before."""
+        try:
+            plain: bytes = self._session.unprotect_rtcp(data)
+        except (pylibsrtp.Error, ValueError):
+            return None
+        return plain
+
+
+def _policy(keys: Keys, key: bytes, kind: int) -> Policy:
+    policy = Policy(key=key, ssrc_type=kind, srtp_profile=keys.profile.libsrtp)
+    policy.window_size = WINDOW_PACKETS
+    policy.allow_repeat_tx = False
+    return policy

@@ -1,0 +1,49 @@
+"""`sendmmsg`, by which one call of the system sends many datagrams, where there is one.
+
+cffi in ABI mode: no compiler, and the layout is that of 64-bit Linux. Elsewhere `sendmmsg` is None
+and whoever wants to send many calls `sendto` for each.
+"""
+
+import errno
+import sys
+from typing import Any, Final
+
+from cffi import FFI
+
+MESSAGES_MAX: Final = 1_024  # UIO_MAXIOV: the kernel takes no more in a call
+SOL_UDP: Final = 17
+UDP_SEGMENT: Final = 103  # linux/udp.h: the size of the datagrams that one message is cut into
+
+ffi: Any = FFI()
+ffi.cdef("""
+    struct iovec { void *iov_base; size_t iov_len; };
+    struct msghdr {
+        void *msg_name; unsigned int msg_namelen;
+        struct iovec *msg_iov; size_t msg_iovlen;
+        void *msg_control; size_t msg_controllen; int msg_flags;
+    };
+    struct mmsghdr { struct msghdr msg_hdr; unsigned int msg_len; };
+    struct segment_size { size_t cmsg_len; int cmsg_level; int cmsg_type; uint16_t size; };
+    int sendmmsg(int fd, struct mmsghdr *messages, unsigned int count, int flags);
+""")
+
+
+def _find() -> Any:  # noqa: ANN401 - a function of cffi
+    if sys.platform != "linux" or sys.maxsize < 2**32:
+        return None
+    try:
+        return ffi.dlopen(None).sendmmsg
+    except (AttributeError, OSError):
+        return None
+
+
+sendmmsg: Final = _find()
+
+
+def last_errno() -> int:
+    """Of the last call by this thread."""
+    number: int = ffi.errno
+    return number
+
+
+WOULD_BLOCK: Final = (errno.EAGAIN, errno.EWOULDBLOCK, errno.ENOBUFS)

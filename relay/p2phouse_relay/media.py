@@ -1,0 +1,281 @@
+"""The relay's media process: one port, all rooms, one loop.
+
+`python -m p2phouse_relay.media FD --address A … --udp-port N` speaks p2phouse/channel.py on that
+socket; when it ends, control is gone and so are we. The loop waits on the ports and the channel,
+and does first what is sound: no coroutine, queue or task stands between a packet and its listeners.
+"""
+
+import argparse
+import gc
+import logging
+import math
+import os
+import resource
+import selectors
+import signal
+import socket
+import sys
+from collections.abc import Callable, Sequence
+from time import monotonic
+from typing import Final
+
+from p2phouse import channel
+from p2phouse.channel import (
+    CloseGuestRoom,
+    CloseLink,
+    GuestRole,
+    LinkStatus,
+    NewGuestRoom,
+    OpenGuest,
+)
+from p2phouse.errors import UserError
+from p2phouse.guest.room import GuestRoom
+from p2phouse.link.handshake import Identity
+from p2phouse.link.lite import Credentials
+from p2phouse.link.peers import Peers
+from p2phouse.link.port import Port, Sink
+from p2phouse.vocabulary import LinkNumber
+
+log = logging.getLogger(__name__)
+
+CHANNEL_VERSION: Final = 1
+LOAD_EACH_S: Final = 1.0
+UNREAD_BYTES_MAX: Final = 4 * 1024 * 1024  # of a thousand guests that come or go at once: 100 kB
+READ_BYTES: Final = 256 * 1024
+GC_EACH_S: Final = 60.0
+SWITCH_S: Final = 0.0005
+
+
+class PortTaken(UserError):
+    """UDP port {port} of {address} cannot be used: {reason}. Choose another with --udp-port, or
+    another address with --address."""
+
+
+class Media:
+    """Everything of the process but its loop and its channel."""
+
+    def __init__(self, say: Callable[[channel.Up], None], ports: Sequence[Port]) -> None:
+        identity = Identity()
+        self._say = say
+        self.peers = Peers(
+            identity,
+            ports,
+            entropy=os.urandom,
+            on_packet=self._packet,
+            on_control=lambda number, data: None,  # of guests: what it would say is not used yet
+            on_state=self._link_state,
+            on_moved=self._moved,
+        )
+        self._rooms: dict[int, GuestRoom] = {}
+        self._guests: dict[LinkNumber, OpenGuest] = {}
+        self._in: dict[LinkNumber, GuestRoom] = {}  # speakers, by link
+        self._cpu_s = _cpu_s()
+        self._told_s = monotonic()
+        say(channel.Started(CHANNEL_VERSION))
+        say(channel.PortReady(ports[0].number, identity.fingerprint))
+
+    def perform(self, message: channel.Down) -> None:
+        match message:
+            case NewGuestRoom(number, slots):
+                if len(set(slots)) == len(slots) and number not in self._rooms:
+                    self._rooms[number] = GuestRoom(slots, os.urandom)
+            case CloseGuestRoom(number):
+                self._close_room(number)
+            case OpenGuest():
+                self._open_guest(message)
+            case CloseLink(number):
+                self._close(number)
+            case _:
+                log.warning("not_for_a_relay message=%s", type(message).__name__)
+
+    def tell_load(self, now_s: float) -> None:
+        """When it is due: the share of a core since the last time."""
+        since_s = now_s - self._told_s
+        if since_s < LOAD_EACH_S:
+            return
+        cpu_s = _cpu_s()
+        permille = round(1_000 * (cpu_s - self._cpu_s) / since_s)
+        self._cpu_s, self._told_s = cpu_s, now_s
+        self._say(channel.Load(max(0, min(1_000, permille))))
+
+    @property
+    def deadline(self) -> float:
+        return min(self._told_s + LOAD_EACH_S, self.peers.deadline)
+
+    # ── guests ───────────────────────────────────────────────────────────────────────────────
+
+    def _open_guest(self, guest: OpenGuest) -> None:
+        room = self._rooms.get(guest.room)
+        is_listener = guest.role is GuestRole.LISTENER
+        if room is None or is_listener is not bool(guest.slots):
+            reason = "no such room" if room is None else "no slots for this role"
+            self._say(channel.LinkState(guest.link, LinkStatus.FAILED, reason))
+            return
+        expected = self.peers.expect(
+            monotonic(),
+            guest.link,
+            Credentials(guest.ufrag, guest.pwd),
+            Credentials(guest.remote_ufrag, guest.remote_pwd),
+            guest.fp,
+            is_server=True,
+            ssrcs_max=0 if is_listener else 1,  # Security: a speaker brings one voice
+            payload_type=guest.payload_type,
+        )
+        if not expected:
+            self._say(channel.LinkState(guest.link, LinkStatus.FAILED, "its names are in use"))
+            return
+        self._guests[guest.link] = guest
+
+    def _link_state(self, number: LinkNumber, status: LinkStatus, reason: str) -> None:
+        guest = self._guests.get(number)
+        if guest is None:
+            return
+        if status is LinkStatus.CONNECTED:
+            self._enter(guest)
+        else:
+            self._leave(number)
+        self._say(channel.LinkState(number, status, reason[:200]))
+
+    def _enter(self, guest: OpenGuest) -> None:
+        room = self._rooms[guest.room]
+        if guest.role is GuestRole.SPEAKER:
+            room.add_speaker(guest.link, guest.payload_type, guest.level_extension)
+            self._in[guest.link] = room
+            return
+        sink = self.peers.sink(guest.link)
+        assert sink is not None
+        room.add_listener(guest.link, sink, len(guest.slots))
+
+    def _close(self, number: LinkNumber) -> None:
+        self._leave(number)
+        self.peers.forget(number)
+
+    def _leave(self, number: LinkNumber) -> None:
+        guest = self._guests.pop(number, None)
+        self._in.pop(number, None)
+        if guest is not None and guest.room in self._rooms:
+            self._rooms[guest.room].remove(number)
+
+    def _close_room(self, number: int) -> None:
+        for link in [each.link for each in self._guests.values() if each.room == number]:
+            self._close(link)
+        self._rooms.pop(number, None)
+
+    # ── sound ────────────────────────────────────────────────────────────────────────────────
+
+    def _packet(self, number: LinkNumber, packet: bytes) -> None:
+        room = self._in.get(number)
+        if room is not None:
+            room.receive(monotonic(), number, packet)
+
+    def _moved(self, sink: Sink) -> None:
+        for room in self._rooms.values():
+            room.moved(sink)
+
+
+class _Channel:
+    """The socket to control: what it says, in messages, and what it has not read yet."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        sock.setblocking(False)
+        self.socket = sock
+        self._frames = channel.FrameReader("down")
+        self._unread = bytearray()
+
+    def say(self, message: channel.Up) -> None:
+        self._unread += channel.encode(message)
+
+    @property
+    def wants_to_write(self) -> bool:
+        return bool(self._unread)
+
+    def write(self) -> None:
+        """What control reads now. Raises OSError."""
+        try:
+            sent = self.socket.send(self._unread)
+        except BlockingIOError:
+            sent = 0
+        del self._unread[:sent]
+        if len(self._unread) > UNREAD_BYTES_MAX:
+            raise BrokenPipeError("control reads no more")
+
+    def read(self) -> list[channel.Down] | None:
+        """What it has said; None if it is gone. Raises OSError, ChannelBroken."""
+        try:
+            data = self.socket.recv(READ_BYTES)
+        except BlockingIOError:
+            return []
+        return self._frames.feed(data) if data else None  # type: ignore[return-value]
+
+
+def serve(sock: socket.socket, ports: Sequence[Port]) -> None:
+    """Does what control says until it says no more."""
+    control = _Channel(sock)
+    media = Media(control.say, ports)
+    peers = media.peers
+    selector = selectors.DefaultSelector()
+    for index, port in enumerate(ports):
+        selector.register(port.socket, selectors.EVENT_READ, index)
+    selector.register(sock, selectors.EVENT_READ)
+    resume_s = math.inf
+    while True:
+        pause_s = min(resume_s, media.deadline) - monotonic()
+        for key, _ in selector.select(max(0.0, pause_s)):
+            if key.data is not None:
+                peers.read(key.data)
+                continue
+            messages = control.read()
+            if messages is None:
+                return
+            for message in messages:
+                media.perform(message)
+        now_s = monotonic()
+        resume_s = peers.work(now_s)
+        if now_s >= peers.deadline:
+            peers.tick(now_s)
+        media.tell_load(now_s)
+        if control.wants_to_write:
+            control.write()
+
+
+def open_ports(addresses: Sequence[str], number: int) -> list[Port]:
+    """One socket for each address, all of one number. Raises PortTaken."""
+    ports: list[Port] = []
+    for address in addresses:
+        try:
+            ports.append(Port(address, ports[0].number if ports else number))
+        except OSError as error:
+            raise PortTaken(port=number, address=address, reason=error.strerror) from error
+    return ports
+
+
+def _cpu_s() -> float:
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    return used.ru_utime + used.ru_stime
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("fd", type=int)
+    parser.add_argument("--address", action="append", required=True)
+    parser.add_argument("--udp-port", type=int, default=0)
+    parser.add_argument("--log", default="WARNING")
+    arguments = parser.parse_args()
+    logging.basicConfig(
+        level=arguments.log, format="%(asctime)s %(levelname).1s %(name)s %(message)s"
+    )
+    # What is imported stays: scanned again and again it would hold up sound for 20 ms.
+    gc.collect()
+    gc.freeze()
+    sys.setswitchinterval(SWITCH_S)
+    # Ctrl-C reaches the whole terminal; the end of this process is control's to decide.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        ports = open_ports(arguments.address, arguments.udp_port)
+    except PortTaken as error:
+        sys.exit(str(error))
+    serve(socket.socket(fileno=arguments.fd), ports)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,98 @@
+import pytest
+
+from p2phouse.link.handshake import MTU, Handshake, Identity, NotProved
+
+
+def pair(*, named: bytes | None = None) -> tuple[Handshake, Handshake]:
+    """A server and a client who know each other. named: another fingerprint than the client's."""
+    ours, theirs = Identity(), Identity()
+    server = Handshake(ours, is_server=True, fingerprint=named or theirs.fingerprint)
+    client = Handshake(theirs, is_server=False, fingerprint=ours.fingerprint)
+    return server, client
+
+
+def shake(server: Handshake, client: Handshake) -> int:
+    """Until neither has anything to say; how many datagrams."""
+    going = [(server, data) for data in client.begin()]
+    count = 0
+    while going:
+        to, data = going.pop(0)
+        assert len(data) <= MTU
+        count += 1
+        back = client if to is server else server
+        going += [(back, each) for each in to.receive(data)]
+    return count
+
+
+def test_both_ends_get_the_same_keys_and_prefer_aes_128_gcm():
+    server, client = pair()
+    assert shake(server, client) <= 6
+    assert server.keys is not None
+    assert client.keys is not None
+    assert server.keys.ours == client.keys.theirs
+    assert server.keys.theirs == client.keys.ours
+    assert server.keys.ours != server.keys.theirs
+    assert server.keys.profile.name == b"SRTP_AEAD_AES_128_GCM"
+    assert len(server.keys.ours) == 16 + 12
+
+
+def test_two_handshakes_have_nothing_in_common():
+    identity, other = Identity(), Identity()
+    keys = []
+    for _ in range(2):
+        server = Handshake(identity, is_server=True, fingerprint=other.fingerprint)
+        client = Handshake(other, is_server=False, fingerprint=identity.fingerprint)
+        shake(server, client)
+        assert server.keys is not None
+        keys += [server.keys.ours, server.keys.theirs]
+    assert len(set(keys)) == 4
+
+
+def test_another_certificate_proves_nothing():
+    server, client = pair(named=bytes(32))
+    with pytest.raises(NotProved, match="not the one it named"):
+        shake(server, client)
+    assert server.keys is None
+
+
+def test_a_server_with_another_certificate_is_refused_as_well():
+    ours, theirs = Identity(), Identity()
+    server = Handshake(ours, is_server=True, fingerprint=theirs.fingerprint)
+    client = Handshake(theirs, is_server=False, fingerprint=bytes(32))
+    with pytest.raises(NotProved):
+        shake(server, client)
+
+
+def test_noise_ends_no_handshake():
+    """Anybody could send it in the peer's name."""
+    server, client = pair()
+    flight = client.begin()
+    for noise in (b"", b"\x16", b"\x16\xfe\xfd" + bytes(60), b"\x3f" * 500, flight[0][:40]):
+        assert server.receive(noise) == []
+    for data in flight:
+        for each in server.receive(data):
+            for answer in client.receive(each):
+                for last in server.receive(answer):
+                    client.receive(last)
+    assert server.keys is not None
+    assert client.keys is not None
+
+
+def test_a_repeated_flight_is_borne():
+    server, client = pair()
+    (hello,) = client.begin()
+    first = server.receive(hello)
+    server.receive(hello)
+    for each in first:
+        for answer in client.receive(each):
+            for last in server.receive(answer):
+                client.receive(last)
+    assert client.keys is not None
+
+
+def test_keys_stand_in_no_log():
+    server, client = pair()
+    shake(server, client)
+    assert server.keys is not None
+    assert server.keys.ours.hex() not in repr(server.keys)
+    assert str(server.keys.ours) not in f"{server.keys}"

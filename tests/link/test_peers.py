@@ -1,0 +1,412 @@
+"""Joining, staying and leaving at a real port, and what strangers and bad guests get there.
+
+Each hostile test states its outcome: what it costs us, and that who is honest is served meanwhile.
+"""
+
+import os
+import random
+import socket
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from p2phouse.channel import LinkStatus
+from p2phouse.link import peers as subject
+from p2phouse.link.handshake import Identity
+from p2phouse.link.peers import SHAKING_MAX, WORK_TICK_S, Peers
+from p2phouse.link.port import Crowd, Port, Sink
+from p2phouse.vocabulary import LinkNumber, Ssrc
+from p2phouse.voice.packet import PT_OPUS
+from p2phouse.voice.plain import Plain, build, parse
+from tests.link.browser import Browser, check, credentials, meet, new_credentials
+
+
+class House:
+    """Our side: a port and everybody at it."""
+
+    def __init__(self) -> None:
+        self.identity = Identity()
+        self.port = Port("127.0.0.1", 0)
+        self.states: list[tuple[LinkNumber, LinkStatus, str]] = []
+        self.packets: list[tuple[LinkNumber, bytes]] = []
+        self.moved: list[Sink] = []
+        self.browsers: list[Browser] = []  # that act
+        self._all: list[Browser] = []
+        self.peers = Peers(
+            self.identity,
+            [self.port],
+            entropy=os.urandom,
+            on_packet=lambda link, data: self.packets.append((link, data)),
+            on_control=lambda link, data: None,
+            on_state=lambda *state: self.states.append(state),
+            on_moved=self.moved.append,
+        )
+        self.now_s = 1_000.0  # a little later each time we act, and much later if a test says so
+
+    @property
+    def address(self) -> tuple[str, int]:
+        return ("127.0.0.1", self.port.number)
+
+    def expect(self, name: str = "guest", *, ssrcs_max: int = 1) -> Browser:
+        ours = new_credentials()
+        browser = Browser(name, self.address, ours, self.identity.fingerprint)
+        number = LinkNumber(len(self._all) + 1)
+        assert self.peers.expect(
+            self.now_s,
+            number,
+            ours,
+            browser.ours,
+            browser.identity.fingerprint,
+            is_server=True,
+            ssrcs_max=ssrcs_max,
+            payload_type=PT_OPUS,
+        )
+        self.add(browser)
+        return browser
+
+    def add(self, browser: Browser) -> None:
+        self.browsers.append(browser)
+        self._all.append(browser)
+
+    def act(self) -> None:
+        self.now_s += 0.0005
+        self.peers.read(0)
+        self.peers.work(self.now_s)
+        if self.now_s >= self.peers.deadline:
+            self.peers.tick(self.now_s)
+
+    def turn(self) -> None:
+        self.act()
+        for browser in self.browsers:
+            browser.act()
+
+    def join(self, name: str = "guest", *, ssrcs_max: int = 1) -> Browser:
+        browser = self.expect(name, ssrcs_max=ssrcs_max)
+        number = LinkNumber(len(self._all))
+        browser.check()
+        assert meet(self.turn, lambda: browser.is_connected and self.is_connected(number))
+        return browser
+
+    def is_connected(self, number: LinkNumber) -> bool:
+        return (number, LinkStatus.CONNECTED, "") in self.states
+
+    def close(self) -> None:
+        self.port.close()
+        for browser in self._all:
+            browser.close()
+
+
+@pytest.fixture
+def house() -> Iterator[House]:
+    house = House()
+    yield house
+    house.close()
+
+
+ANA = LinkNumber(1)
+
+
+def packet(seq: int, payload: bytes = b"\x78opus") -> bytes:
+    return build(Plain(PT_OPUS, False, seq, 960 * seq, Ssrc(5), 30, payload))
+
+
+# ── joining ──────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_guest_joins_is_heard_and_hears(house: House):
+    ana = house.join()
+    assert house.states == [(ANA, LinkStatus.CONNECTED, "")]
+    ana.speak(b"\x78hello", seq=7)
+    assert meet(house.turn, lambda: bool(house.packets))
+    assert house.packets == [(ANA, packet(7, b"\x78hello"))]
+    sink = house.peers.sink(ANA)
+    assert sink is not None
+    crowd = Crowd()
+    crowd.add(sink)
+    crowd.send(packet(3))
+    assert meet(house.turn, lambda: ana.packets == [packet(3)])
+
+
+def test_a_hundred_join_at_once(house: House):
+    browsers = [house.expect(f"guest-{n}") for n in range(100)]
+    for each in browsers:
+        each.check()
+    assert meet(house.turn, lambda: all(each.is_connected for each in browsers))
+    assert len(house.states) == 100
+
+
+def test_a_lost_last_flight_is_sent_again(house: House):
+    """TLS is gone by then, but not what it said last."""
+    ana = house.expect()
+    ana.check()
+    meet(house.turn, lambda: bool(ana.answered))
+    while not house.is_connected(ANA):  # by hand, to lose our last flight
+        house.act()
+        if not house.is_connected(ANA):
+            ana.act()
+        time.sleep(0.0005)
+    ana.socket.recv(2_048)
+    assert not ana.is_connected
+    deadline_s = time.monotonic() + 5.0
+    while not ana.is_connected and time.monotonic() < deadline_s:
+        for data in ana.tls.retry():  # OpenSSL's first timer is a second
+            ana.send(data)
+        house.turn()
+        time.sleep(0.01)
+    assert ana.is_connected
+    assert len(house.states) == 1
+
+
+def test_somebody_with_another_certificate_does_not_get_in(house: House):
+    ana = house.expect()
+    impostor = Browser("guest", house.address, ana.theirs, house.identity.fingerprint)
+    house.add(impostor)
+    impostor.check()
+    assert meet(house.turn, lambda: bool(house.states))
+    ((number, status, reason),) = house.states
+    assert (number, status) == (ANA, LinkStatus.FAILED)
+    assert "certificate" in reason
+    assert house.peers.sink(ANA) is None
+
+
+def test_who_is_forgotten_is_told_nothing_and_hears_nothing(house: House):
+    ana = house.join()
+    house.peers.forget(ANA)
+    ana.speak()
+    ana.check()
+    meet(house.turn, lambda: len(ana.answered) > 1, 1.0)
+    assert house.packets == []
+    assert ana.answered[-1].error_code == 401
+    assert len(house.states) == 1
+
+
+# ── staying and leaving ──────────────────────────────────────────────────────────────────────
+
+
+def test_who_walks_from_one_network_to_another_goes_on_hearing(house: House):
+    ana = house.join()
+    sink = house.peers.sink(ANA)
+    assert sink is not None
+    crowd = Crowd()
+    crowd.add(sink)
+    ana.move()
+    ana.speak(seq=8)  # not proved yet from there: refused
+    house.turn()
+    assert house.packets == []
+    ana.check()
+    assert meet(house.turn, lambda: bool(house.moved))
+    crowd.moved(house.moved[0])
+    crowd.send(packet(4))
+    assert meet(house.turn, lambda: ana.packets == [packet(4)])
+    ana.speak(seq=9)
+    assert meet(house.turn, lambda: house.packets == [(ANA, packet(9))])
+
+
+def test_a_guest_cannot_turn_its_voices_on_somebody_else(house: House):
+    """It writes another's address on a check. Outcome: four questions of 100 bytes go there, no
+    voice; its own way stays."""
+    ana = house.join()
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as victim:
+        victim.bind(("127.0.0.1", 0))
+        victim.setblocking(False)
+        victim.sendto(check(ana.ours, ana.theirs), house.address)
+        house.turn()
+        assert meet(house.turn, lambda: not house.peers.has_work)
+        for _ in range(5):
+            house.now_s += 0.6
+            house.act()
+        came = []
+        while True:
+            try:
+                came.append(victim.recv(2_048))
+            except BlockingIOError:
+                break
+        assert all(data[0] < 4 for data in came)
+        assert sum(map(len, came)) < 1_000
+    assert house.moved == []
+    sink = house.peers.sink(ANA)
+    assert sink is not None
+    assert sink.address == ana.address
+
+
+def test_who_answers_no_more_is_lost(house: House):
+    house.join()
+    house.browsers.clear()
+    house.now_s += 31.0
+    assert meet(house.turn, lambda: len(house.states) == 2)
+    assert house.states[1] == (ANA, LinkStatus.LOST, "the other end answers no more")
+
+
+def test_a_goodbye_of_tls_is_not_believed_but_looked_into(house: House):
+    """It cannot be read, and anybody could have sent it in her name. Outcome: one question."""
+    alert = b"\x15\xfe\xfd" + bytes(8) + b"\x00\x02\x01\x00"
+    ana = house.join()
+    ana.send(alert)
+    assert meet(house.turn, lambda: ana.asked == 1)
+    house.now_s += 5.0
+    house.turn()
+    assert len(house.states) == 1  # she is there
+    ana.answers_checks = False
+    ana.send(alert)
+    assert meet(house.turn, lambda: ana.asked > 1)
+    for _ in range(5):
+        house.now_s += 0.6
+        house.turn()
+    assert house.states[1][1] is LinkStatus.LOST
+
+
+# ── hostile ──────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_handshake_from_an_address_without_ice_is_not_begun(house: House):
+    """Outcome: no answer, no state, no work; the honest guest joins meanwhile."""
+    stranger = Browser("who", house.address, credentials("x"), house.identity.fingerprint)
+    hello = stranger.tls.begin()[0]
+    for _ in range(500):
+        stranger.send(hello)
+    house.peers.read(0)
+    assert not house.peers.has_work
+    house.join()
+    with pytest.raises(BlockingIOError):
+        stranger.socket.recv(2_048)
+    assert house.peers.dropped == 500
+    stranger.close()
+
+
+def test_a_flood_of_checks_is_bounded_and_keeps_nobody_out(house: House):
+    """Outcome: at most 20 refusals a second for the network, and she joins within two seconds."""
+    noise = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    noise.bind(("127.0.0.1", 0))
+    noise.setblocking(False)
+    ana = house.expect()
+    flood = check(credentials("who"), credentials("knows"))
+    ana.check()
+    began_s = house.now_s
+
+    def turn() -> None:
+        for _ in range(20):
+            noise.sendto(flood, house.address)
+        house.turn()
+
+    assert meet(turn, lambda: ana.is_connected, 2.0)
+    seconds = house.now_s - began_s
+    refused = 0
+    while True:
+        try:
+            noise.recv(2_048)
+        except BlockingIOError:
+            break
+        refused += 1
+    assert refused <= 20 * (int(seconds) + 2)
+    noise.close()
+
+
+def test_half_open_handshakes_of_a_network_are_bounded_and_make_room(house: House):
+    """Eight who complete ICE and then stall. Outcome: the ninth waits a second, not ten."""
+    stalled = [house.expect(f"stall-{n}") for n in range(SHAKING_MAX)]
+    for each in stalled:
+        each.check()
+    assert meet(house.turn, lambda: all(each.answered for each in stalled))
+    house.browsers.clear()  # from here on they say nothing
+    house.act()
+    ninth = Browser("ninth", house.address, new_credentials(), house.identity.fingerprint)
+    assert house.peers.expect(
+        house.now_s,
+        LinkNumber(9),
+        ninth.theirs,
+        ninth.ours,
+        ninth.identity.fingerprint,
+        is_server=True,
+    )
+    house.add(ninth)
+    ninth.check()
+    assert not meet(house.turn, lambda: ninth.is_connected, 0.3)
+    house.now_s += 1.1
+    assert meet(house.turn, lambda: ninth.is_connected)
+    assert [status for _, status, _ in house.states] == [LinkStatus.FAILED, LinkStatus.CONNECTED]
+
+
+def test_those_who_are_through_are_not_counted(house: House):
+    """A school behind one address: never more than eight at once, and thirty get in."""
+    for n in range(3 * SHAKING_MAX + 6):
+        house.join(f"pupil-{n}")
+    assert {status for _, status, _ in house.states} == {LinkStatus.CONNECTED}
+
+
+def test_a_handshake_that_does_not_end_is_ended(house: House):
+    ana = house.expect()
+    ana.check()
+    assert meet(house.turn, lambda: bool(ana.answered))
+    house.act()
+    house.browsers.clear()
+    house.now_s += subject.HANDSHAKE_S_MAX + 0.1
+    assert meet(house.turn, lambda: bool(house.states))
+    assert house.states[0][1] is LinkStatus.FAILED
+
+
+def test_srtp_that_was_changed_or_came_before_is_counted_and_passed_over(house: House):
+    ana = house.join()
+    data = ana.protect(packet(50))
+    for bit in range(0, 8 * len(data), 7):
+        forged = bytearray(data)
+        forged[bit // 8] ^= 1 << bit % 8
+        if 127 < forged[0] < 192:
+            ana.send(bytes(forged))
+    ana.send(data)
+    ana.send(data)
+    assert meet(house.turn, lambda: house.peers.forged(ANA) > 30)
+    assert house.packets == [(ANA, packet(50))]
+
+
+def test_srtp_from_an_address_that_is_nobodys_is_passed_over(house: House):
+    ana = house.join()
+    data = ana.protect(packet(51))
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as spoofer:
+        spoofer.sendto(data, house.address)
+        meet(house.turn, lambda: house.peers.dropped > 0)
+    assert house.packets == []
+    assert house.peers.dropped == 1
+
+
+def test_a_speaker_brings_one_voice_and_a_listener_none(house: House):
+    ana, ben = house.join("ana"), house.join("ben", ssrcs_max=0)
+    ana.speak(ssrc=5)
+    ana.speak(ssrc=6)
+    ben.speak(ssrc=7)
+    assert meet(house.turn, lambda: house.peers.forged(ANA) == 1)
+    assert [(link, parse(data).ssrc) for link, data in house.packets] == [(ANA, 5)]
+
+
+def test_joins_have_a_budget_and_sound_goes_first(house: House):
+    """Sixty handshakes and a packet behind them. Outcome: it is heard before the first of them."""
+    ana = house.join("ana")
+    crowd = [house.expect(f"guest-{n}") for n in range(60)]
+    for each in crowd:
+        each.check()
+    ana.speak(seq=9)
+    house.peers.read(0)
+    assert house.packets == [(ANA, packet(9))]
+    assert house.peers.has_work
+    # All at one moment: a slice, and another, until the tick's share is used up.
+    now_s = house.now_s
+    again_s = [house.peers.work(now_s) for _ in range(100)][-1]
+    assert again_s in (now_s + WORK_TICK_S, float("inf"))
+    assert meet(house.turn, lambda: all(each.is_connected for each in crowd))
+
+
+def test_noise_changes_nothing(house: House):
+    rng = random.Random(5)
+    ana = house.join()
+    stranger = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    for _ in range(3_000):
+        data = rng.randbytes(rng.randrange(1, 200))
+        stranger.sendto(data, house.address)
+        # What begins like a handshake is answered by our last flight, eight times in all.
+        ana.send(data)
+        house.act()
+    stranger.close()
+    ana.speak(seq=9)
+    assert meet(house.turn, lambda: (ANA, packet(9)) in house.packets)
+    assert house.states == [(ANA, LinkStatus.CONNECTED, "")]
+    assert len(house.packets) == 1

@@ -1,0 +1,184 @@
+"""Crowds over loopback: everybody gets each packet once, under its own key, whatever else is."""
+
+import os
+import socket
+from collections.abc import Iterator
+
+import pytest
+
+from p2phouse.link import port as subject
+from p2phouse.link import syscalls
+from p2phouse.link.handshake import PROFILES, Keys, Profile
+from p2phouse.link.port import CHUNK, Crowd, Port, Sink
+from p2phouse.link.srtp import Receiving
+from p2phouse.vocabulary import Ssrc
+from p2phouse.voice.packet import PT_OPUS
+from p2phouse.voice.plain import Plain, build, parse
+
+
+@pytest.fixture(params=["sendmmsg", "sendto"])
+def port(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Port]:
+    if request.param == "sendto":
+        monkeypatch.setattr(syscalls, "sendmmsg", None)
+    elif syscalls.sendmmsg is None:
+        pytest.skip("this system has no sendmmsg")
+    port = Port("127.0.0.1", 0)
+    yield port
+    port.close()
+
+
+class Listener:
+    def __init__(self, port: Port, profile: Profile = PROFILES[0], payload_type: int = 111) -> None:
+        self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.socket.bind(("127.0.0.1", 0))
+        self.socket.setblocking(False)
+        size = profile.key_bytes + profile.salt_bytes
+        ours, theirs = os.urandom(size), os.urandom(size)
+        self.sink = Sink(port, self.socket.getsockname(), Keys(profile, ours, theirs), payload_type)
+        self._receiving = Receiving(Keys(profile, theirs, ours))
+
+    def heard(self) -> list[bytes]:
+        """All that came; each must open."""
+        found: list[bytes] = []
+        while True:
+            try:
+                data = self.socket.recv(2_048)
+            except BlockingIOError:
+                return found
+            plain = self._receiving.open(data)
+            assert plain is not None
+            found.append(plain)
+
+
+@pytest.fixture
+def listeners(port: Port) -> Iterator[list[Listener]]:
+    listeners: list[Listener] = []
+    yield listeners
+    for each in listeners:
+        each.socket.close()
+
+
+def packet(seq: int, payload: bytes = b"opus" * 20, ssrc: int = 5) -> bytes:
+    return build(Plain(PT_OPUS, False, seq, 960 * seq, Ssrc(ssrc), 30, payload))
+
+
+@pytest.mark.parametrize("number", [1, 2, CHUNK - 1, CHUNK, CHUNK + 1, 3 * CHUNK + 5])
+def test_everybody_gets_every_packet(port: Port, listeners: list[Listener], number: int):
+    listeners += [Listener(port) for _ in range(number)]
+    crowd = Crowd()
+    for each in listeners:
+        crowd.add(each.sink)
+    # Of lengths that take each kind of row.
+    packets = [packet(n, os.urandom(size)) for n, size in enumerate((1, 100, 700, 1_276, 3, 240))]
+    for data in packets:
+        crowd.send(data)
+    assert [each.heard() for each in listeners] == [packets] * number
+    assert len(crowd) == number
+    assert port.dropped == 0
+
+
+def test_a_crowd_may_be_of_all_kinds(port: Port, listeners: list[Listener]):
+    listeners += [
+        Listener(port, profile, payload_type) for profile in PROFILES for payload_type in (96, 111)
+    ] * 1
+    crowd = Crowd()
+    for each in listeners:
+        crowd.add(each.sink)
+    sent = [packet(n) for n in range(3)]
+    for data in sent:
+        crowd.send(data)
+    for each in listeners:
+        heard = each.heard()
+        assert {parse(data).payload_type for data in heard} == {each.sink.payload_type}
+        assert [data[2:] for data in heard] == [data[2:] for data in sent]
+
+
+def test_whoever_goes_hears_no_more_and_the_others_go_on(port: Port, listeners: list[Listener]):
+    listeners += [Listener(port) for _ in range(100)]
+    crowd = Crowd()
+    for each in listeners:
+        crowd.add(each.sink)
+    gone, stay = listeners[::3], [each for n, each in enumerate(listeners) if n % 3]
+    crowd.send(packet(1))
+    for each in gone:
+        crowd.remove(each.sink)
+        crowd.remove(each.sink)
+    crowd.send(packet(2))
+    crowd.add(gone[0].sink)
+    crowd.send(packet(3))
+    assert [each.heard() for each in stay] == [[packet(1), packet(2), packet(3)]] * len(stay)
+    assert gone[0].heard() == [packet(1), packet(3)]
+    assert [each.heard() for each in gone[1:]] == [[packet(1)]] * (len(gone) - 1)
+    for each in listeners:
+        crowd.remove(each.sink)
+    assert len(crowd) == 0
+    crowd.send(packet(4))
+
+
+def test_who_moves_is_sent_to_its_new_address(port: Port, listeners: list[Listener]):
+    listeners += [Listener(port), Listener(port)]
+    crowd = Crowd()
+    for each in listeners:
+        crowd.add(each.sink)
+    old = listeners[0].socket
+    listeners[0].socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    listeners[0].socket.bind(("127.0.0.1", 0))
+    listeners[0].socket.setblocking(False)
+    listeners[0].sink.move(port, listeners[0].socket.getsockname())
+    crowd.moved(listeners[0].sink)
+    crowd.send(packet(1))
+    assert [each.heard() for each in listeners] == [[packet(1)]] * 2
+    with pytest.raises(BlockingIOError):
+        old.recv(100)
+    old.close()
+
+
+def test_a_bad_address_does_not_starve_those_behind_it(port: Port, listeners: list[Listener]):
+    listeners += [Listener(port) for _ in range(CHUNK + 3)]
+    crowd = Crowd()
+    for n, each in enumerate(listeners):
+        if n in (0, 7, CHUNK):
+            each.sink.move(port, ("127.0.0.1", 0))  # no datagram can go there
+        crowd.add(each.sink)
+    crowd.send(packet(1))
+    for n, each in enumerate(listeners):
+        assert each.heard() == ([] if n in (0, 7, CHUNK) else [packet(1)])
+    assert port.dropped == 3
+
+
+def test_a_packet_that_is_not_protected_does_not_leave(port: Port, listeners: list[Listener]):
+    """A second packet of one seq: libsrtp refuses it for whom it was one."""
+    listeners += [Listener(port) for _ in range(5)]
+    crowd = Crowd()
+    for each in listeners[:2]:
+        crowd.add(each.sink)
+    crowd.send(packet(1))
+    for each in listeners[2:]:
+        crowd.add(each.sink)
+    crowd.send(packet(1, b"another payload"))
+    assert [each.heard() for each in listeners[:2]] == [[packet(1)]] * 2
+    assert [each.heard() for each in listeners[2:]] == [[packet(1, b"another payload")]] * 3
+
+
+def test_ipv6_has_a_port_as_well():
+    try:
+        port = Port("::1", 0)
+    except OSError:
+        pytest.skip("this machine has no IPv6")
+    with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as sock:
+        sock.bind(("::1", 0))
+        sock.setblocking(False)
+        key, other = os.urandom(28), os.urandom(28)
+        crowd = Crowd()
+        crowd.add(Sink(port, sock.getsockname(), Keys(PROFILES[0], key, other), None))
+        crowd.send(packet(1))
+        assert Receiving(Keys(PROFILES[0], other, key)).open(sock.recv(2_048)) == packet(1)
+    port.close()
+
+
+def test_a_taken_port_is_said():
+    port = Port("127.0.0.1", 0)
+    with pytest.raises(OSError, match="in use"):
+        Port("127.0.0.1", port.number)
+    port.close()
+    assert subject.CHUNK <= syscalls.MESSAGES_MAX
