@@ -8,7 +8,6 @@ import time
 from collections.abc import Iterator
 
 import pytest
-from p2phouse_relay.media import CHANNEL_VERSION, Media
 
 from p2phouse import channel
 from p2phouse.channel import (
@@ -26,6 +25,7 @@ from p2phouse.channel import (
 from p2phouse.link.port import Port
 from p2phouse.vocabulary import LinkNumber, Ssrc
 from p2phouse.voice.plain import parse
+from p2phouse_relay.media import CHANNEL_VERSION, Media
 from tests.link.browser import Browser, meet, new_credentials
 
 SLOTS = (Ssrc(101), Ssrc(102), Ssrc(103), Ssrc(104))
