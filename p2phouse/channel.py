@@ -104,6 +104,7 @@ class SetTable:
     guarded: the link to the hub that we stand by for: when it falls silent we push by ourselves.
     hurried: links whose other end stands by for us and must notice our end at once.
     loudest: of the voices that go to more than one place, only so many at a time; 0: all.
+    leaning: the link to the standby while none to the hub is up: it brings nothing unless pulled.
     """
 
     epoch: int
@@ -111,6 +112,7 @@ class SetTable:
     guarded: LinkNumber | None = None
     hurried: Annotated[tuple[LinkNumber, ...], Count(0, 256)] = ()
     loudest: Annotated[int, Range(0, 16)] = 0
+    leaning: LinkNumber | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -279,7 +279,7 @@ class Engine:
 
     def _set_table(self, to: SetTable) -> None:
         try:
-            table = compile_table(to.epoch, to.rows, to.guarded, to.hurried, to.loudest)
+            table = compile_table(to.epoch, to.rows, to.guarded, to.hurried, to.loudest, to.leaning)
         except TableRefused as error:
             log.error("table_refused epoch=%d error=%s", to.epoch, error)
             return

@@ -91,7 +91,7 @@ class Repair:
     def __init__(self) -> None:
         self._paths: dict[LinkNumber, _Path] = {}
         self._standbys: dict[LinkNumber, frozenset[LinkNumber]] = {}  # by ingress
-        self._alone: frozenset[LinkNumber] = frozenset()  # ingresses for which nobody stands by
+        self._leaning: LinkNumber | None = None  # pulled for as long as the table says so
         self._ingresses: dict[Ssrc, LinkNumber] = {}
         self._guarded: LinkNumber | None = None
         self._guarded_gone = False  # it was removed, and nothing was pushed for that yet
@@ -145,7 +145,6 @@ class Repair:
             if row.standby == before or is_owed:
                 former.setdefault(row.ingress, set()).add(row.standby)
         self._standbys = {ingress: frozenset(links) for ingress, links in standbys.items()}
-        self._alone = frozenset(row.ingress for row in table.rows) - self._standbys.keys()
         self._former = {ingress: frozenset(links) for ingress, links in former.items()}
         self._ingresses = {row.ssrc: row.ingress for row in table.rows}
         self._gone &= self._standbys.keys()
@@ -154,7 +153,8 @@ class Repair:
             self._guarded_gone = False
         # Who has become our forwarder is not told that it need bring nothing: it stops by itself
         # what it brought as a standby, and the word could reach it when it already carries us.
-        for link in self._pulled.keys() & set(self._ingresses.values()):
+        self._leaning = table.leaning
+        for link in (self._pulled.keys() & set(self._ingresses.values())) - {self._leaning}:
             del self._pulled[link]
         self._tabled_s = self._ticked_s
 
@@ -278,8 +278,10 @@ class Repair:
             for standby in self._missed(now_s, ingress, standbys)
             if standby in self._paths
         }
-        # Who has no link to the hub takes everything from the standby, which has to be asked.
-        wanted |= {link for link in self._alone if self._is_unfed(now_s, link)}
+        # Who has no link to the hub takes everything from the standby. That it brings something
+        # ends nothing: it does so because it is pulled.
+        if self._leaning in self._paths:
+            wanted.add(self._leaning)
         outputs: list[RepairOutput] = []
         for standby in sorted(wanted):
             if now_s >= self._pulled.get(standby, -inf):
@@ -302,12 +304,7 @@ class Repair:
             return ()
         if path.is_silent or ingress in self._failing:
             return standbys
-        if self._is_unfed(now_s, ingress):
+        if now_s >= max(path.unfed_s, self._tabled_s) + UNFED_S:
+            # It lives and carries nothing to us: it has not adopted us yet, or was told too much.
             return (ingress, *standbys)
         return ()
-
-    def _is_unfed(self, now_s: float, link: LinkNumber) -> bool:
-        """Whether it lives and carries nothing to us: it has not adopted us yet, or was told too
-        much, or only stands by."""
-        path = self._paths.get(link)
-        return path is not None and now_s >= max(path.unfed_s, self._tabled_s) + UNFED_S

@@ -39,6 +39,7 @@ class Table:
     guarded: LinkNumber | None = None
     hurried: frozenset[LinkNumber] = frozenset()
     loudest: int = 0
+    leaning: LinkNumber | None = None
 
     @staticmethod
     def empty() -> "Table":
@@ -55,9 +56,10 @@ def compile_table(
     guarded: LinkNumber | None = None,
     hurried: Sequence[LinkNumber] = (),
     loudest: int = 0,
+    leaning: LinkNumber | None = None,
 ) -> Table:
     """The table of these rows. Raises TableRefused."""
-    if guarded == HERE or HERE in hurried:
+    if HERE in (guarded, leaning, *hurried):
         raise TableRefused(reason="we cannot stand by for ourselves")
     ways: dict[tuple[LinkNumber, Ssrc], Way] = {}
     voices: set[Ssrc] = set()
@@ -74,7 +76,9 @@ def compile_table(
         ways[row.ingress, row.ssrc] = way
         if row.standby is not None:
             ways[row.standby, row.ssrc] = way
-    return Table(epoch, tuple(rows), MappingProxyType(ways), guarded, frozenset(hurried), loudest)
+    return Table(
+        epoch, tuple(rows), MappingProxyType(ways), guarded, frozenset(hurried), loudest, leaning
+    )
 
 
 def _check(row: TableRow) -> None:

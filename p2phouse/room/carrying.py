@@ -225,6 +225,7 @@ class Carrying:
             bids,
             frozenset(member.dev for member in members if member.is_heard),
             frozenset(member.dev for member in members if member.speak is not None),
+            listens=membership.is_listener,
         )
 
     def _do(

@@ -21,6 +21,7 @@ from p2phouse.vocabulary import DeviceKey, Now
 
 LOOK_S: Final = 1.0
 SPARE_S: Final = 10.0  # by then both ends see the same stage
+SOON_S: Final = 0.01  # with the next tick: this one has called already whom it calls
 CALL_S: Final = 4.0  # who comes to the stage calls those on it; then they do
 ADDRESSES_MAX: Final = 64  # of whom greetings have named, to be called should all be gone
 ORPHAN_CALLS: Final = 3  # of the stage, by a listener that has lost its hub and standby
@@ -154,7 +155,7 @@ class Graph:
             if member.is_told and link is None and math.isinf(member.redial_at):
                 # Who has just come to the stage is the one who calls.
                 soon = membership.carries(member.dev) or membership.came_up_at + LOOK_S > now.mono
-                member.redial_at = now.mono + (0.0 if soon else self._search.about(CALL_S))
+                member.redial_at = now.mono + (SOON_S if soon else self._search.about(CALL_S))
         elif link is None:
             member.redial_at = math.inf
         elif link.stage is Stage.UP:

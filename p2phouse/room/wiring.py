@@ -56,7 +56,9 @@ class Wiring:
             for live in membership.heard_under
         ]
         yield ToMedia(SetKeys(tuple(keys)))
-        yield ToMedia(SetTable(self._epoch, made.rows, made.guarded, made.hurried, made.loudest))
+        yield ToMedia(
+            SetTable(self._epoch, made.rows, made.guarded, made.hurried, made.loudest, made.leaning)
+        )
 
     def audit_failed(self, membership: Membership, ssrc: Ssrc) -> Iterator[Output]:
         """Media has found out that somebody else speaks as the member with this voice."""

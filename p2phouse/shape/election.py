@@ -532,8 +532,9 @@ class Election:
         hub, standby = self.hub, self.standby
         assert hub is not None
         if hub not in self._view.members and standby in self._view.heard:
-            # Somebody else than the standby steps in only if that one does nothing.
-            return self._gone_at(hub) + IDLE_STANDBY_S
+            # Somebody else than the standby steps in only if that one does nothing. A listener does
+            # not: all of the stage would have noticed.
+            return math.inf if self._view.listens else self._gone_at(hub) + IDLE_STANDBY_S
         times = [self._lost_at(dev) for dev in (hub, standby) if dev is not None]
         return max(times)
 

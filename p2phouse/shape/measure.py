@@ -42,6 +42,7 @@ class View:
     """What one member knows of the room. members: all of them, itself included.
 
     heard: those whose media link is up and not silent. speakers: who stands on the stage.
+    listens: the owner of the view is a listener, and leaves it to the stage who carries the room.
     """
 
     room: RoomId
@@ -49,6 +50,7 @@ class View:
     bids: Mapping[DeviceKey, Bid] = field(default_factory=dict)
     heard: frozenset[DeviceKey] = frozenset()
     speakers: frozenset[DeviceKey] = frozenset()
+    listens: bool = False
 
     @property
     def need(self) -> int:

@@ -80,6 +80,7 @@ class Plan:
     guarded: LinkNumber | None = None
     hurried: tuple[LinkNumber, ...] = ()
     loudest: int = 0
+    leaning: LinkNumber | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,12 +126,16 @@ def plan(own: Voice | None, neighbours: Iterable[Neighbour], here: Standpoint = 
                 rows.append(row)
                 heard.append(voice.id)
     in_hub = here.shape is Shape.HUB
+    # What comes from the standby because no link to the hub is up comes only if it is asked for.
+    leans = here.part is Part.MEMBER and not here.yields and not links.hub
+    leans = leans and any(row.ingress in links.standby for row in rows)
     return Plan(
         tuple(rows),
         frozenset(heard),
         guarded=next(iter(links.hub), None) if in_hub and here.part is Part.STANDBY else None,
         hurried=links.standby if in_hub and here.part is Part.HUB else (),
         loudest=LOUDEST if in_hub and here.part is not Part.MEMBER else 0,
+        leaning=next(iter(links.standby), None) if in_hub and leans else None,
     )
 
 

@@ -76,7 +76,7 @@ def test_a_row_says_where_its_voice_goes_only_when_asked():
 
 def test_nobody_stands_by_for_himself():
     assert compile_table(1, [], ONE, (TWO,)).guarded == ONE
-    for wrong in ({"guarded": HERE}, {"hurried": (TWO, HERE)}):
+    for wrong in ({"guarded": HERE}, {"hurried": (TWO, HERE)}, {"leaning": HERE}):
         with pytest.raises(TableRefused, match="stand by for ourselves"):
             compile_table(1, [], **wrong)
 

@@ -116,7 +116,9 @@ class Node:
 
     def set_plan(self, made: Plan) -> None:
         self.epoch += 1
-        table = compile_table(self.epoch, made.rows, made.guarded, made.hurried, made.loudest)
+        table = compile_table(
+            self.epoch, made.rows, made.guarded, made.hurried, made.loudest, made.leaning
+        )
         assert self.carrier.set_table(self.net.now, table)
 
     def talk(self, ssrc: Ssrc | None) -> None:

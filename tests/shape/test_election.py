@@ -70,6 +70,19 @@ def hub_of_nine(me: Me, *others: Bid) -> Election:
     return election
 
 
+def test_a_listener_takes_no_room_from_a_hub_that_it_alone_has_lost(me: Me):
+    """While the standby lives, who is not on the stage leaves it to those who are."""
+    for listens in (False, True):
+        view = nine(me, *(bid(dev, WILLING) for dev in (me.dev, NINE[1], NINE[2])))
+        election = Election(me.dev, view, 0.0)
+        said = signed(me, MakeClaim(1, 200, NINE[1], NINE[2]))
+        election.handle(ClaimHeard(said, NINE[1], 60.0), 60.0)
+        members = view.members - {NINE[1]}
+        lost = replace(view, members=members, heard=view.heard & members, listens=listens)
+        election.handle(Seen(lost), 60.5)
+        assert bool(go(election, 70.0)) is not listens
+
+
 def test_a_hub_that_may_carry_no_more_keeps_nine_people_whom_nobody_else_would_carry(me: Me):
     election = hub_of_nine(me)
     assert not claims(election.handle(Seen(nine(me, bid(me.dev, 0))), 70.0))

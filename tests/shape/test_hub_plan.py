@@ -127,7 +127,7 @@ def test_the_forwarder_takes_every_plan_whatever_links_are_up(
     if near and not yields and data.draw(st.booleans()):
         near[0] = replace(near[0], yields=True)
     made = plan(voice(0), near, Standpoint(shape, part, yields, overlap))
-    compile_table(1, made.rows, made.guarded, made.hurried, made.loudest)
+    compile_table(1, made.rows, made.guarded, made.hurried, made.loudest, made.leaning)
     for row in made.rows:
         assert not set(row.warm) & {*row.sinks, row.ingress, row.standby}
         assert row.ingress == HERE or HERE in row.sinks, "a voice that we carry and do not hear"
@@ -148,6 +148,22 @@ def test_a_member_takes_others_voices_from_hub_and_standby_alone():
     for row in room.plan_of(2).rows:
         if row.ingress != HERE:
             assert {row.ingress, row.standby} == {link(0), link(1)}
+
+
+def test_who_has_no_link_to_the_hub_leans_on_the_standby():
+    room = Room(5)
+    assert room.plan_of(3).leaning is None
+    room.links -= {frozenset((0, 3))}
+    assert room.plan_of(3).leaning == link(1)
+    assert [room.plan_of(other).leaning for other in (0, 1, 2, 4)] == [None] * 4
+    room.links -= {frozenset((1, 3))}
+    assert room.plan_of(3).leaning is None
+
+
+def test_who_has_the_former_hub_still_leans_on_nobody():
+    room = Room(5, former=2)
+    room.links -= {frozenset((0, 3))}
+    assert room.plan_of(3).leaning is None
 
 
 def test_who_runs_the_room_is_heard_however_loud_others_are():

@@ -93,7 +93,7 @@ class Media:
             case channel.SetTable(epoch, rows):
                 self._measure_again()
                 table = compile_table(
-                    epoch, rows, message.guarded, message.hurried, message.loudest
+                    epoch, rows, message.guarded, message.hurried, message.loudest, message.leaning
                 )
                 assert self.carrier.set_table(world.time, table), "an old table"
                 self.table = table

@@ -152,6 +152,23 @@ def test_who_leaves_the_stage_hears_the_others_on(seed: int) -> None:
 
 @pytest.mark.parametrize("cut", [World.cut, World.cut_sound])
 @pytest.mark.parametrize("seed", FEW[:1])
+def test_a_listener_who_cannot_reach_the_hub_hears_by_its_standby_and_moves_nobody(
+    seed: int, cut: Callable[[World, Node, Node], None]
+) -> None:
+    world, nodes, hub, standby = carried(seed)
+    listener, speaker = [node for node in nodes if node not in (hub, standby)][:2]
+    listener.act(messages.StepDown())
+    talking(world, [speaker], 1)
+    world.run_for(12)
+    begin = world.time
+    cut(world, hub, listener)
+    world.run_for(40)
+    assert hubs(nodes) == {hub.name}
+    assert missed(world, speaker, listener, begin, world.time - 1.0) * 0.02 <= 0.3
+
+
+@pytest.mark.parametrize("cut", [World.cut, World.cut_sound])
+@pytest.mark.parametrize("seed", FEW[:1])
 def test_a_hub_that_a_speaker_reaches_no_more_gives_way_within_ten_seconds(
     seed: int, cut: Callable[[World, Node, Node], None]
 ) -> None:
