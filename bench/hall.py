@@ -105,7 +105,7 @@ class Worker:
             case "look":
                 key = key_of(RoomId(bytes.fromhex(order["room"])))
                 kept = node._dht.shelf.get(key, clock()) is not None
-                say(kept=kept, known=node._dht.count, peers=node._connected_count())
+                say(kept=kept, known=node._dht.count, peers=node._lives.peer_count)
             case "join":
                 await self._join(order["node"], node, RoomId(bytes.fromhex(order["room"])))
 
@@ -131,7 +131,7 @@ class Worker:
             return
         found = time.monotonic()
         dev = read_card(data, clock()).publisher
-        connected = node._connected(dev)
+        connected = node._lives.connected(dev)
         node.open_room(dev, room, ())
         with trio.move_on_after(10):
             await waiting.wait()

@@ -1,6 +1,6 @@
 """One life of the libp2p host and all that ends with it: gossip, streams, pings.
 
-`network.py` begins another when this one ends. Importing this module imports libp2p.
+`lives.py` begins another when this one ends. Importing this module imports libp2p.
 """
 
 import logging

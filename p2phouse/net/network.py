@@ -12,8 +12,7 @@ import math
 import random
 import socket as stdlib_socket
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -26,7 +25,7 @@ from p2phouse.config import LanMode, NamedRelay
 from p2phouse.errors import LinkError, PeerError
 from p2phouse.net import room_links, signalling
 from p2phouse.net.acquaintances import Acquaintances
-from p2phouse.net.addresses import Address, Interface, IPAddress, Way, pack, unpack_all, unpack_ways
+from p2phouse.net.addresses import Address, Interface, Way, pack, unpack_all, unpack_ways
 from p2phouse.net.cards import Cards, Judge, judge
 from p2phouse.net.dht import Dht
 from p2phouse.net.dialer import Dialer
@@ -34,11 +33,12 @@ from p2phouse.net.doctor import Observed
 from p2phouse.net.door import is_near
 from p2phouse.net.events import CardHeard, DialFailed, HostRebuilt, NetEvent, RoomClosed
 from p2phouse.net.examination import clock_difference, reflect
-from p2phouse.net.faults import Faults, cause, place
+from p2phouse.net.faults import Faults
 from p2phouse.net.ground import Ground
 from p2phouse.net.hall_exchange import HallExchange
 from p2phouse.net.hello import HelloAnswerer
 from p2phouse.net.hello import ask as ask_hello
+from p2phouse.net.lives import Lives, Starting
 from p2phouse.net.meeting import Meeting
 from p2phouse.net.named_relays import NamedRelays
 from p2phouse.net.nat import Nat
@@ -58,8 +58,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 EVENTS_MAX: Final = 256  # then the network waits for node.py, and peers wait for the network
-REBUILD_FIRST_S: Final = 0.1
-REBUILD_S_MAX: Final = 10.0
 SIGNAL_S: Final = 15.0
 FLUSH_S: Final = 2.0
 COMPANY: Final = 24  # connections that gossip and the table live well with
@@ -72,10 +70,6 @@ Chore = Callable[[], Awaitable[None]]
 
 class NoWay(LinkError):
     """The relay on the way to that node passes nothing on."""
-
-
-class Starting(LinkError):
-    """The network of this node is starting; try again in a moment."""
 
 
 class Network:
@@ -122,9 +116,15 @@ class Network:
         # Security: who listens on the network shows where they are to whoever knocks.
         self._ground = ground or Ground("loopback" if relay_only else lan)
         self._moved_at = -math.inf
-        self._life: Life | None = None
-        self._alive = trio.Event()
+        self._lost: list[DeviceKey] = []  # with the last host
         self._presence = Presence(self._emit)
+        self._lives = Lives(
+            faults=self.faults,
+            addresses=lambda: self._ground.addresses,
+            changed=self._life_changed,
+            reborn=self._reborn,
+            died=self._died,
+        )
         self._protected: set[DeviceKey] = set()
         self._chores, self._chores_todo = trio.open_memory_channel[Chore](EVENTS_MAX)
         self._cards = Cards(judge=judge, clock=clock)
@@ -136,15 +136,15 @@ class Network:
         )
         self._dialer = Dialer(
             connect=self._connect,
-            connected=self._connected,
+            connected=self._lives.connected,
             failed=self._dial_failed,
             rng=rng,
             networks=lambda: self._ground.networks,
         )
         self._acquaintances = Acquaintances(
             reach=self._dialer.reach,
-            connected=self._connected,
-            connected_count=self._connected_count,
+            connected=self._lives.connected,
+            connected_count=lambda: self._lives.peer_count,
             rng=rng,
         )
         self._carries = carries
@@ -154,16 +154,16 @@ class Network:
         self.nat = Nat(
             clock=clock,
             rng=rng,
-            peers=self._reached,
-            reserve=self._reserve,
+            peers=self._lives.reached,
+            reserve=self._lives.reserve,
             named=self._named.devs,
             named_only=relay_only,
             changed=self._addrs_have_changed,
         )
         self._meeting = Meeting(
             self.dev,
-            connected=self._connected,
-            connected_count=self._connected_count,
+            connected=self._lives.connected,
+            connected_count=lambda: self._lives.peer_count,
             want=lambda dev, addresses, tries: self._dialer.want(dev, addresses, tries=tries),
             emit=self._emit,
         )
@@ -172,7 +172,7 @@ class Network:
             runtime_dir=runtime_dir,
             ground=self._ground,
             found=self._meeting.found,
-            connected=self._connected,
+            connected=self._lives.connected,
             emit=self._emit,
             rng=rng,
             entropy=entropy,
@@ -182,7 +182,7 @@ class Network:
             self.dev,
             addresses=lambda: unpack_all(self.addrs),
             reach=self._dialer.reach,
-            connected=self._directly,
+            connected=self._lives.directly,
             release=self._release,
             networks=lambda: self._ground.networks,
             clock=clock,
@@ -228,6 +228,10 @@ class Network:
         """Bad input so far, by name."""
         return self.faults.counters
 
+    @property
+    def _life(self) -> "Life | None":
+        return self._lives.now
+
     def may_link(self, dev: DeviceKey) -> bool:
         """Whether the peer may learn our network address, as the other end of a link does."""
         return self._named.may_link(dev)
@@ -241,7 +245,7 @@ class Network:
         """
         if dev == self.dev:
             return
-        if self._connected(dev):
+        if self._lives.connected(dev):
             self._presence.remind(dev)
             if not keep:
                 return
@@ -280,9 +284,7 @@ class Network:
     async def publish_card(self, data: bytes) -> None:
         """Gossips a card; waits while the node's three a second are spent or the host restarts."""
         self._cards.verdict(data, own=True)
-        while self._life is None:
-            await self._alive.wait()
-        await self._life.gossip.publish(data)
+        await (await self._lives.wait()).gossip.publish(data)
         self._dht.publish(data)
 
     async def find_card(self, room: RoomId) -> bytes:
@@ -294,7 +296,7 @@ class Network:
 
     async def wait_for_mesh(self, dev: DeviceKey) -> None:
         """Until the peer is a neighbour in gossip, for tests; before, cards reach nobody."""
-        await self._require_life().gossip.wait_for_mesh(dev)
+        await self._lives.require().gossip.wait_for_mesh(dev)
 
     def open_room(self, dev: DeviceKey, room: RoomId, addrs: Sequence[bytes]) -> None:
         """Opens a room link in the background, dialling first if needed.
@@ -317,7 +319,7 @@ class Network:
                 if not found:
                     raise
                 await self._dialer.reach(dev, found)
-            return await self._require_life().host.open(dev, room_links.PROTOCOL)
+            return await self._lives.require().host.open(dev, room_links.PROTOCOL)
 
         if self._life is not None:
             self._life.start(dev, partial(self._rooms.open, dev, room, connect))
@@ -346,7 +348,7 @@ class Network:
         Raises LinkError or PeerError.
         """
         with trio.move_on_after(SIGNAL_S):
-            wire = await self._require_life().host.open(dev, signalling.PROTOCOL)
+            wire = await self._lives.require().host.open(dev, signalling.PROTOCOL)
             return await signalling.ask(wire, offer)
         raise signalling.NoAnswer
 
@@ -376,7 +378,7 @@ class Network:
             nursery.start_soon(self._acquaintances.run)
             nursery.start_soon(self._do_chores)
             nursery.start_soon(self._dht.run)
-            await nursery.start(self._lives, life.Life)
+            await nursery.start(self._lives.run, partial(self._new_life, life.Life))
             # Only now, when whom we find can be dialled and can dial us.
             nursery.start_soon(self._nearby.run, answerer)
             nursery.start_soon(self.nat.run)
@@ -402,45 +404,22 @@ class Network:
                 self._nearby.moved()
                 self._addrs_have_changed()
 
-    async def _lives(
-        self,
-        new_life: type["Life"],
-        task_status: "TaskStatus[None]" = trio.TASK_STATUS_IGNORED,
-    ) -> None:
-        """One libp2p host after another, for as long as the network runs."""
-        pause_s = REBUILD_FIRST_S
-        born = False
-        lost: list[DeviceKey] = []
-        while True:
-            began = trio.current_time()
-            try:
-                async with self._one_life(new_life):
-                    if born:
-                        await self._emit(HostRebuilt())
-                        for dev in lost:
-                            self._peer_gone(dev)
-                        self._acquaintances.meet()
-                    else:
-                        task_status.started()
-                    born = True
-                    await trio.sleep_forever()
-            except Exception as error:
-                # Whatever fells libp2p, the node outlives it: this is the top of its task.
-                if not born:
-                    raise
-                log.error("host_died error=%s at=%s", cause(error), place(error))
-                self.faults.count("host_died", error)
-            await self._rooms.abandon("the network of this node restarted")
-            self.nat.forget()
-            lost = self._presence.clear()
-            if trio.current_time() - began > REBUILD_S_MAX:
-                pause_s = REBUILD_FIRST_S
-            await trio.sleep(pause_s)
-            pause_s = min(REBUILD_S_MAX, pause_s * 2)
+    def _life_changed(self) -> None:
+        self._dht.kad = self._life.kad if self._life is not None else None
 
-    @asynccontextmanager
-    async def _one_life(self, new_life: type["Life"]) -> AsyncIterator[None]:
-        life = new_life(
+    async def _reborn(self) -> None:
+        await self._emit(HostRebuilt())
+        for dev in self._lost:
+            self._peer_gone(dev)
+        self._acquaintances.meet()
+
+    async def _died(self) -> None:
+        await self._rooms.abandon("the network of this node restarted")
+        self.nat.forget()
+        self._lost = self._presence.clear()
+
+    def _new_life(self, life: type["Life"]) -> "Life":
+        return life(
             self._device_key,
             clock=self._clock,
             rng=self._rng,
@@ -460,14 +439,6 @@ class Network:
             addresses=lambda: self._ground.addresses,
             has_moved=lambda: trio.current_time() - self._moved_at < MOVED_S,
         )
-        async with life.run(self._ground.addresses):
-            self._life, self._dht.kad = life, life.kad
-            self._alive.set()
-            try:
-                yield
-            finally:
-                self._life = self._dht.kad = None
-                self._alive = trio.Event()
 
     async def _do_chores(self) -> None:
         async for chore in self._chores_todo:
@@ -483,8 +454,8 @@ class Network:
     # ── what the parts report ────────────────────────────────────────────────────────────────
 
     def _peer_up(self, dev: DeviceKey, dialled: Way | None) -> None:
-        if dialled is None and self._life is not None and self._life.host.directly(dev):
-            self._was_reached |= not self._life.host.near(dev)
+        if dialled is None and self._lives.directly(dev):
+            self._was_reached |= not self._lives.near(dev)
         if dialled is not None:
             self._acquaintances.add(dev, [dialled])
             self.nat.met()
@@ -501,9 +472,6 @@ class Network:
         self._dialer.disconnected(dev)
         self._meeting.lost(dev)
 
-    def _connected(self, dev: DeviceKey) -> bool:
-        return self._life is not None and self._life.host.connected(dev)
-
     def _release(self, dev: DeviceKey) -> None:
         """Closes a connection made for a question, if there are others enough."""
         life = self._life
@@ -519,24 +487,17 @@ class Network:
         if not is_needed:
             life.host.drop(dev)
 
-    def _directly(self, dev: DeviceKey) -> bool:
-        return self._life is not None and self._life.host.directly(dev)
-
-    def _connected_count(self) -> int:
-        return self._life.peer_count if self._life else 0
-
     async def _connect(self, dev: DeviceKey, way: Way) -> None:
-        while self._life is None:
-            await self._alive.wait()
+        life = await self._lives.wait()
         self._named.check(way)
         if isinstance(way, Address):
-            await self._life.host.dial(dev, way)
+            await life.host.dial(dev, way)
             return
         if way.through in (self.dev, dev):
             raise NoWay
         await self._dialer.reach(way.through, self._named.told_at(way))
         try:
-            await self._require_life().host.dial_through(dev, way)
+            await self._lives.require().host.dial_through(dev, way)
         except PeerError as error:
             raise NoWay from error
 
@@ -546,11 +507,8 @@ class Network:
         apart: names of people in our network that we cannot reach, given how we look from outside.
         """
         asked_port, reflections = await reflect(self.reflectors, self._entropy)
-        life, ground = self._life, self._ground
-        relay = life.relay if life is not None else None
-        peers = life.host.peers() if life is not None else []
-        near = [dev for dev in peers if life is not None and life.host.near(dev)]
-        here = [dev for dev in near if life is not None and self._is_here(life.host.ips(dev))]
+        ground, relay = self._ground, self._life.relay if self._life is not None else None
+        here, near, far = self._lives.peers_by_place([each.ip for each in ground.interfaces])
         heard, unanswered = self._nearby.heard
         return Observed(
             lan=self._nearby.lan,
@@ -562,16 +520,16 @@ class Network:
             unanswered=unanswered,
             lan_trouble=self._nearby.trouble,
             apart=apart(reflections),
-            here_peers=len(here),
-            near_peers=len(near) - len(here),
-            far_peers=len(peers) - len(near),
+            here_peers=here,
+            near_peers=near,
+            far_peers=far,
             known_peers=self._acquaintances.count,
             in_table=self._dht.count,
             is_public=ground.is_public,
             was_reached=self._was_reached,
             relays=len(self.nat.circuits),
             relays_named=self._named.count,
-            relays_found=sum(map(self._connected, self._named.devs)),
+            relays_found=sum(map(self._lives.connected, self._named.devs)),
             relay_only=self._named.alone,
             carries=self._carries(),
             places=relay.reservations if relay is not None else 0,
@@ -583,11 +541,6 @@ class Network:
             ),
         )
 
-    def _is_here(self, ips: Iterable[IPAddress]) -> bool:
-        """Whether they are addresses of this machine."""
-        own = {each.ip for each in self._ground.interfaces}
-        return all(ip.is_loopback or ip in own for ip in ips)
-
     # ── relays ───────────────────────────────────────────────────────────────────────────────
 
     def _addrs_have_changed(self) -> None:
@@ -596,15 +549,6 @@ class Network:
 
     def _is_relay(self) -> bool:
         return self._carries() and self._ground.is_public
-
-    def _reached(self) -> list[tuple[DeviceKey, Address]]:
-        if self._life is None:
-            return []
-        host = self._life.host
-        return [(dev, at) for dev in host.peers() if (at := host.reached_at(dev)) is not None]
-
-    async def _reserve(self, dev: DeviceKey) -> int:
-        return await self._require_life().reserve(dev)
 
     def _keep_relay(self, dev: DeviceKey, addresses: Sequence[Address]) -> None:
         self.protect(dev)
@@ -620,11 +564,6 @@ class Network:
 
     async def _emit(self, event: NetEvent) -> None:
         await self._outbox.send(event)
-
-    def _require_life(self) -> "Life":
-        if self._life is None:
-            raise Starting
-        return self._life
 
 
 def _serve_hello(
