@@ -135,9 +135,10 @@ class CircuitRelay:
         await wire.send_varint(write_hop(answer, addrs=tuple(self._addrs())))
 
     async def _connect(self, wire: Wire, question: Message) -> None:
-        if len(question.peer) != len(PEER_ID_PREFIX) + 32:
+        head, key = question.peer[: len(PEER_ID_PREFIX)], question.peer[len(PEER_ID_PREFIX) :]
+        if head != PEER_ID_PREFIX or len(key) != 32:
             raise BadCircuitMessage
-        dev = DeviceKey(question.peer[len(PEER_ID_PREFIX) :])
+        dev = DeviceKey(key)
         refused = self._refusal(wire.dev, dev)
         if refused is not None:
             await self._answer(wire, refused)

@@ -10,7 +10,7 @@ from p2phouse.errors import PeerError
 from p2phouse.identity.keys import PEER_ID_PREFIX
 from p2phouse.net import circuit, circuit_relay
 from p2phouse.net.circuit import RelayRefused
-from p2phouse.net.circuit_messages import Kind, Message, write_hop
+from p2phouse.net.circuit_messages import BadCircuitMessage, Kind, Message, write_hop
 from p2phouse.net.circuit_relay import CircuitRelay
 from p2phouse.net.rates import Pace
 from p2phouse.net.wire import Framing, Wire, WireBroken
@@ -39,7 +39,7 @@ class Middle:
         self.connected = set(PEERS)
         self.now = Now(1_000.0, 2_000.0)
         self.willing = True
-        self.answers = True
+        self.answers: bool | None = True  # None: not even a wire to them comes about
         self.relay = CircuitRelay(
             clock=lambda: Now(time.monotonic(), time.time()),
             willing=lambda: self.willing,
@@ -51,6 +51,8 @@ class Middle:
 
     async def _call(self, dev, protocol):
         assert protocol == circuit.STOP
+        if self.answers is None:
+            await trio.sleep_forever()
         ours, theirs = end(dev)
         self.calls.setdefault(dev, []).append(theirs)
         if self.answers:
@@ -114,7 +116,7 @@ async def test_an_end_of_one_ends_it_for_the_other(make_middle):
             await trio.sleep(0.01)
 
 
-@pytest.mark.parametrize("gone", ["never", "left", "expired"])
+@pytest.mark.parametrize("gone", ["never", "left", "expired", "unreachable"])
 async def test_nobody_is_called_who_holds_no_place(make_middle, gone, monkeypatch):
     middle = make_middle()
     if gone == "expired":
@@ -123,9 +125,28 @@ async def test_nobody_is_called_who_holds_no_place(make_middle, gone, monkeypatc
         await middle.reserve(BEN)
     if gone == "left":
         middle.relay.lost(BEN)
+    if gone == "unreachable":
+        middle.connected.discard(BEN)  # but for a circuit of somebody else's
     with pytest.raises(RelayRefused, match="not there"):
         await middle.circuit(ANA, BEN)
     assert not middle.calls
+
+
+async def test_nobody_is_called_by_themselves(make_middle):
+    middle = make_middle()
+    await middle.reserve(ANA)
+    with pytest.raises(RelayRefused, match="not there"):
+        await middle.circuit(ANA, ANA)
+    assert not middle.calls
+
+
+@pytest.mark.parametrize("peer", [b"", b"\x01" * 38, PEER_ID_PREFIX + BEN + b"\0"])
+async def test_who_names_nobody_breaks_the_protocol(make_middle, peer):
+    middle = make_middle()
+    relay, ana = end(ANA)
+    await ana.send_varint(write_hop(Message(Kind.CONNECT, peer=peer)))
+    with pytest.raises(BadCircuitMessage):
+        await middle.relay.serve(relay)
 
 
 async def test_a_place_is_for_whom_the_handshake_proved(make_middle):
@@ -164,6 +185,45 @@ async def test_circuits_of_one_peer_are_so_many_and_no_more(make_middle, monkeyp
         await middle.circuit(ANA, BEN)
     with pytest.raises(RelayRefused, match="as much as it may"):
         await middle.circuit(CARLA, BEN)
+
+
+async def test_circuits_of_all_together_are_so_many_and_no_more(make_middle, monkeypatch):
+    monkeypatch.setattr(circuit_relay, "CIRCUITS_MAX", 2)
+    middle = make_middle()
+    await middle.reserve(ANA)
+    await middle.reserve(BEN)
+    await middle.circuit(CARLA, BEN)
+    wire = await middle.circuit(PEERS[3], ANA)
+    with pytest.raises(RelayRefused, match="as much as it may"):
+        await middle.circuit(CARLA, ANA)
+    await wire.reset()
+    with trio.fail_after(2):
+        while middle.relay.circuits > 1:  # noqa: ASYNC110 - a count has no event
+            await trio.sleep(0.01)
+    await middle.circuit(CARLA, ANA)
+
+
+@pytest.mark.parametrize("bound", ["PACE", "ALL"])
+async def test_what_goes_through_keeps_the_pace_of_a_circuit_and_of_all_together(
+    make_middle, monkeypatch, autojump_clock, bound
+):
+    # Security: a volunteer's uplink is not for whoever sends the most.
+    monkeypatch.setattr(circuit_relay, f"{bound}_BURST_BYTES", 1_000)
+    monkeypatch.setattr(circuit_relay, f"{bound}_BYTES_A_SECOND", 100)
+    middle = make_middle()
+    await middle.reserve(BEN)
+    pairs = [(await middle.circuit(asker, BEN), middle.calls[BEN][-1]) for asker in (ANA, CARLA)]
+
+    async def seconds(pair, size):
+        began = trio.current_time()
+        await pair[0].write(bytes(size))
+        while size:
+            size -= len(await pair[1].read())
+        return trio.current_time() - began
+
+    assert await seconds(pairs[0], 1_000) < 1
+    assert await seconds(pairs[0], 1_000) > 9
+    assert (await seconds(pairs[1], 1_000) > 9) is (bound == "ALL"), "the others' pace is theirs"
 
 
 async def test_a_circuit_ends_when_its_bytes_are_spent(make_middle):
@@ -233,6 +293,15 @@ async def test_a_refusal_that_we_have_no_words_for_gives_its_number():
     await relay.send_varint(write_hop(Message(Kind.STATUS, status=400)))
     with pytest.raises(RelayRefused, match="status 400"):
         await circuit.reserve(ours)
+
+
+async def test_whoever_is_called_and_says_nothing_is_not_waited_for(make_middle, autojump_clock):
+    middle = make_middle()
+    await middle.reserve(BEN)
+    middle.answers = None
+    with pytest.raises(RelayRefused, match="does not answer"):
+        await middle.circuit(ANA, BEN)
+    assert not middle.relay.serves(ANA)
 
 
 def test_the_pace_of_a_circuit_is_under_that_of_a_voice():

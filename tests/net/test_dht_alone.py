@@ -38,6 +38,7 @@ class Peers:
         self.values = {}  # what each says when it is asked
         self.after_s = {}
         self.puts = []
+        self.asked = []
 
     def nearest(self, target):
         return self.devs
@@ -47,6 +48,7 @@ class Peers:
         return len(self.devs)
 
     async def get_value(self, dev, key):
+        self.asked.append(dev)
         await trio.sleep(self.after_s.get(dev, 0.05))
         return Reply((), self.values.get(dev))
 
@@ -61,19 +63,24 @@ class Peers:
     def knows(self, dev):
         return True
 
+    def forget(self, dev):
+        self.devs = [each for each in self.devs if each != dev]
+
 
 @asynccontextmanager
-async def table(*devs):
+async def table(*devs, through_relays=()):
+    """through_relays: those of them that no connection leads to but circuits."""
     faults = Faults()
 
     async def reach(dev, addresses):
-        raise LinkError(reason="all are connected")
+        if dev not in through_relays:
+            raise LinkError(reason="all are connected")
 
     dht = Dht(
         OWN,
         addresses=list,
         reach=reach,
-        connected=lambda dev: True,
+        connected=lambda dev: dev not in through_relays,
         release=lambda dev: None,
         networks=list,
         clock=clock,
@@ -86,6 +93,15 @@ async def table(*devs):
         await trio.testing.wait_all_tasks_blocked()
         yield dht, peers, faults
         nursery.cancel_scope.cancel()
+
+
+async def test_nobody_is_asked_through_a_volunteer_s_circuit(autojump_clock):
+    # Security: the relay gives its bytes to people; a table would spend them for anybody.
+    ben, carla = PEERS[:2]
+    async with table(ben, carla, through_relays=[ben]) as (dht, peers, _):
+        peers.values = dict.fromkeys(PEERS, card(ANA, TEA).data)
+        assert await dht.find(ROOM) == card(ANA, TEA).data
+        assert set(peers.asked) == {carla}
 
 
 # ── what is believed ─────────────────────────────────────────────────────────────────────────
