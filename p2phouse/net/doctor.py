@@ -123,6 +123,8 @@ def _multicast(seen: Observed) -> Iterator[Finding]:
 
 
 def _isolation(seen: Observed) -> Iterator[Finding]:
+    if seen.lan == "loopback" or seen.relay_only:
+        return  # nobody there is meant to answer
     remedy = (
         "Use another Wi-Fi (not the one for guests), a cable or a phone's hotspot, or meet through "
         "a node with a public address."

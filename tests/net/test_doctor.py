@@ -64,6 +64,7 @@ INDOORS: dict[str, Any] = {
     "lan": "loopback",
     "interfaces": [],
     "heard": 1,
+    "unanswered": 1,  # it announces where it stands in the local network
     "here_peers": 1,
     "near_peers": 0,
     "far_peers": 0,
@@ -184,6 +185,11 @@ def test_who_hides_behind_relays_is_told_nothing_of_networks_that_it_keeps_from(
     for what in ("network", "isolation", "port"):
         assert told(what, **HIDDEN, port=40_001) is None
     assert not [each for each in diagnose(replace(HOME, **HIDDEN)) if each.ok is False]
+
+
+def test_who_meets_this_machine_alone_is_told_of_no_wifi():
+    assert told("isolation", **INDOORS) is None
+    assert not [each for each in diagnose(replace(HOME, **INDOORS)) if each.ok is False]
 
 
 def test_of_what_is_as_usual_nothing_is_said():
