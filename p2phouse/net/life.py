@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+COMPANY: Final = 24  # connections that gossip and the table live well with
 START_S: Final = 10.0  # listening is a matter of milliseconds
 STOP_S: Final = 1.5  # connections close in 0.2 s; what has not ended by then is cancelled
 
@@ -90,6 +91,7 @@ class Life:
             lost=lambda dev: self.gossip.lost(dev),
         )
         self._place_at = place_at
+        self._protected = protected
         self._has_moved = has_moved
         self.relay = CircuitRelay(
             clock=clock,
@@ -199,6 +201,19 @@ class Life:
                 rng=self._rng,
             )
             log.warning("peer_silent peer=%s", key_short(dev))
+            self.host.drop(dev)
+
+    def release(self, dev: DeviceKey) -> None:
+        """Closes a connection made for a question, if there are others enough."""
+        if self.peer_count <= COMPANY or self.host.near(dev):
+            return
+        is_needed = (
+            self._protected(dev)
+            or self._place_at(dev) is not None
+            or self.relay.serves(dev)
+            or self.host.leads_through(dev)
+        )
+        if not is_needed:
             self.host.drop(dev)
 
     async def reserve(self, dev: DeviceKey) -> int:

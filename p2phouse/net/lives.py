@@ -142,6 +142,11 @@ class Lives:
         host = self.now.host
         return [(dev, at) for dev in host.peers() if (at := host.reached_at(dev)) is not None]
 
+    def release(self, dev: DeviceKey) -> None:
+        """Closes a connection made for a question, if there are others enough."""
+        if self.now is not None:
+            self.now.release(dev)
+
     async def reserve(self, dev: DeviceKey) -> int:
         """A place at a relay, until when in unix time. Raises LinkError or PeerError."""
         return await self.require().reserve(dev)

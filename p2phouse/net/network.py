@@ -60,7 +60,6 @@ log = logging.getLogger(__name__)
 EVENTS_MAX: Final = 256  # then the network waits for node.py, and peers wait for the network
 SIGNAL_S: Final = 15.0
 FLUSH_S: Final = 2.0
-COMPANY: Final = 24  # connections that gossip and the table live well with
 MOVED_S: Final = 60.0  # three pings missed, in each connection, and a few new ones
 LOOK_S: Final = 5.0  # at our own addresses; costs 0.7 ms
 
@@ -183,7 +182,7 @@ class Network:
             addresses=lambda: unpack_all(self.addrs),
             reach=self._dialer.reach,
             connected=self._lives.directly,
-            release=self._release,
+            release=self._lives.release,
             networks=lambda: self._ground.networks,
             clock=clock,
             rng=rng,
@@ -471,21 +470,6 @@ class Network:
         self.nat.lost(dev)
         self._dialer.disconnected(dev)
         self._meeting.lost(dev)
-
-    def _release(self, dev: DeviceKey) -> None:
-        """Closes a connection made for a question, if there are others enough."""
-        life = self._life
-        if life is None or life.peer_count <= COMPANY or life.host.near(dev):
-            return
-        is_needed = (
-            dev in self._protected
-            or dev in self._rooms.peers()
-            or self.nat.place_at(dev) is not None
-            or life.relay.serves(dev)
-            or life.host.leads_through(dev)
-        )
-        if not is_needed:
-            life.host.drop(dev)
 
     async def _connect(self, dev: DeviceKey, way: Way) -> None:
         life = await self._lives.wait()

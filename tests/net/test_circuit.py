@@ -8,7 +8,7 @@ import trio
 
 from p2phouse.config import NamedRelay
 from p2phouse.errors import LinkError
-from p2phouse.net import network
+from p2phouse.net import life
 from p2phouse.net.addresses import Address, Circuit, pack, unpack_way
 from p2phouse.net.cards import Judgement, Verdict
 from p2phouse.net.events import DialFailed, OfferHeard, PeerUp, RoomClosed, RoomFrame, RoomOpen
@@ -82,7 +82,7 @@ async def test_two_meet_through_a_third_and_talk_as_if_they_had_dialled(make_nod
 async def test_a_question_s_end_closes_no_connection_that_a_circuit_runs_over(
     make_node, monkeypatch
 ):
-    monkeypatch.setattr(network, "COMPANY", -1)
+    monkeypatch.setattr(life, "COMPANY", -1)
     async with make_node(3, ground=public_ground()) as relay:
         named = relays_of(relay)
         async with make_node(1) as ana, make_node(2, relays=named) as ben:
@@ -94,11 +94,11 @@ async def test_a_question_s_end_closes_no_connection_that_a_circuit_runs_over(
                 host = node.network._life.host
                 monkeypatch.setattr(host, "near", lambda dev: False)
                 monkeypatch.setattr(host, "drop", dropped.append)
-            relay.network._release(ana.dev)
-            relay.network._release(ben.dev)
-            ana.network._release(relay.dev)
+            relay.network._life.release(ana.dev)
+            relay.network._life.release(ben.dev)
+            ana.network._life.release(relay.dev)
             assert not dropped
-            ana.network._release(ben.dev)
+            ana.network._life.release(ben.dev)
             assert dropped == [ben.dev], "whom nobody needs"
 
 
