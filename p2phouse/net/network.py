@@ -22,15 +22,13 @@ import nacl.signing
 import trio
 
 from p2phouse.config import LanMode, NamedRelay
-from p2phouse.errors import LinkError, PeerError
+from p2phouse.errors import LinkError
 from p2phouse.net import room_links, signalling
 from p2phouse.net.acquaintances import Acquaintances
 from p2phouse.net.addresses import Address, Interface, Way, pack, unpack_all, unpack_ways
 from p2phouse.net.cards import Cards, Judge, judge
 from p2phouse.net.dht import Dht
-from p2phouse.net.dialer import Dialer
 from p2phouse.net.doctor import Observed
-from p2phouse.net.door import is_near
 from p2phouse.net.events import CardHeard, DialFailed, HostRebuilt, NetEvent, RoomClosed
 from p2phouse.net.examination import clock_difference, reflect
 from p2phouse.net.faults import Faults
@@ -44,7 +42,7 @@ from p2phouse.net.named_relays import NamedRelays
 from p2phouse.net.nat import Nat
 from p2phouse.net.nearby import Nearby
 from p2phouse.net.presence import Presence
-from p2phouse.net.wire import Wire
+from p2phouse.net.ways import Ways
 from p2phouse.record.cbor import Value
 from p2phouse.record.limits import ADDRS_MAX
 from p2phouse.record.types import Hello
@@ -65,10 +63,6 @@ LOOK_S: Final = 5.0  # at our own addresses; costs 0.7 ms
 
 
 Chore = Callable[[], Awaitable[None]]
-
-
-class NoWay(LinkError):
-    """The relay on the way to that node passes nothing on."""
 
 
 class Network:
@@ -133,13 +127,20 @@ class Network:
         self._hall = HallExchange(
             held=cards, cards=self._cards, heard=self._card_heard, faults=self.faults
         )
-        self._dialer = Dialer(
-            connect=self._connect,
-            connected=self._lives.connected,
+        self._named = NamedRelays(
+            self.dev, relays, alone=relay_only, hello=self.hello, keep=self._keep_relay
+        )
+        self._ways = Ways(
+            self.dev,
+            lives=self._lives,
+            named=self._named,
+            near_only=self._cards.is_near_only,
+            networks=lambda: self._ground.networks,
+            whereabouts=lambda dev: self._dht.whereabouts(dev),
             failed=self._dial_failed,
             rng=rng,
-            networks=lambda: self._ground.networks,
         )
+        self._dialer = self._ways.dialer
         self._acquaintances = Acquaintances(
             reach=self._dialer.reach,
             connected=self._lives.connected,
@@ -147,9 +148,6 @@ class Network:
             rng=rng,
         )
         self._carries = carries
-        self._named = NamedRelays(
-            self.dev, relays, alone=relay_only, hello=self.hello, keep=self._keep_relay
-        )
         self.nat = Nat(
             clock=clock,
             rng=rng,
@@ -302,24 +300,7 @@ class Network:
 
         The result is RoomOpen, upon which the node greets, or RoomClosed.
         """
-        addresses = unpack_ways(addrs)
-        if self._cards.is_near_only(room):
-            addresses = [
-                each for each in unpack_all(addrs) if is_near(each.ip, self._ground.networks)
-            ]
-
-        async def connect() -> Wire:
-            try:
-                await self._dialer.reach(dev, addresses)
-            except LinkError:
-                # Security: a lan room's people are where they say, or out of our reach.
-                near_only = self._cards.is_near_only(room)
-                found = [] if near_only else await self._dht.whereabouts(dev)
-                if not found:
-                    raise
-                await self._dialer.reach(dev, found)
-            return await self._lives.require().host.open(dev, room_links.PROTOCOL)
-
+        connect = partial(self._ways.open, dev, room, list(addrs), room_links.PROTOCOL)
         if self._life is not None:
             self._life.start(dev, partial(self._rooms.open, dev, room, connect))
         else:
@@ -470,20 +451,6 @@ class Network:
         self.nat.lost(dev)
         self._dialer.disconnected(dev)
         self._meeting.lost(dev)
-
-    async def _connect(self, dev: DeviceKey, way: Way) -> None:
-        life = await self._lives.wait()
-        self._named.check(way)
-        if isinstance(way, Address):
-            await life.host.dial(dev, way)
-            return
-        if way.through in (self.dev, dev):
-            raise NoWay
-        await self._dialer.reach(way.through, self._named.told_at(way))
-        try:
-            await self._lives.require().host.dial_through(dev, way)
-        except PeerError as error:
-            raise NoWay from error
 
     async def examine(self, *, apart: Callable[[Sequence[Address | None]], list[str]]) -> Observed:
         """What there is to see of the ground we stand on, for `doctor.diagnose`.
