@@ -5,7 +5,7 @@ Sends nothing but a question or two to relays that know us already (stun.py).
 
 import contextlib
 import statistics
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from ipaddress import ip_address
 from typing import Final
 
@@ -13,13 +13,99 @@ import trio
 
 from p2phouse.errors import PeerError
 from p2phouse.net import stun
+from p2phouse.net.acquaintances import Acquaintances
 from p2phouse.net.addresses import Address, Interface
-from p2phouse.net.doctor import STALE_S
+from p2phouse.net.cards import Cards
+from p2phouse.net.dht import Dht
+from p2phouse.net.doctor import STALE_S, Observed
+from p2phouse.net.ground import Ground
+from p2phouse.net.lives import Lives
+from p2phouse.net.named_relays import NamedRelays
+from p2phouse.net.nat import Nat
+from p2phouse.net.nearby import Nearby
 from p2phouse.record import cbor
 from p2phouse.vocabulary import DeviceKey, Entropy
 
 ASK_S: Final = 1.0
 ASK_TRIES: Final = 3
+
+
+class Examination:
+    """Looks at the parts of a network."""
+
+    def __init__(
+        self,
+        own: DeviceKey,
+        *,
+        ground: Ground,
+        nearby: Nearby,
+        lives: Lives,
+        nat: Nat,
+        named: NamedRelays,
+        acquaintances: Acquaintances,
+        dht: Dht,
+        cards: Cards,
+        any_port: bool,
+        carries: Callable[[], bool],
+        entropy: Entropy,
+    ) -> None:
+        """any_port: whether the person asked for none. carries: whether they let this node be a
+        circuit relay for others."""
+        self.was_reached = False  # somebody far away has come to us
+        self._own = own
+        self._ground = ground
+        self._nearby = nearby
+        self._lives = lives
+        self._nat = nat
+        self._named = named
+        self._acquaintances = acquaintances
+        self._dht = dht
+        self._cards = cards
+        self._any_port = any_port
+        self._carries = carries
+        self._entropy = entropy
+
+    async def look(
+        self,
+        reflectors: Sequence[Address],
+        apart: Callable[[Sequence[Address | None]], list[str]],
+    ) -> Observed:
+        """apart: names of people in our network that we cannot reach, given how we look from
+        outside, to the reflectors."""
+        asked_port, reflections = await reflect(reflectors, self._entropy)
+        ground, life = self._ground, self._lives.now
+        here, near, far = self._lives.peers_by_place([each.ip for each in ground.interfaces])
+        heard, unanswered = self._nearby.heard
+        return Observed(
+            lan=self._nearby.lan,
+            interfaces=[each for each in ground.interfaces if not each.ip.is_loopback],
+            has_way_out=ground.has_way_out,
+            port=ground.port,
+            any_port=self._any_port,
+            heard=heard,
+            unanswered=unanswered,
+            lan_trouble=self._nearby.trouble,
+            apart=apart(reflections),
+            here_peers=here,
+            near_peers=near,
+            far_peers=far,
+            known_peers=self._acquaintances.count,
+            in_table=self._dht.count,
+            is_public=ground.is_public,
+            was_reached=self.was_reached,
+            relays=len(self._nat.circuits),
+            relays_named=self._named.count,
+            relays_found=sum(map(self._lives.connected, self._named.devs)),
+            relay_only=self._named.alone,
+            carries=self._carries(),
+            places=life.relay.reservations if life is not None else 0,
+            circuits=life.relay.circuits if life is not None else 0,
+            asked_port=asked_port,
+            reflections=reflections,
+            clock_s=clock_difference(
+                list(self._nat.clocks.values()), list(self._cards.heard), self._own
+            ),
+        )
 
 
 async def reflect(

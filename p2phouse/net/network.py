@@ -30,7 +30,7 @@ from p2phouse.net.cards import Cards, Judge, judge
 from p2phouse.net.dht import Dht
 from p2phouse.net.doctor import Observed
 from p2phouse.net.events import CardHeard, DialFailed, HostRebuilt, NetEvent, RoomClosed
-from p2phouse.net.examination import clock_difference, reflect
+from p2phouse.net.examination import Examination
 from p2phouse.net.faults import Faults
 from p2phouse.net.ground import Ground
 from p2phouse.net.hall_exchange import HallExchange
@@ -100,8 +100,6 @@ class Network:
         self._outbox, self.events = trio.open_memory_channel[NetEvent](EVENTS_MAX)
         self._device_key = device_key
         self._port_asked = port
-        self._port_is_any = port is None
-        self._was_reached = False
         self.addrs_changed = trio.Event()  # `addrs`, `reflectors`; is set, another takes its place
         self._rng = rng
         self._entropy = entropy
@@ -137,7 +135,7 @@ class Network:
             near_only=self._cards.is_near_only,
             networks=lambda: self._ground.networks,
             whereabouts=lambda dev: self._dht.whereabouts(dev),
-            failed=self._dial_failed,
+            failed=lambda dev, reason: self._emit(DialFailed(dev, reason)),
             rng=rng,
         )
         self._dialer = self._ways.dialer
@@ -185,6 +183,20 @@ class Network:
             clock=clock,
             rng=rng,
             faults=self.faults,
+        )
+        self._examination = Examination(
+            self.dev,
+            ground=self._ground,
+            nearby=self._nearby,
+            lives=self._lives,
+            nat=self.nat,
+            named=self._named,
+            acquaintances=self._acquaintances,
+            dht=self._dht,
+            cards=self._cards,
+            any_port=port is None,
+            carries=carries,
+            entropy=entropy,
         )
 
     # ── what node.py reads ───────────────────────────────────────────────────────────────────
@@ -435,7 +447,7 @@ class Network:
 
     def _peer_up(self, dev: DeviceKey, dialled: Way | None) -> None:
         if dialled is None and self._lives.directly(dev):
-            self._was_reached |= not self._lives.near(dev)
+            self._examination.was_reached |= not self._lives.near(dev)
         if dialled is not None:
             self._acquaintances.add(dev, [dialled])
             self.nat.met()
@@ -457,40 +469,7 @@ class Network:
 
         apart: names of people in our network that we cannot reach, given how we look from outside.
         """
-        asked_port, reflections = await reflect(self.reflectors, self._entropy)
-        ground, relay = self._ground, self._life.relay if self._life is not None else None
-        here, near, far = self._lives.peers_by_place([each.ip for each in ground.interfaces])
-        heard, unanswered = self._nearby.heard
-        return Observed(
-            lan=self._nearby.lan,
-            interfaces=[each for each in ground.interfaces if not each.ip.is_loopback],
-            has_way_out=ground.has_way_out,
-            port=self.port,
-            any_port=self._port_is_any,
-            heard=heard,
-            unanswered=unanswered,
-            lan_trouble=self._nearby.trouble,
-            apart=apart(reflections),
-            here_peers=here,
-            near_peers=near,
-            far_peers=far,
-            known_peers=self._acquaintances.count,
-            in_table=self._dht.count,
-            is_public=ground.is_public,
-            was_reached=self._was_reached,
-            relays=len(self.nat.circuits),
-            relays_named=self._named.count,
-            relays_found=sum(map(self._lives.connected, self._named.devs)),
-            relay_only=self._named.alone,
-            carries=self._carries(),
-            places=relay.reservations if relay is not None else 0,
-            circuits=relay.circuits if relay is not None else 0,
-            asked_port=asked_port,
-            reflections=reflections,
-            clock_s=clock_difference(
-                list(self.nat.clocks.values()), list(self._cards.heard), self.dev
-            ),
-        )
+        return await self._examination.look(self.reflectors, apart)
 
     # ── relays ───────────────────────────────────────────────────────────────────────────────
 
@@ -506,9 +485,6 @@ class Network:
         self._dialer.want(dev, addresses, tries=math.inf)
         self.nat.met()
         self._addrs_have_changed()  # a place held there already comes first now
-
-    async def _dial_failed(self, dev: DeviceKey, reason: str) -> None:
-        await self._emit(DialFailed(dev, reason))
 
     async def _card_heard(self, data: bytes, teller: DeviceKey) -> None:
         await self._emit(CardHeard(data, teller))
