@@ -40,7 +40,7 @@ def up(
         list[str] | None,
         typer.Option(
             metavar="HOST:PORT",
-            help="Keep in touch with this node and be reached through it; may be given twice.",
+            help="Keep in touch with this node and be reached through it; up to four times.",
         ),
     ] = None,
     relay_only: Annotated[
