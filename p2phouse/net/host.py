@@ -98,7 +98,7 @@ def device_of(peer_id: ID) -> DeviceKey:
 
 
 class Host:
-    """One life of the host under our device key; `network.py` builds the next when it ends."""
+    """One life of the host under our device key; `lives.py` has the next when it ends."""
 
     def __init__(
         self,
