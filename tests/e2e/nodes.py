@@ -180,7 +180,10 @@ class ProcessNode:
 
 @contextlib.contextmanager
 def making_nodes(folder: Path) -> Iterator[Callable[..., ProcessNode]]:
-    """What makes nodes with their homes in the folder, and ends them all in the end."""
+    """What makes nodes with their homes in the folder, and ends them all in the end.
+
+    called: by their people, if not by the name of the home.
+    """
     made: list[ProcessNode] = []
     # Not in the folder, whose name may be longer than the path of a socket may be.
     runtime = Path(tempfile.mkdtemp(prefix="p2ph-"))
@@ -191,12 +194,14 @@ def making_nodes(folder: Path) -> Iterator[Callable[..., ProcessNode]]:
         namespace: str | None = None,
         start: bool = True,
         cheats: bool | None = None,
+        kind: type[ProcessNode] = ProcessNode,
+        called: str | None = None,
     ) -> ProcessNode:
-        node = ProcessNode(
+        node = kind(
             folder / name,
             runtime / (namespace or "here"),
             "--name",
-            name,
+            name if called is None else called,
             *options,
             namespace=namespace,
             cheats=cheats,
