@@ -21,13 +21,14 @@ def members(home: Home = None, json: Json = False) -> None:
         elif not facts["members"]:
             print("You are not in a room.")
         for member in facts["members"]:
-            who = member["name"] or member["key_tag"]
+            kind = "relay " if member.get("relay") else ""
+            who = kind + (member["name"] or member["key_tag"])
             you = " (you)" if member["you"] else ""
             path = f"  {member['rtt_ms']:.1f} ms" if member.get("rtt_ms") else ""
             notes = "".join(f"  {note}" for note in _notes(member))
             print(f"{who + you:<28} {_voice(member):<9} {member['link']}{path}{notes}")
         if facts["members"]:
-            more = facts["people"] - len(facts["members"])
+            more = facts["people"] - sum(not each.get("relay") for each in facts["members"])
             for line in (*([f"and {more} more"] if more > 0 else ()), *carried(facts)):
                 print(line)
 
@@ -35,6 +36,8 @@ def members(home: Home = None, json: Json = False) -> None:
 
 
 def _voice(member: dict[str, Any]) -> str:
+    if member.get("relay"):
+        return "carries"
     if not member.get("on_stage", True):
         return "listening"
     return "muted" if member["muted"] else "speaking"

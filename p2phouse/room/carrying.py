@@ -17,13 +17,14 @@ from p2phouse.record.cbor import Value
 from p2phouse.record.envelope import Signed
 from p2phouse.record.types import Bid, Claim
 from p2phouse.room import flood, frames
-from p2phouse.room.bidding import BID_S, NOBODY, PEOPLE_MIN, Bidding
+from p2phouse.room.bidding import BID_S, BID_S_MIN, NOBODY, PEOPLE_MIN, Bidding
 from p2phouse.room.frames import FrameKind, FrameRefused
 from p2phouse.room.messages import Answer, Output, SendRoomFrame
 from p2phouse.room.state import Membership
 from p2phouse.room.wiring import Wiring
 from p2phouse.shape import measure
 from p2phouse.shape.election import (
+    NEWCOMER_S,
     Adopted,
     ClaimHeard,
     Election,
@@ -225,6 +226,7 @@ class Carrying:
             bids,
             frozenset(member.dev for member in members if member.is_heard),
             frozenset(member.dev for member in members if member.speak is not None),
+            relays=membership.relays,
             listens=membership.is_listener,
         )
 
@@ -283,7 +285,16 @@ class Carrying:
         bidding = carried.bidding
         is_asked = membership.count >= PEOPLE_MIN or membership.hub is not None or carried.bids
         bidding.due = bidding.next_lost(now)
-        if membership.is_listener or membership.count < 2 or not (is_asked or bidding.lost(now)):
+        if membership.serves:
+            # Whoever sees the bid thinks that the relay may claim at once; in its first seconds
+            # it may not.
+            known_at = membership.since + NEWCOMER_S
+            if self._me.dev not in membership.relays or now.mono < known_at:
+                bidding.due = min(bidding.due, max(known_at, now.mono + BID_S_MIN))
+                return
+            is_asked = True
+        is_alone = not membership.members
+        if membership.is_listener or is_alone or not (is_asked or bidding.lost(now)):
             return
         offered = (self.offer, carried.drains)
         at = bidding.look_at(offered)

@@ -23,6 +23,7 @@ class WhyThem(Enum):
     """Why that member carries the room and no other."""
 
     NOBODY = ""
+    NAMED = "named"
     NEAREST = "nearest"
     ONLY_ONE = "only_one"
     TOOK_OVER = "took_over"
@@ -30,6 +31,7 @@ class WhyThem(Enum):
 
 REASONS: Final = {
     WhyThem.NOBODY: "",
+    WhyThem.NAMED: "the relay that the host named",
     WhyThem.NEAREST: "nearest to most of the room",
     WhyThem.ONLY_ONE: "nobody else here can",
     WhyThem.TOOK_OVER: "the one who carried it before stopped",
@@ -87,6 +89,8 @@ class CarryingView:
     def _reason(self, membership: Membership, told: Told) -> WhyThem:
         if membership.hub is None:
             return WhyThem.NOBODY
+        if membership.hub in membership.relays:
+            return WhyThem.NAMED
         carried = membership.carried
         view = carried.election.view if carried is not None else None
         if told.hub is not None and membership.hub == told.standby:
@@ -112,7 +116,10 @@ class CarryingView:
         if dev == self._me.dev:
             return self._me.name or key_tag(self._me.uid)
         member = membership.members.get(dev)
-        return "somebody" if member is None else member.name or key_tag(member.uid)
+        if member is None:
+            return "somebody"
+        kind = "relay " if dev in membership.relays else ""
+        return kind + (member.name or key_tag(member.uid))
 
     # ── facts, as the API tells them ─────────────────────────────────────────────────────────
 
@@ -145,7 +152,10 @@ class CarryingView:
     def _load(self, membership: Membership) -> dict[str, object] | None:
         if membership.hub != self._me.dev:
             return None
-        people = sum(member.link_up for member in membership.members.values())
+        people = sum(
+            each.link_up and each.dev not in membership.relays
+            for each in membership.members.values()
+        )
         return {"people": people, "kbps": self._kbps}
 
 

@@ -140,6 +140,10 @@ class ChatExchange:
 
     def _may_have(self, membership: Membership, dev: DeviceKey, signed: Signed[Chat]) -> bool:
         """Whether the device's person may have the record."""
+        # Security: who carries a sealed room without being in it reads nothing that is said there.
+        # Test: tests/sim/test_relay.py::test_a_relay_of_a_closed_room_reads_nothing
+        if membership.is_sealed and dev in membership.relays:
+            return False
         if not membership.chats.is_for_mods(signed):
             return True
         uid = self._me.uid if dev == self._me.dev else membership.members[dev].uid

@@ -99,7 +99,9 @@ def is_sealed(state: RoomState) -> bool:
 def is_admitted(state: RoomState, uid: UserKey) -> bool:
     """Whether the person may be given the secret."""
     role = state.role_of(uid)
-    return role is not None and role.value not in OUT
+    # Security: a relay carries what it cannot open.
+    # Test: tests/sim/test_relay.py::test_a_relay_of_a_closed_room_is_given_no_key
+    return role is not None and role.value not in OUT and role is not Role.RELAY
 
 
 def runs_room(state: RoomState, uid: UserKey) -> bool:

@@ -44,7 +44,7 @@ class Graph:
 
     def is_of_stage(self, membership: Membership) -> bool:
         """Whether we are."""
-        if membership.is_carrier or membership.own.on_stage is True:
+        if membership.is_carrier or membership.serves or membership.own.on_stage is True:
             return True
         return membership.log.state.seat_of(self._me.uid) is not None
 
@@ -173,6 +173,8 @@ class Graph:
 
 def is_of_stage(membership: Membership, member: Member) -> bool:
     if membership.carries(member.dev) or membership.log.state.seat_of(member.uid) is not None:
+        return True
+    if membership.is_relay(member.uid):
         return True
     stands = member.speak is not None or member.soft.on_stage is True
     return stands and membership.may_stand(member.uid)

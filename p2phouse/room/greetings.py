@@ -181,7 +181,9 @@ class Greetings:
         if member is None and self._authority.is_shut_out(now, membership, uid):
             yield from self._turn_away(membership, sender, ByeReason.LOCKED)
             return
-        if member is None and not membership.has_place(outbound=link.stage in OURS):
+        # A relay takes nobody's place: it is there so that there are more.
+        is_full = not membership.has_place(outbound=link.stage in OURS)
+        if member is None and is_full and not membership.is_relay(uid):
             yield from self._turn_away(membership, sender, no_place(membership))
             return
         if self._admission.must_wait(now, membership, uid, outbound=link.stage in OURS):

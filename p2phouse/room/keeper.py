@@ -136,8 +136,8 @@ class Keeper:
         """Draws the consequences of what has just changed, or of time that has passed."""
         custody = membership.custody
         custody.deadline = math.inf
-        if not membership.joined:
-            return
+        if not membership.joined or membership.serves:
+            return  # Security: a relay asks for no secret, and is given none
         if membership.is_sealed:
             known = self._hands.known(membership)
             self._see_who_is_here(now, membership)

@@ -318,6 +318,13 @@ class SetLoudness:
 
 
 @dataclass(frozen=True, slots=True)
+class NameRelay:
+    """That device's person, which need not be here yet, shall carry the room."""
+
+    uid: UserKey
+
+
+@dataclass(frozen=True, slots=True)
 class Refuse:
     who: str
 
@@ -353,6 +360,7 @@ VerbAction = (
     | SetLoudness
     | SetAccess
     | Admit
+    | NameRelay
     | Refuse
     | MakeInvite
 )

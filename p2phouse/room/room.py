@@ -73,9 +73,11 @@ class Rooms:
         ear: str = "null",
         mouth: str = "none",
         blocked: Iterable[UserKey] = (),
+        serves: bool = False,
     ) -> None:
         """ear, mouth: the SetOutput and SetInput specs to use in a room until told otherwise.
-        blocked: whom our person does not want to hear."""
+        blocked: whom our person does not want to hear. serves: there is no person here, and the
+        node is in the room to carry it."""
         self.me = me
         self._entropy = entropy
         self._hallway = Hallway(me, rng=rng)
@@ -155,6 +157,7 @@ class Rooms:
             successors=self._successors,
             place=self._place,
             carrying=self._carrying,
+            serves=serves,
         )
 
     # ── the core's three members ─────────────────────────────────────────────────────────────
@@ -461,6 +464,7 @@ class Rooms:
                 yield Answer(ticket)
             case (
                 messages.Decide()
+                | messages.NameRelay()
                 | messages.SetAccess()
                 | messages.Admit()
                 | messages.Invite()
@@ -505,6 +509,7 @@ class Rooms:
         self,
         membership: Membership,
         action: messages.Decide
+        | messages.NameRelay
         | messages.SetAccess
         | messages.Admit
         | messages.Invite
@@ -514,6 +519,8 @@ class Rooms:
         match action:
             case messages.Decide():
                 return self._authority.write(membership, action)
+            case messages.NameRelay(uid):
+                return membership.log.write(self.me, Act.ROLE, uid, Role.RELAY.value)
             case messages.SetAccess(access):
                 return self.admission.set_access(membership, access)
             case messages.Admit(who):

@@ -36,6 +36,7 @@ class Role(Enum):
 
     BAN = "ban"
     REMOVE = "remove"
+    RELAY = "relay"  # carries the room, and is no person in it
     LISTENER = "listener"
     MUTED = "muted"
     SPEAKER = "speaker"
@@ -59,6 +60,7 @@ POWERS: Final = {
     Act.END: Level.HOST,
     Act.CHAT: Level.MODERATOR,
 }
+RELAY_POWER: Final = Level.HOST  # who names a relay shows it everybody's network address
 _STRICTNESS: Final = {role.value: number for number, role in enumerate(Role)}
 _SLOW_S: Final = range(1, limits.SLOW_MODE_S_MAX + 1)  # of slow mode
 _ACCESS_STRICTNESS: Final = {Access.CLOSED: 0, Access.SOCIAL: 1, Access.OPEN: 2}
@@ -89,6 +91,7 @@ class RoomState:
     candidates: Mapping[Register, tuple[Signed[Entry], ...]]  # not replaced, the winner first
     counting: Mapping[RecordId, Level]  # every entry that counts, by its author's level
     heads: Mapping[RecordId, RecordId]  # of each seat with entries that count: the last of them
+    relays: frozenset[UserKey] = frozenset()  # named to carry the room
 
     # ── people ───────────────────────────────────────────────────────────────────────────────
 
@@ -123,7 +126,7 @@ class RoomState:
     def may_chat(self, uid: UserKey) -> bool:
         """Whether what this person writes is shown to others."""
         # R13 chat: whoever is let in and not put out; while it is off, who has a seat.
-        if self.role_of(uid) in (None, Role.BAN, Role.REMOVE):
+        if self.role_of(uid) in (None, Role.BAN, Role.REMOVE, Role.RELAY):
             return False
         return self.chat is not False or self.runs(uid)
 
@@ -136,10 +139,10 @@ class RoomState:
     ) -> bool:
         """Whether an entry that the person wrote now would count.
 
-        subject: whom a grant, revoke or role is about. value: matters to a grant alone.
+        subject: whom a grant, revoke or role is about. value: matters to grants and roles.
         """
         seat = self.seat_of(uid)
-        if seat is None or seat.level > POWERS[act]:
+        if seat is None or seat.level > power_of(act, value):
             return False
         match act:
             case Act.GRANT:
@@ -247,9 +250,15 @@ def is_sound(
         return False
     # R5 power: the seat's level allows the act.
     level = seat_level(auth)
-    if level > POWERS[entry.act]:
+    if level > power_of(Act(entry.act), entry.val):
         return False
     return entry.act != Act.GRANT or level < SEATS[str(entry.val)]
+
+
+def power_of(act: Act, value: Value) -> Level:
+    """The level that an entry takes."""
+    is_relay = act is Act.ROLE and value == Role.RELAY.value
+    return RELAY_POWER if is_relay else POWERS[act]
 
 
 def seat_level(auth: Entry | None) -> Level:
@@ -345,6 +354,11 @@ class _Fold:
             candidates,
             self._counting,
             self._heads,
+            frozenset(
+                UserKey(subject)
+                for (act, subject), winner in winners.items()
+                if act is Act.ROLE and subject and winner.record.val == Role.RELAY.value
+            ),
         )
 
     def _revokes_of(self, seat: Seat) -> tuple[Signed[Entry], ...]:

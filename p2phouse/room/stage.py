@@ -79,6 +79,8 @@ class Place:
         Where there may be fewer places than people we first meet them all: else we might sign in a
         slot that is taken, and with a lower id drive out who has stood there all the time.
         """
+        if membership.serves:
+            return
         people = max(membership.people, membership.count + len(membership.sought))
         if people > membership.log.state.speakers_max:
             membership.own.arrive_at = now.mono + MEET_S
@@ -97,6 +99,8 @@ class Place:
         decided, earlier = state.winners.get((Act.ROLE, uid)), before.winners.get((Act.ROLE, uid))
         is_new = decided is not None and (earlier is None or earlier.id != decided.id)
         is_asked = is_new and state.may_speak(uid)
+        if membership.serves:
+            may = might = False
         if not may:
             yield from self._leave_stage(now, membership, on_stage=False)
             if might:

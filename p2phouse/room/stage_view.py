@@ -28,6 +28,7 @@ def member_facts(membership: Membership, own: Me, member: Member | None) -> dict
     uid, dev = (own.uid, own.dev) if member is None else (member.uid, member.dev)
     on_stage = is_on_stage(membership, own.uid, member)
     return {
+        "relay": dev in membership.relays,
         "on_stage": on_stage,
         "invited": said.on_stage is None and membership.may_stand(uid),
         "hand": None

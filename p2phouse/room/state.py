@@ -2,6 +2,7 @@
 
 import math
 from collections import OrderedDict
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING, Final
@@ -20,7 +21,7 @@ from p2phouse.room.log import EntryLog
 from p2phouse.room.news import NewsBook
 from p2phouse.room.pace import Pace
 from p2phouse.room.report import Bundle
-from p2phouse.room.rules import ON_STAGE
+from p2phouse.room.rules import ON_STAGE, Role
 from p2phouse.room.soft import OwnSoft, SoftState
 from p2phouse.shape.plan import IN_A_MESH, Standpoint
 from p2phouse.vocabulary import (
@@ -196,6 +197,7 @@ class Membership:
     genesis: Signed[Genesis] | None
     voice: OwnVoice
     joined: bool
+    relay: UserKey | None = None  # we, if we are a relay and no person
     muted: bool = True
     own: OwnSoft = field(default_factory=OwnSoft)
     ticket: int | None = None  # the verb that waits to be answered
@@ -334,7 +336,28 @@ class Membership:
 
     def is_let_in(self, uid: UserKey) -> bool:
         """Whether the room's log has that person in it (R12)."""
-        return not self.is_sealed or epochs.is_admitted(self.log.state, uid)
+        return (
+            not self.is_sealed
+            or epochs.is_admitted(self.log.state, uid)
+            or self.log.state.role_of(uid) is Role.RELAY
+        )
+
+    def is_relay(self, uid: UserKey) -> bool:
+        """Whether a host has named it to carry the room: it is no person here."""
+        return self.genesis is not None and uid in self.log.state.relays
+
+    @property
+    def relays(self) -> frozenset[DeviceKey]:
+        """Those of the members, and we ourselves, that are relays of the room."""
+        if self.genesis is None or not self.log.state.relays:
+            return frozenset()
+        found = {dev for dev, member in self.members.items() if self.is_relay(member.uid)}
+        return frozenset(found | {self.own_dev} if self.relay in self.log.state.relays else found)
+
+    @property
+    def serves(self) -> bool:
+        """Whether we are here to carry the room, without voice or ear."""
+        return self.relay is not None
 
     @property
     def is_unlisted(self) -> bool:
@@ -346,12 +369,23 @@ class Membership:
     @property
     def count(self) -> int:
         """People whom we know in the room, ourselves included."""
-        return 1 + len(self.members)
+        return self._own_count + sum(1 for each in self._people)
+
+    @property
+    def _own_count(self) -> int:
+        return 0 if self.serves else 1
+
+    @property
+    def _people(self) -> Iterable[Member]:
+        """The members but for relays."""
+        members = self.members.values()
+        named = self.log.state.relays if self.genesis is not None else frozenset()
+        return [each for each in members if each.uid not in named] if named else members
 
     @property
     def linked_count(self) -> int:
         """Of these, those with whom a room link stands or stood."""
-        return 1 + sum(not member.is_told for member in self.members.values())
+        return self._own_count + sum(not member.is_told for member in self._people)
 
     def wants(self, dev: DeviceKey) -> bool:
         """Whether a media link to that member is wanted."""

@@ -105,8 +105,11 @@ class Stay:
         successors: Successors,
         place: Place,
         carrying: Carrying,
+        serves: bool = False,
     ) -> None:
+        """serves: we come to carry the room, without voice or ear."""
         self.membership: Membership | None = None
+        self._serves = serves
         self._me = me
         self._hallway = hallway
         self._wiring = wiring
@@ -182,6 +185,7 @@ class Stay:
             genesis,
             self._talk.new_voice(),
             joined=False,
+            relay=self._me.uid if self._serves else None,
             ticket=ticket,
             give_up_at=now.mono + JOIN_S_MAX,
         )

@@ -158,8 +158,9 @@ class Successors:
 def people_of(membership: Membership) -> frozenset[UserKey]:
     """Who was in the room with us and was not put out of it."""
     role_of = membership.log.state.role_of
-    # Security: who was put out leads nobody away, and is let in nowhere for having been here.
-    out = (Role.BAN, Role.REMOVE)
+    # Security: who was put out leads nobody away, and is let in nowhere for having been here, and
+    # nor is a relay.
+    out = (Role.BAN, Role.REMOVE, Role.RELAY)
     return frozenset(uid for uid in membership.met if role_of(uid) not in out)
 
 

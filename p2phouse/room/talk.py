@@ -102,12 +102,16 @@ class Talk:
         return OwnVoice(VoiceId(self._entropy(SID_BYTES)))
 
     def begin(self, membership: Membership) -> Iterator[Output]:
-        """In a room: a voice, and an ear. The mouth waits for an unmute."""
+        """In a room: a voice, and an ear. The mouth waits for an unmute. A relay has neither."""
+        if membership.serves:
+            return
         yield ToMedia(NewVoice(membership.voice.sid))
         yield from self.hear_to(membership, self._ear)
 
     def end(self, now: Now, membership: Membership, error: P2PHouseError) -> Iterator[Output]:
         """Out of the room: mouth and ear are closed."""
+        if membership.serves:
+            return
         self._mouth_open = False
         yield from self.said(now, membership, error)
         yield ToMedia(EndVoice(membership.voice.sid))
@@ -295,6 +299,8 @@ class Talk:
     def media_gone(self, now: Now, membership: Membership | None) -> Iterator[Output]:
         """Media died: muted, with a new voice, in the process that starts now."""
         self.stats = None
+        if membership is not None and membership.serves:
+            return
         # Security: first of all, or the new process would open the microphone again.
         self._mouth_open = False
         if membership is None:

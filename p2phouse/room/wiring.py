@@ -10,7 +10,7 @@ from p2phouse.room import keys, voices
 from p2phouse.room.epochs import Live
 from p2phouse.room.messages import Event, EventKind, Output, ToMedia
 from p2phouse.room.state import Membership, ssrc_of
-from p2phouse.shape.plan import Neighbour, Voice, part_of, plan
+from p2phouse.shape.plan import Neighbour, Plan, Voice, part_of, plan
 from p2phouse.vocabulary import DeviceKey, RecordId, RoomId, Ssrc, UserKey, VoiceId
 
 
@@ -47,7 +47,13 @@ class Wiring:
         ]
         speak = membership.voice.speak if membership.may_speak(self._uid) else None
         own = _voice(membership, self._uid, speak, placed)
-        made = plan(own, near, membership.standpoint)
+        made = plan(own, near, membership.standpoint, deaf=membership.serves)
+        if membership.serves:
+            # Security: a relay forwards what it holds no key of, in an open room too.
+            # Test: test_wiring.py::test_a_relay_gives_media_no_key_and_no_ear
+            yield ToMedia(SetKeys(()))
+            yield _table(self._epoch, made)
+            return
         # Security: media is given the keys of those alone whose packets it may take.
         keys = [
             _key_row(membership.room, member.speak, live)
@@ -56,9 +62,7 @@ class Wiring:
             for live in membership.heard_under
         ]
         yield ToMedia(SetKeys(tuple(keys)))
-        yield ToMedia(
-            SetTable(self._epoch, made.rows, made.guarded, made.hurried, made.loudest, made.leaning)
-        )
+        yield _table(self._epoch, made)
 
     def audit_failed(self, membership: Membership, ssrc: Ssrc) -> Iterator[Output]:
         """Media has found out that somebody else speaks as the member with this voice."""
@@ -84,6 +88,12 @@ class Wiring:
             return  # media sends nothing under no key
         self._told = told
         yield ToMedia(told)
+
+
+def _table(epoch: int, made: Plan) -> ToMedia:
+    return ToMedia(
+        SetTable(epoch, made.rows, made.guarded, made.hurried, made.loudest, made.leaning)
+    )
 
 
 def _voice(

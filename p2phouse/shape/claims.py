@@ -64,7 +64,7 @@ def is_acceptable(view: View, claim: Claim, *, is_newcomer: bool) -> bool:
     would not know again.
     """
     if claim.hub is None:
-        return len(view.members) <= limits.MESH_MEMBERS_MAX
+        return view.people <= limits.MESH_MEMBERS_MAX
     hub = DeviceKey(claim.hub)
     if hub not in view.members:
         return is_newcomer  # we may not have met it yet

@@ -379,7 +379,8 @@ class Election:
         ranks = measure.rank(self._view)
         if self._me not in ranks:
             return []
-        tried = [dev for dev in ranks if measure.is_tried(self._view, dev)]
+        relays = self._view.relays  # a host vouches for these
+        tried = [dev for dev in ranks if dev in relays or measure.is_tried(self._view, dev)]
         order = tried + [dev for dev in ranks if dev not in tried]
         due = self._needed_at + SETTLE_S + RANK_S * order.index(self._me)
         if self._me not in tried:
@@ -446,12 +447,12 @@ class Election:
         if standby is None:
             # Whoever leaves does so anyway; who only said no must not be kept at it by a room that
             # could be a mesh.
-            is_small = len(self._view.members) <= limits.MESH_MEMBERS_MAX
+            is_small = self._view.people <= limits.MESH_MEMBERS_MAX
             return self._claim(None, None, now) if is_small and not self._leaves else []
         return self._claim(standby, self._next([self._me, standby]), now)
 
     def _is_calm(self, now: float) -> bool:
-        if self.why is not None or len(self._view.members) > CALM_MEMBERS:
+        if self.why is not None or self._view.people > CALM_MEMBERS:
             self._calm_at = math.inf
             return False
         self._calm_at = min(self._calm_at, now)
@@ -472,22 +473,27 @@ class Election:
             self._costs.append((now, own))
         while len(self._costs) > 1 and self._costs[1][0] < now - BEST_S:
             self._costs.popleft()
-        if not self._is_due(self._adopted_at + REFRESH_S, now):
-            return []
         own_apart = self._apart(self._me)
         worse = [dev for dev in self._view.members if self._apart(dev) > own_apart]
         best = self._next([self._me, *worse])
+        relays = self._view.relays
+        # A relay that a host named is not kept waiting by who only stands in for it.
+        is_owed = best in relays and self._me not in relays
+        if not self._is_due(self._adopted_at + (DWELL_S if is_owed else REFRESH_S), now):
+            return []
         if best is None:
             return []
         standing = min(value for _, value in self._costs)
         standby = self.standby
         new = measure.cost(self._view, best)
         if best == standby:
-            is_tried = measure.is_tried(self._view, best) and best in self._view.heard
-            if is_tried and _is_better(new, standing) and now >= self._adopted_at + TRIED_S:
+            is_heard = best in self._view.heard
+            is_tried = is_heard and (is_owed or measure.is_tried(self._view, best))
+            is_better = is_owed or (self._me not in relays and _is_better(new, standing))
+            if is_tried and is_better and now >= self._adopted_at + TRIED_S:
                 return self._claim(best, self._me, now)
             return []
-        if standby is None or _is_better(new, measure.cost(self._view, standby)):
+        if standby is None or is_owed or _is_better(new, measure.cost(self._view, standby)):
             return self._claim(self._me, best, now)
         return []
 

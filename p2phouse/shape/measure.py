@@ -34,6 +34,7 @@ class Why(Enum):
 
     PEOPLE = "people"
     PAIR = "pair"
+    RELAY = "relay"
     STRAIN = "uplink"
 
 
@@ -43,6 +44,7 @@ class View:
 
     heard: those whose media link is up and not silent. speakers: who stands on the stage.
     listens: the owner of the view is a listener, and leaves it to the stage who carries the room.
+    relays: those of the members whom a host named to carry the room; they are no people.
     """
 
     room: RoomId
@@ -51,6 +53,11 @@ class View:
     heard: frozenset[DeviceKey] = frozenset()
     speakers: frozenset[DeviceKey] = frozenset()
     listens: bool = False
+    relays: frozenset[DeviceKey] = frozenset()
+
+    @property
+    def people(self) -> int:
+        return len(self.members - self.relays)
 
     @property
     def need(self) -> int:
@@ -129,12 +136,12 @@ def tie(room: RoomId, dev: DeviceKey) -> bytes:
 
 
 def rank(view: View, *, but: Iterable[DeviceKey | None] = ()) -> list[DeviceKey]:
-    """Those who may carry, the best first."""
+    """Those who may carry, the best first: relays before all others, for a host named them."""
     fit = [dev for dev in view.bids if is_eligible(view, dev)]
     excluded = frozenset(but)
     fit = [dev for dev in fit if dev not in excluded]
     fit.sort(key=lambda dev: tie(view.room, dev), reverse=True)
-    fit.sort(key=lambda dev: cost(view, dev))
+    fit.sort(key=lambda dev: (dev not in view.relays, cost(view, dev)))
     return fit
 
 
@@ -155,12 +162,14 @@ def unreached(view: View, dev: DeviceKey) -> list[DeviceKey]:
 
 
 def why_no_mesh(view: View) -> Why | None:
-    if len(view.members) > limits.MESH_MEMBERS_MAX:
+    if view.people > limits.MESH_MEMBERS_MAX:
         return Why.PEOPLE
     if failing_pairs(view):
         return Why.PAIR
     strained = (bid.flags & BidFlag.STRAINED for by, bid in view.bids.items() if by in view.members)
-    return Why.STRAIN if any(strained) and len(view.members) > 2 else None
+    if any(strained) and len(view.members) > 2:
+        return Why.STRAIN
+    return Why.RELAY if any(is_eligible(view, dev) for dev in view.relays) else None
 
 
 def _reports(view: View, dev: DeviceKey) -> list[tuple[DeviceKey, BidRow]]:

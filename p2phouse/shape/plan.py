@@ -6,7 +6,7 @@ ways are open: a voice then has two sources, and nothing is lost on the way.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Final
 
@@ -106,8 +106,17 @@ class _Links:
         )
 
 
-def plan(own: Voice | None, neighbours: Iterable[Neighbour], here: Standpoint = IN_A_MESH) -> Plan:
-    """A pure function of the set of neighbours: the same members and links give the same rows."""
+def plan(
+    own: Voice | None,
+    neighbours: Iterable[Neighbour],
+    here: Standpoint = IN_A_MESH,
+    *,
+    deaf: bool = False,
+) -> Plan:
+    """A pure function of the set of neighbours: the same members and links give the same rows.
+
+    deaf: nothing goes to an ear here, for there is none.
+    """
     members = list(neighbours)
     holders = _holders([own, *(member.voice for member in members)])
     near = sorted(members, key=lambda each: (each.link is None, each.link or 0, _id(each)))
@@ -123,6 +132,8 @@ def plan(own: Voice | None, neighbours: Iterable[Neighbour], here: Standpoint = 
             del holders[voice.ssrc]
             row = _row(voice, member, links, here)
             if row is not None:
+                if deaf:
+                    row = replace(row, sinks=tuple(sink for sink in row.sinks if sink != HERE))
                 rows.append(row)
                 heard.append(voice.id)
     in_hub = here.shape is Shape.HUB

@@ -16,7 +16,7 @@ Uid = Annotated[str, "a person's root key, 64 hexadecimal digits; a face is draw
 PeerIdText = Annotated[str, "a device's libp2p PeerId"]
 RoomIdText = Annotated[str, "id of a room, 64 hexadecimal digits"]
 RoleName = Annotated[
-    Literal["speaker", "muted", "listener", "remove", "ban"] | None,
+    Literal["speaker", "muted", "listener", "relay", "remove", "ban"] | None,
     "what a person is in the room; null if not let in",
 ]
 LevelName = Annotated[
@@ -72,12 +72,14 @@ class Successor(TypedDict):
 
 
 ShapeWhy = Annotated[
-    Literal["", "people", "pair", "uplink", "cpu"],
-    "why one forwards, or should: too many people, a pair that cannot meet, a machine at its limit",
+    Literal["", "people", "pair", "relay", "uplink", "cpu"],
+    "why one forwards, or should: too many people, a pair that cannot meet, a relay that a host"
+    " named, a machine at its limit",
 ]
 CarriedWhy = Annotated[
-    Literal["", "nearest", "only_one", "took_over"],
-    "why that member does: nearest to most, the only one who can, or the one before stopped",
+    Literal["", "named", "nearest", "only_one", "took_over"],
+    "why that member does: a relay that a host named, nearest to most, the only one who can, or"
+    " the one before stopped",
 ]
 
 

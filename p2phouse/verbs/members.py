@@ -27,6 +27,7 @@ class Person(TypedDict):
     muted: Annotated[bool, "whether that member says it is"]
     role: NotRequired[RoleName]
     level: NotRequired[LevelName]
+    relay: NotRequired[Annotated[bool, "whether it is no person, and carries the room"]]
     on_stage: NotRequired[Annotated[bool, "whether it has a place on the stage"]]
     invited: NotRequired[Annotated[bool, "asked to the stage, and not answered yet"]]
     hand: NotRequired[Annotated[Hand | None, "null if it is down"]]

@@ -100,6 +100,7 @@ class Table:
     seed: int = 0
     mouth: str = "device"
     ear: str = "null"
+    serves: bool = False  # it is a relay
     mono: float = 100.0
     unix: float = UNIX
     said: list[Output] = field(default_factory=list)
@@ -118,6 +119,7 @@ class Table:
             entropy=self.rng.randbytes,
             mouth=self.mouth,
             ear=self.ear,
+            serves=self.serves,
         )
         self.tell(self.me.dev, messages.OwnAddresses((ADDR,)))
 

@@ -82,6 +82,7 @@ def test_a_room_without_entries_is_what_its_genesis_says():
         (Act.ROLE, BEN.uid, 0),
         (Act.ROLE, None, "ban"),
         (Act.ROLE, None, "remove"),
+        (Act.ROLE, None, "relay"),
         (Act.TITLE, None, None),
         (Act.TITLE, None, 3),
         (Act.TITLE, BEN.uid, "x"),
@@ -231,6 +232,19 @@ def test_r5_hosts_are_named_by_the_creator_alone(book):
         book.grant(author, EVE, "host", auth=auth)
         book.grant(CLEO, EVE, "moderator", auth=book.cleo)
     assert book.state.seat_of(EVE.uid) is None
+
+
+def test_r5_a_relay_is_named_by_hosts_alone(book):
+    """Security: it gets to know everybody's network address."""
+    book.role(CLEO, EVE, "relay", auth=book.cleo)
+    assert book.state.relays == frozenset()
+    assert not book.state.may(CLEO.uid, Act.ROLE, EVE.uid, "relay")
+    book.role(BEN, EVE, "relay", auth=book.ben)
+    assert book.state.relays == {EVE.uid}
+    assert not book.state.may_speak(EVE.uid)
+    assert not book.state.may_chat(EVE.uid)
+    book.role(CLEO, EVE, "remove", auth=book.cleo)
+    assert book.state.relays == frozenset()
 
 
 # ── R6 to R8: authority ──────────────────────────────────────────────────────────────────────
@@ -543,7 +557,7 @@ def test_r12_an_open_room_lets_in_everybody_it_has_not_put_out(access):
 def test_r13_who_is_inside_may_write_whatever_its_place_and_who_is_put_out_may_not(book, role):
     assert book.state.may_chat(DAN.uid)
     book.role(ANA, DAN, role.value)
-    assert book.state.may_chat(DAN.uid) == (role not in (Role.BAN, Role.REMOVE))
+    assert book.state.may_chat(DAN.uid) == (role not in (Role.BAN, Role.REMOVE, Role.RELAY))
 
 
 def test_r13_who_is_not_let_in_yet_may_not_write(book):

@@ -6,15 +6,22 @@ from p2phouse.channel import (
     AuditFailed,
     CloseLink,
     LinkStatus,
+    NewVoice,
+    SetInput,
     SetKeys,
+    SetOutput,
     SetTable,
     SetVoice,
     TableRow,
 )
+from p2phouse.hall import invitation
+from p2phouse.hall.card import make_genesis
+from p2phouse.hall.invitation import Invitation
+from p2phouse.record.types import Access
 from p2phouse.room import frames, keys, messages
 from p2phouse.room.frames import ByeReason
-from p2phouse.vocabulary import HERE, Ssrc, VoiceId
-from tests.room.table import Person, Table, commands, down, of
+from p2phouse.vocabulary import HERE, RoomId, Ssrc, VoiceId
+from tests.room.table import ADDR, Person, Table, commands, down, of
 
 
 @pytest.fixture
@@ -149,3 +156,21 @@ def test_a_forged_voice_has_no_row_until_there_is_a_new_one(table: Table):
     ssrc = Ssrc(int.from_bytes(again.id[:4]))
     assert TableRow(link, ssrc, None, (HERE,)) in rows(table)
     assert ssrc in key_ssrcs(table)
+
+
+def test_a_relay_gives_media_no_key_and_no_ear():
+    """Security: in an open room too, whose key it could work out."""
+    host = Table(seed=1)
+    genesis = make_genesis(host.me, title="Tea", access=Access.OPEN, now=host.now, entropy=bytes)
+    relay, room = Table(serves=True), RoomId(genesis.id)
+    relay.ask(messages.Join(invitation.write(Invitation(room, host.me.dev, (ADDR,)))))
+    ana = Person(host.me)
+    relay.up(ana, outbound=True)
+    relay.frame(ana, ana.greeting(room, genesis))
+    speaker(relay, "ben", 1)
+    for name, slot in (("cleo", 2), ("dan", 3)):
+        relay.connect(speaker(relay, name, slot)[0])
+    assert len(rows(relay)) == 2
+    assert all(HERE not in row.sinks for row in rows(relay))
+    assert all(not told.keys for told in down(SetKeys, relay.said))
+    assert not down(NewVoice, relay.said) + down(SetInput, relay.said) + down(SetOutput, relay.said)

@@ -242,3 +242,32 @@ def test_a_hub_that_is_cut_off_claims_nothing_and_follows_the_room_that_it_comes
     election.handle(ClaimHeard(theirs, NINE[3], 170.0), 170.1)
     assert (election.hub, election.standby) == (NINE[1], NINE[2])
     assert not claims(tick(election, 172.0))
+
+
+def test_a_hub_that_is_no_relay_gives_the_room_to_one_that_a_host_named(me: Me):
+    """First as its standby, and once that is heard as the hub, however far away it is."""
+    election = hub_of_nine(me)
+    far = tuple(BidRow(dev, 400, 400, 0, 30) for dev in NINE[2:6])
+    bids = [bid(me.dev, WILLING), bid(NINE[1], WILLING)]
+    bids += [replace(bid(dev, 0), rows=(BidRow(NINE[1], 400, 400, 0, 0),)) for dev in NINE[2:6]]
+    bids[0] = replace(bids[0], rows=far)
+    view = replace(nine(me, *bids), relays=frozenset([NINE[1]]))
+    said, *_ = claims(election.handle(Seen(view), 70.0))
+    assert (said.hub, said.standby) == (me.dev, NINE[1])
+    election.handle(ClaimHeard(signed(me, said), me.dev, 70.0), 70.0)
+    assert not claims(tick(election, 79.0))
+    (said,) = claims(tick(election, 86.0))[:1]
+    assert (said.hub, said.standby) == (NINE[1], me.dev)
+
+
+def test_a_relay_gives_the_room_to_nobody_who_is_only_nearer(me: Me):
+    near = (BidRow(me.dev, 400, 400, 0, 30), BidRow(NINE[1], 5, 5, 0, 30))
+    bids = [bid(me.dev, WILLING), bid(NINE[1], WILLING)]
+    bids += [replace(bid(dev, 0), rows=near) for dev in NINE[2:7]]
+    view = replace(nine(me, *bids), relays=frozenset([me.dev]))
+    election = Election(me.dev, view, 0.0)
+    election.handle(Seen(view), 0.0)
+    (said,) = claims(tick(election, 10.0))[-1:]
+    election.handle(ClaimHeard(signed(me, said), me.dev, 10.0), 10.0)
+    assert (election.hub, election.standby) == (me.dev, NINE[1])
+    assert not claims(tick(election, 400.0))

@@ -61,11 +61,13 @@ HOTEL = Wire(delay_s=0.03, jitter_s=0.1, loss=0.10)
 
 
 class Node:
-    def __init__(self, world: "World", name: str, skew_s: float) -> None:
+    def __init__(self, world: "World", name: str, skew_s: float, *, serves: bool = False) -> None:
+        """serves: it is a relay, without a person."""
         self.world = world
         self.name = name
         self.skew_s = skew_s
         self.is_honest = True
+        self.serves = serves
         self.entropy = world.rng.randbytes
         self.me = make_identity(now=self.now, entropy=self.entropy, name=name)
         self.dev = self.me.dev
@@ -100,7 +102,8 @@ class Node:
             self.me,
             rng=random.Random(self.world.rng.random()),
             entropy=self.entropy,
-            mouth="device",
+            mouth="none" if self.serves else "device",
+            serves=self.serves,
         )
         self.events: list[Event] = []
         self.answers: dict[int, messages.Answer] = {}
@@ -273,9 +276,9 @@ class World:
 
     # ── building and running ─────────────────────────────────────────────────────────────────
 
-    def join(self, *names: str, skew_s: float = 0.0) -> list[Node]:
-        """New nodes on the network; each finds all others a little later."""
-        made = [Node(self, name, self.rng.uniform(-skew_s, skew_s)) for name in names]
+    def join(self, *names: str, skew_s: float = 0.0, serve: bool = False) -> list[Node]:
+        """New nodes on the network; each finds all others a little later. serve: as relays."""
+        made = [Node(self, name, self.rng.uniform(-skew_s, skew_s), serves=serve) for name in names]
         self.nodes |= {node.dev: node for node in made}
         for node in made:
             self._meet_all(node)
@@ -505,7 +508,7 @@ class World:
         )
         for row in media.table.rows:
             if row.ingress != 0:
-                assert forwards or row.sinks == (0,), "who carries nobody forwards nothing"
+                assert forwards or row.sinks in ((0,), ()), "who carries nobody forwards nothing"
             else:
                 assert 0 not in row.sinks, "somebody hears himself"
         for asked_s, action in node.asked.values():
@@ -526,6 +529,8 @@ class World:
         assert len(membership.sought) <= 64
         if not media.is_known:
             return
+        if node.serves:
+            check_relay(membership, media)
         if membership.is_sealed:
             check_sealed(membership, media)
         if membership.muted and media.voice is not None:
@@ -535,6 +540,16 @@ class World:
             assert (membership.muted, media.input) == (True, "none"), "a microphone in the audience"
         open_links = [member.link for member in membership.members.values() if member.link]
         assert sorted(open_links) == sorted(media.links), "links that nobody knows"
+
+
+def check_relay(membership: Membership, media: Media) -> None:
+    """It carries what it cannot hear: it has no voice, no key, no secret and no ear."""
+    assert media.sid is None, "a relay with a voice"
+    assert not media.keys, "a relay with a key"
+    assert all(0 not in row.sinks for row in media.table.rows), "a relay with an ear"
+    assert membership.custody.epochs is None, "a relay that was given a secret"
+    if membership.genesis is not None and membership.is_sealed:
+        assert not len(membership.chats), "a relay that reads what is said in a sealed room"
 
 
 def check_sealed(membership: Membership, media: Media) -> None:

@@ -89,6 +89,8 @@ export class App {
       const asked = ["status", "rooms", "members"].map((verb) => this.node.ask(verb));
       const carries = this.node.ask("carry").catch(() => null);
       const [me, {rooms}, facts, carry] = await Promise.all([...asked, carries]);
+      facts.relays = facts.members.filter((each) => each.relay);  // no people: nobody's face, no place
+      facts.members = facts.members.filter((each) => !each.relay);
       const before = this.room;
       Object.assign(this, {carry, me, rooms, room: facts.room ? facts : null});
       await Promise.all([...facts.members.map((each) => each.uid), ...rooms.map((each) => each.host_uid), me.uid].map(know));

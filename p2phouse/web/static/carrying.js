@@ -47,7 +47,7 @@ export function changeOfCarrier(before, after) {
   const [was, is] = [isCarried(before) ? before.hub : null, isCarried(after) ? after.hub : null];
   if (!was && !is || was?.peer_id === is?.peer_id) return null;
   if (!is) return t("directAgain");
-  const left = was && !was.me && !after.members.some((each) => each.peer_id === was.peer_id);
+  const left = was && !was.me && ![...after.members, ...after.relays ?? []].some((each) => each.peer_id === was.peer_id);
   if (left) return t(is.me ? "youCarryAfter" : "carriesAfter", {name: was.name, other: is.name});
   return is.me ? t("youCarryNow") : t("nowCarries", {name: is.name});
 }

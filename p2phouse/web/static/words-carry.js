@@ -16,6 +16,7 @@ export const CARRY_WORDS = {
     "Une des connexions est trop étroite pour envoyer à tout le monde."],
   shapeWhy_cpu: ["Somebody’s machine cannot send to everybody.",
     "Un des ordinateurs ne suffit pas pour envoyer à tout le monde."],
+  shapeWhy_relay: ["A host gave this room to a relay.", "Un hôte a confié ce salon à un relais."],
   carriedWhy_nearest: ["{name} is nearest to most people here.", "{name} est au plus près de la plupart des gens ici."],
   carriedWhy_nearestYou: ["You are nearest to most people here.", "Vous êtes au plus près de la plupart des gens ici."],
   carriedWhy_only_one: ["Nobody else here can do so now.", "Personne d’autre ici ne le peut en ce moment."],

@@ -1,0 +1,134 @@
+"""A relay among people: it carries the room that a host gave it, and is nobody in it."""
+
+from typing import Final
+
+import pytest
+
+from p2phouse.record.types import Access, ChatKind
+from p2phouse.room import messages
+from p2phouse.room.messages import Write
+from tests.sim.test_hub import by_name, hubs, until
+from tests.sim.test_sealed import knock, let_in
+from tests.sim.world import GOOD_WIFI, LAN, SEEDS, Node, World, heard_by_all
+
+FEW: Final = SEEDS[::5]
+WIRES: Final = [LAN, GOOD_WIFI]
+
+
+def room_with_relay(
+    seed: int, count: int, access: Access = Access.OPEN
+) -> tuple[World, list[Node]]:
+    """So many people and, last of the nodes, a relay that the first has named."""
+    world = World(seed, WIRES[seed % len(WIRES)])
+    people = world.join(*[f"node{number}" for number in range(count)])
+    (relay,) = world.join("relay", serve=True)
+    for node in [*people, relay]:
+        node.offer(cap=100 if node is relay else 30)
+    host = people[0]
+    host.act(messages.Open("Tea", access))
+    name(host, relay)
+    world.run_until(lambda: relay.is_inside)
+    for node in people[1:]:
+        if access is Access.CLOSED:
+            knock(node, host)
+            let_in(world, host, [node])
+        else:
+            node.act(messages.Join(str(host.rooms.facts()["link"])))
+            world.run_until(lambda node=node: node.is_inside)  # type: ignore[misc]
+    until(world, lambda: hubs([*people, relay]) == {"relay"} and heard_by_all(people))
+    return world, [*people, relay]
+
+
+def name(host: Node, relay: Node) -> None:
+    assert host.answers[host.act(messages.NameRelay(relay.me.uid))].error is None
+    relay.act(messages.Join(str(host.rooms.facts()["link"])))
+
+
+@pytest.mark.parametrize("seed", FEW)
+def test_a_relay_that_a_host_named_carries_a_room_of_three(seed: int) -> None:
+    world, nodes = room_with_relay(seed, 3)
+    *people, relay = nodes
+    world.run_for(30.0)
+    assert hubs(nodes) == {"relay"}, "it goes on, though so few could do without"
+    for node in people:
+        facts = node.rooms.facts()
+        assert facts["people"] == 3, "a relay is no person"
+        assert facts["carried_why"] == "named"
+        (told,) = [
+            node.rooms.member_facts(member)
+            for member in node.rooms.membership.members.values()  # type: ignore[union-attr]  # it is in
+            if member.dev == relay.dev
+        ]
+        assert told["relay"] is True
+        assert told["on_stage"] is False
+
+
+@pytest.mark.parametrize("seed", FEW[:2])
+def test_a_relay_of_a_closed_room_is_given_no_key(seed: int) -> None:
+    """Security: and all hear one another through it."""
+    world, nodes = room_with_relay(seed, 3, Access.CLOSED)
+    *people, relay = nodes
+    world.run_for(90.0)  # an epoch by ratchet for who came, and each is told to all who may
+    assert heard_by_all(people)
+    assert relay.rooms.membership is not None
+    assert relay.rooms.membership.custody.epochs is None
+
+
+@pytest.mark.parametrize("seed", FEW[:1])
+def test_a_relay_of_a_closed_room_reads_nothing(seed: int) -> None:
+    """Security: nor is it asked what it missed, once everybody has been."""
+    world, nodes = room_with_relay(seed, 3, Access.CLOSED)
+    *people, relay = nodes
+    people[1].act(Write(ChatKind.TEXT, "the code is 1234"))
+    world.run_for(70.0)
+    for node in people:
+        assert "1234" in str(node.rooms.chat())
+    assert relay.rooms.membership is not None
+    assert len(relay.rooms.membership.chats) == 0
+
+
+@pytest.mark.parametrize("seed", FEW)
+def test_a_relay_that_dies_is_followed_by_a_member_and_has_the_room_back_when_it_returns(
+    seed: int,
+) -> None:
+    world, nodes = room_with_relay(seed, 10)
+    *people, relay = nodes
+    world.run_for(8)
+    world.crash(relay)
+    until(world, lambda: len(hubs(people)) == 1 and heard_by_all(people), within_s=4.0)
+    assert hubs(people) <= {node.name for node in people}
+    world.restart(relay)
+    relay.act(messages.Join(str(people[0].rooms.facts()["link"])))
+    until(world, lambda: hubs(nodes) == {"relay"} and heard_by_all(people), within_s=40.0)
+
+
+@pytest.mark.parametrize("seed", FEW[:2])
+def test_a_relay_takes_nobodys_place_in_a_full_mesh(seed: int) -> None:
+    world = World(seed)
+    people = world.join(*[f"node{number}" for number in range(8)])
+    host = people[0]
+    host.act(messages.Open("Tea"))
+    for node in people[1:]:
+        node.act(messages.Join(str(host.rooms.facts()["link"])))
+    until(world, lambda: heard_by_all(people))
+    (relay,) = world.join("relay", serve=True)
+    relay.offer(cap=100)
+    name(host, relay)
+    until(world, lambda: hubs([*people, relay]) == {"relay"} and heard_by_all(people))
+    assert all(node.rooms.facts()["people"] == 8 for node in people)
+
+
+def test_who_comes_as_a_relay_and_was_not_named_carries_nothing() -> None:
+    """Security: by its own word nobody comes before the members, or in uncounted."""
+    world = World(1)
+    people = world.join("ana", "ben", "cleo")
+    (relay,) = world.join("relay", serve=True)
+    for node in [*people, relay]:
+        node.offer()
+    people[0].act(messages.Open("Tea"))
+    for node in [*people[1:], relay]:
+        node.act(messages.Join(str(people[0].rooms.facts()["link"])))
+    until(world, lambda: heard_by_all(people))
+    world.run_for(30)
+    assert hubs(people) == {""}
+    assert by_name(people, "ana").rooms.facts()["people"] == 4
