@@ -174,8 +174,8 @@ class Rooms:
 
     def tick(self, now: Now) -> list[Output]:
         self._hallway.see(now)
-        outputs = [*self._hallway.tick(now), *self._stay.tick(now)]
-        return self._audible(outputs + list(self._settle(now)))
+        outputs = [*self._hallway.tick(now), *self._stay.tick(now), *self._settle(now)]
+        return self._audible(outputs + list(self._stay.drop(now)))
 
     def _audible(self, outputs: list[Output]) -> list[Output]:
         """Security: first of all how loud each voice is, so that of a blocked person nothing is

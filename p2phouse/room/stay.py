@@ -357,15 +357,21 @@ class Stay:
         elif membership.judged_at <= now.mono and self._company.has_no_place(membership):
             yield from self.leave(now, BYE_TEXTS[no_place(membership)])
         else:
-            dropped = list(self._negotiation.drop(now, membership))
-            if dropped:  # the table first: it names no link that is gone
-                yield from self._wiring.rewire(membership)
-                yield from dropped
             yield from self._negotiation.tick(now, membership)
             yield from self._company.tick(now, membership)
             yield from self._search.tick(now, membership)
             yield from self._confirmation.tick(now, membership)
             yield from self._place.tick(now, membership)
+
+    def drop(self, now: Now) -> Iterator[Output]:
+        """Last of all in a tick, for what else happens in it decides which links are wanted."""
+        membership = self.membership
+        if membership is None:
+            return
+        dropped = list(self._negotiation.drop(now, membership))
+        if dropped:  # the table first: it names no link that is gone
+            yield from self._wiring.rewire(membership)
+            yield from dropped
 
     @property
     def deadline(self) -> float:

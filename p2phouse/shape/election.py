@@ -255,15 +255,19 @@ class Election:
         self._ponders_until = max(self._ponders_until, now + min(slept_s, PONDER_S_MAX))
 
     def _see(self, view: View, now: float) -> None:
-        if len(self._view.members) == 1 < len(view.members):
-            self.woke(now, NEWCOMER_S)  # we were cut off, or nobody was here
-        self._view = view
+        before, self._view = self._view, view
+        if self._is_cut_off(before) and not self._is_cut_off(view):
+            self.woke(now, NEWCOMER_S)
         for pair in measure.failing_pairs(view):
             if len(self._pairs) < PAIRS_MAX:
                 self._pairs.add(pair)
         self._pairs = {pair for pair in self._pairs if pair <= view.members}
         for dev in (self.hub, self.standby):
             self._note_heard(dev, now)
+
+    def _is_cut_off(self, view: View) -> bool:
+        """Whether nobody is here, or nobody is heard, though we carry the room."""
+        return len(view.members) == 1 or (self.hub == self._me and not view.heard)
 
     def _note_heard(self, dev: DeviceKey | None, now: float) -> None:
         if dev is None or dev == self._me:
@@ -286,6 +290,7 @@ class Election:
             # Or our clock is wrong, and all the others know better.
             return self._adopt(signed, now) if self._is_told_by_many(heard) else []
         is_newcomer = now < max(self._since, self._woke_at) + CONNECT_S
+        is_newcomer |= self._is_cut_off(self._view)
         if is_acceptable(self._view, signed.record, is_newcomer=is_newcomer):
             return self._adopt(signed, now)
         return self._refuse(heard, now)
@@ -341,8 +346,8 @@ class Election:
             if until > now:
                 self._wake(until)
         outputs = self._again(now)
-        # For itself alone nobody needs to carry. And who is cut off must not outbid a whole room.
-        if len(self._view.members) == 1 or not self._is_due(self._ponders_until, now):
+        # Who is cut off carries nobody, and must not outbid a whole room.
+        if self._is_cut_off(self._view) or not self._is_due(self._ponders_until, now):
             return outputs
         if self.hub is None:
             outputs += self._in_mesh(now)

@@ -64,9 +64,15 @@ def test_listeners_see_and_hear_by_digests_and_go_on_when_their_hub_dies(
     everything_is_seen(host, listeners, "before")
     assert not misheard(Talk(second, listeners, clips[0], tmp_path).end(), ALIKE_MIN)
 
-    # Who has not said a word is a number to the host, and is put out by name all the same.
-    quiet = listeners.pop()
+    # Who has not said a word is a number to the host, and is invited and put out all the same.
+    shy, quiet = listeners[-2], listeners.pop()
+    assert not named(host, shy.home.name)
     assert not named(host, quiet.home.name)
+    host.asked("invite", who=shy.home.name)
+    until(lambda: shy.me()["invited"], "the invitation", SEEN_S_MAX)
+    host.asked("audience", who=shy.home.name)
+    listed = {each["name"] for each in host.asked("listeners")["listeners"]}
+    assert listed == {node.home.name for node in [*listeners, quiet]}
     host.asked("role", who=quiet.home.name, role="ban")
     until(lambda: quiet.asked("status")["room"] is None, "who is banned being out", SEEN_S_MAX)
     nodes.remove(quiet)

@@ -232,6 +232,7 @@ def test_a_hub_whose_machine_slept_claims_nothing_before_it_could_hear_of_others
     room = table.here.room
     table.tell(table.me.dev, messages.Carry(willing=True, on_mains=True, metered=False, cap=30))
     for person in (ann, ben, cem):
+        table.connect(person)
         table.frame(person, bid(person, room))
     table.frame(ann, claim(ann, room, table.me.dev, ann.dev))
     table.wait(5)

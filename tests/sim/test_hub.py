@@ -202,6 +202,24 @@ def test_two_halves_that_were_apart_agree_on_one_hub_again(seed: int) -> None:
 
 @pytest.mark.nightly
 @pytest.mark.parametrize("seed", FEW)
+def test_a_hub_that_was_cut_off_follows_the_room_that_it_comes_back_to(seed: int) -> None:
+    world, nodes = crowd(10, seed, WIRES[seed % len(WIRES)])
+    until(world, lambda: is_hub_room(nodes))
+    (before,) = hubs(nodes)
+    hub = by_name(nodes, before)
+    rest = [node for node in nodes if node is not hub]
+    world.split([hub], rest)
+    until(world, lambda: is_hub_room(rest))
+    world.run_for(20)
+    (chosen,) = hubs(rest)
+    world.heal()
+    until(world, lambda: is_hub_room(nodes))
+    assert hubs(nodes) == {chosen}
+    world.run_for(20)
+    assert hubs(nodes) == {chosen}
+
+
+@pytest.mark.parametrize("seed", FEW)
 def test_a_room_that_shrinks_is_a_mesh_again(seed: int) -> None:
     world, nodes, hub, _ = carried(seed)
     rest = [hub, *[node for node in nodes if node is not hub][:3]]
