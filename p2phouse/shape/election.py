@@ -252,6 +252,11 @@ class Election:
         """We were away for so long, as a machine that slept, and others may have claimed: for as
         long again we claim nothing, or two who both mean the claim after the last would fight."""
         self._woke_at = now
+        # Whom we heard before may be back before its link is.
+        self._heard_once &= self._view.heard
+        self._unheard_at.clear()
+        for dev in (self.hub, self.standby):
+            self._note_heard(dev, now)
         self._ponders_until = max(self._ponders_until, now + min(slept_s, PONDER_S_MAX))
 
     def _see(self, view: View, now: float) -> None:
@@ -314,6 +319,8 @@ class Election:
         return len(tellers) > max(1, len(self._view.members) // 3)
 
     def _adopt(self, signed: Signed[Claim], now: float) -> list[Output]:
+        if self._is_cut_off(self._view):
+            self.woke(now, NEWCOMER_S)
         before, was_standby = self.hub, self.standby
         if not self._register.take(signed):
             return []

@@ -198,6 +198,14 @@ class HubRoom:
         ever = {each.counter for each in seen}
         return sum(n not in ever for n in range(min(counters), max(counters) + 1))
 
+    def unopened(self, name: str, since: float, until_unix: float) -> int:
+        """Packets that left the speaker in that time and that it never opened."""
+        sent = [
+            each for each in self.speaker.witnessed("sealed") if since <= each.unix <= until_unix
+        ]
+        opened = {(each.key, each.counter) for each in self.packets(name)}
+        return sum((each.key, each.counter) not in opened for each in sent)
+
     # ── what happens to them ─────────────────────────────────────────────────────────────────
 
     def kill(self, *names: str) -> float:

@@ -51,7 +51,7 @@ def unheard_ms(room: HubRoom, since: float) -> int:
     room.hear(150, within_s=20)
     now = time.time()
     found = {
-        name: round(max(room.gap_ms(name, since, now), 20 * room.missing(name, since, now - 1)))
+        name: round(max(room.gap_ms(name, since, now), 20 * room.unopened(name, since, now - 1)))
         for name in room.listeners
     }
     print(f"unheard, ms: {found}", file=sys.stderr)
