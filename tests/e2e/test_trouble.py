@@ -16,8 +16,6 @@ from tests.e2e.conftest import Lan
 from tests.e2e.hub import HubRoom, hub_room
 from tests.e2e.nodes import making_nodes, until
 
-pytestmark = pytest.mark.nightly
-
 AGAIN_MS_MAX = (
     2_000  # 60 to 300 are usual; the rest is a machine of two cores that does other things
 )
@@ -58,6 +56,7 @@ def unheard_ms(room: HubRoom, since: float) -> int:
     return max(found.values())
 
 
+@pytest.mark.nightly
 def test_a_hub_that_freezes_is_replaced_and_does_not_fight_when_it_wakes(room):
     before = room.whole()
     with room.without(before.hub):
@@ -72,6 +71,7 @@ def test_a_hub_that_freezes_is_replaced_and_does_not_fight_when_it_wakes(room):
         assert unheard_ms(room, woke) <= CALM_MS_MAX
 
 
+@pytest.mark.nightly
 def test_a_hub_whose_cable_is_pulled_is_replaced_and_is_back_when_it_is_plugged_in(room):
     before = room.whole()
     number = room.number(before.hub)
@@ -90,6 +90,7 @@ def test_a_hub_whose_cable_is_pulled_is_replaced_and_is_back_when_it_is_plugged_
         assert unheard_ms(room, plugged) <= CALM_MS_MAX
 
 
+@pytest.mark.nightly
 def test_halves_go_on_apart_and_are_one_room_with_one_hub_when_they_meet(room):
     before = room.whole()
     carriers = [name for name in room.nodes if name not in (before.hub, "speaker", "eve")]
@@ -113,6 +114,7 @@ def test_halves_go_on_apart_and_are_one_room_with_one_hub_when_they_meet(room):
         assert unheard_ms(room, healed) <= AGAIN_MS_MAX
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("wrong_s", [HOUR_S, -HOUR_S])
 def test_a_hub_whose_clock_is_an_hour_wrong_stays_hub_and_everybody_hears(room, wrong_s):
     before = room.whole()
