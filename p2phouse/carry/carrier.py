@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from p2phouse.carry.compare import Compare
 from p2phouse.carry.feeding import Feeding
-from p2phouse.carry.forwarder import Forwarder, LinkCounts
+from p2phouse.carry.forwarder import Forwarder, LinkCounts, Send
 from p2phouse.carry.loudest import Loudest
 from p2phouse.carry.repair import Pull, Push, Release, Repair, RepairOutput
 from p2phouse.carry.rtcp import ControlKind, Keepalive, Request
@@ -33,9 +33,11 @@ CarrierOutput = Ask | Silent | Heard | Pulls | FirstPacket | Released
 class Carrier:
     """Call `tick` each 20 ms while there are links."""
 
-    def __init__(self, deliver: Callable[[Ssrc, bytes], None]) -> None:
-        """deliver: our own ear, as in Forwarder."""
-        self._forwarder = Forwarder(deliver)
+    def __init__(
+        self, deliver: Callable[[Ssrc, bytes], None], forwarder: Forwarder | None = None
+    ) -> None:
+        """deliver: our own ear, as in Forwarder. forwarder: one that has been given it already."""
+        self._forwarder = Forwarder(deliver) if forwarder is None else forwarder
         self._repair = Repair()
         self._feeding = Feeding()
         self._compare = Compare()
@@ -49,7 +51,7 @@ class Carrier:
         """Of the table in use."""
         return max(0, self._table.epoch)
 
-    def add(self, now_s: float, link: LinkNumber, send: Callable[[bytes], None]) -> None:
+    def add(self, now_s: float, link: LinkNumber, send: Send) -> None:
         """A link is up. send: as in Forwarder."""
         self._repair.add(now_s, link)
         self._feeding.add(link)
@@ -60,6 +62,10 @@ class Carrier:
         self._forwarder.remove(link)
         self._feeding.remove(link)
         self._repair.remove(link)
+
+    def moved(self, link: LinkNumber) -> None:
+        """As in Forwarder."""
+        self._forwarder.moved(link)
 
     def set_table(self, now_s: float, table: Table) -> bool:
         """False if the table is not newer than the one in use."""

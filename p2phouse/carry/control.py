@@ -151,6 +151,13 @@ class LinkControl:
         self._packets += 1
         self._octets += len(packet) - HEADER_BYTES
 
+    def sent_voices(self, last_s: float, packets: int, octets: int) -> None:
+        """Several went out since the last call; the last of them at `last_s`."""
+        self._said_s = max(self._said_s, last_s)
+        self._said_voice = True
+        self._packets += packets
+        self._octets += octets
+
     def received_voice(self, now_s: float, packet: bytes) -> None:
         """A packet of a voice came in, duplicate or not. What is malformed is not counted here."""
         try:

@@ -1,14 +1,15 @@
 """Packets to the next hop: one table, whoever wrote its rows.
 
 A packet leaves with the very bytes it came with; SSRC, seq and timestamp mean the same in every
-shape. This is the plain forwarder: one call of a link per sink, in the tick the packet came in.
+shape. This is the plain forwarder: one call of a link per sink, in the tick the packet came in;
+batch.py has one call for all of them.
 Where a voice goes is looked up when that changes, never per packet: by a table, by links that come
 and go, by links that pull or release (feeding.py), by the choice of the loudest (loudest.py).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import ClassVar, Final
 
 from p2phouse.carry.table import Table, Way
 from p2phouse.carry.window import SeqWindow
@@ -51,15 +52,39 @@ class Sample:
     packet: bytes
 
 
-class _End:
+Send = Callable[[bytes], None]
+"""Puts one packet on a link, or drops it; must not raise."""
+
+
+class End:
     """What is known of one link."""
 
     __slots__ = ("duplicates", "first_epoch", "malformed", "received", "refused", "send", "sent")
 
-    def __init__(self, send: Callable[[bytes], None] | None) -> None:
+    def __init__(self, send: Send | None) -> None:
         self.send = send  # None: HERE
         self.sent = self.received = self.refused = self.malformed = self.duplicates = 0
         self.first_epoch: int | None = None  # of the table under which a packet last was a first
+
+
+class Sinks:
+    """The links that a packet goes to, bound once; given the packet it sends it to each."""
+
+    __slots__ = ("_each",)
+
+    def __init__(self, ends: Sequence[End]) -> None:
+        self._each = tuple((end, end.send) for end in ends if end.send is not None)
+
+    def __bool__(self) -> bool:
+        return bool(self._each)
+
+    def __call__(self, packet: bytes) -> None:
+        for end, send in self._each:
+            send(packet)
+            end.sent += 1
+
+
+_NONE: Final = Sinks(())
 
 
 class _Voice:
@@ -81,8 +106,8 @@ class _Voice:
     def __init__(self) -> None:
         self.window = SeqWindow()
         self.way = Way(())
-        self.sinks: tuple[tuple[_End, Callable[[bytes], None]], ...] = ()
-        self.idle: tuple[tuple[_End, Callable[[bytes], None]], ...] = ()  # given samples alone
+        self.sinks = _NONE
+        self.idle = _NONE  # given samples alone
         self.idle_mask = _SAMPLE_MASK
         self.hears = False
         self.hops: tuple[LinkNumber, ...] = ()
@@ -94,12 +119,14 @@ class _Voice:
 class Forwarder:
     """Give it the table and the links; it gives each packet to the sinks of its row."""
 
+    end_kind: ClassVar[type[End]] = End
+
     def __init__(self, deliver: Callable[[Ssrc, bytes], None]) -> None:
         """deliver: our own ear. It is given duplicates too: it opens a packet before it believes
         the seq, so a forged one cannot keep out the true one there. Must not raise."""
         self._deliver = deliver
         self._table = Table.empty()
-        self._ends = {HERE: _End(None)}
+        self._ends = {HERE: self.end_kind(None)}
         self._voices: dict[Ssrc, _Voice] = {}
         self._routes: dict[tuple[LinkNumber, Ssrc], _Voice] = {}
         self._first: list[tuple[LinkNumber, int]] = []
@@ -109,16 +136,20 @@ class Forwarder:
         self._released: frozenset[LinkNumber] = frozenset()
         self._withheld: frozenset[Ssrc] = frozenset()
 
-    def add(self, link: LinkNumber, send: Callable[[bytes], None]) -> None:
-        """A link is up. send: puts one packet on it or drops it; must not raise."""
+    def add(self, link: LinkNumber, send: Send) -> None:
+        """A link is up."""
         assert link not in self._ends, "links are never reused"
-        self._ends[link] = _End(send)
+        self._ends[link] = self.end_kind(send)
         self._rebind(frozenset([link]))
 
     def remove(self, link: LinkNumber) -> None:
         """A link is gone, if it ever was here."""
         if link != HERE and self._ends.pop(link, None) is not None:
             self._rebind(frozenset([link]))
+
+    def moved(self, link: LinkNumber) -> None:
+        """Whatever is known of where a link leads has changed."""
+        self._rebind(frozenset([link]))
 
     def set_table(self, table: Table) -> bool:
         """Replace all rows at once; False if the table is not newer than the one in use."""
@@ -192,7 +223,7 @@ class Forwarder:
     def receive(self, ingress: LinkNumber, packet: bytes) -> bool:
         """Carry one packet on. True if this link may bring it, a duplicate as well. Raises nothing.
 
-        The hot path: per sink one step along a tuple, one call, one count.
+        The hot path: per sink one step along a tuple, one call, one count; batch.py has none.
         """
         end = self._ends.get(ingress)
         if end is None:
@@ -222,13 +253,9 @@ class Forwarder:
         # repeat a nonce of AES-GCM, which gives away the key that authenticates the link.
         # Test: test_forwarder.py::test_no_sink_is_sent_one_seq_twice
         if voice.window.admit(parsed.seq):
-            for sink, send in voice.sinks:
-                send(packet)
-                sink.sent += 1
+            voice.sinks(packet)
             if voice.idle and not parsed.seq & voice.idle_mask:
-                for sink, send in voice.idle:
-                    send(packet)
-                    sink.sent += 1
+                voice.idle(packet)
         else:
             end.duplicates += 1
         if voice.hears:
@@ -238,7 +265,7 @@ class Forwarder:
 
     def counts(self, link: LinkNumber) -> LinkCounts:
         """All zero for a link that is not here. HERE received our own voice and sent to our ear."""
-        end = self._ends.get(link) or _End(None)
+        end = self._ends.get(link) or End(None)
         return LinkCounts(end.sent, end.received, end.refused, end.malformed, end.duplicates)
 
     def first_packets(self) -> list[tuple[LinkNumber, int]]:
@@ -279,9 +306,12 @@ class Forwarder:
         # Idle ones as well, for samples are of this seq under their key too.
         voice.link_max = max(voice.link_max, *(k for k in (*fed, *idle) if k in self._ends), HERE)
 
-    def _sends(self, links: list[LinkNumber]) -> tuple[tuple[_End, Callable[[bytes], None]], ...]:
-        ends = (self._ends.get(link) for link in links)
-        return tuple((end, end.send) for end in ends if end is not None and end.send is not None)
+    def _sends(self, links: list[LinkNumber]) -> Sinks:
+        return self.bind([self._ends[link] for link in links if link in self._ends])
+
+    def bind(self, ends: Sequence[End]) -> Sinks:
+        """How a packet gets to these links; HERE may be among them and is not meant."""
+        return Sinks(ends)
 
     def _forget(self) -> None:
         """Let go of the voices that went to no link which is still here; numbers only rise.

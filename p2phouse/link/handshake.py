@@ -7,6 +7,7 @@ done its work: only the last flight is kept for a while, in case it was lost. No
 import datetime
 import os
 import struct
+from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from cryptography import x509
@@ -66,7 +67,7 @@ class Keys(NamedTuple):
 class Identity:
     """Our certificate, and the one TLS context."""
 
-    def __init__(self) -> None:
+    def __init__(self, profiles: Sequence[Profile] = PROFILES) -> None:
         key = ec.generate_private_key(ec.SECP256R1())
         certificate = _certificate(key)
         self.fingerprint = certificate.fingerprint(hashes.SHA256())
@@ -84,7 +85,7 @@ class Identity:
         context.set_cipher_list(
             b"ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-ECDSA-AES128-SHA"
         )
-        context.set_tlsext_use_srtp(b":".join(profile.name for profile in PROFILES))
+        context.set_tlsext_use_srtp(b":".join(profile.name for profile in profiles))
         self.context = context
 
 
@@ -119,6 +120,25 @@ class Handshake:
         if self._tls.DTLSv1_get_timeout() == 0:
             self._tls.DTLSv1_handle_timeout()
         return self._flight()
+
+    def goodbye(self) -> list[bytes]:
+        """That we send no more; once the keys are there."""
+        try:
+            self._tls.shutdown()
+        except SSL.Error:
+            return []
+        return self._flight()
+
+    def is_goodbye(self, datagram: bytes) -> bool:
+        """Whether this, after the keys, says that the peer sends no more."""
+        try:
+            self._tls.bio_write(datagram)
+            self._tls.recv(1)
+        except SSL.ZeroReturnError:
+            return True
+        except SSL.Error:  # nothing to read, or noise
+            pass
+        return False
 
     def _step(self) -> list[bytes]:
         try:

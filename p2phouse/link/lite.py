@@ -103,6 +103,7 @@ class _Peer:
         "checks_second",
         "consent_s",
         "deadline",
+        "early",
         "key",
         "link",
         "ours",
@@ -113,7 +114,7 @@ class _Peer:
     )
 
     def __init__(
-        self, link: LinkNumber, ours: Credentials, theirs: Credentials, consent_s: float
+        self, link: LinkNumber, ours: Credentials, theirs: Credentials | None, consent_s: float
     ) -> None:
         self.link = link
         self.ours = ours
@@ -122,6 +123,7 @@ class _Peer:
         self.consent_s = consent_s
         self.way: Way | None = None
         self.ways: list[Way] = []
+        self.early: Way | None = None  # nominated before we knew by whom
         self.deadline = inf
         self.checks_second = 0
         self.checks = 0
@@ -129,6 +131,11 @@ class _Peer:
         self.asked_way: Way | None = None
         self.asked = -inf
         self.asks = 0
+
+    def is_named_in(self, message: stun.Message) -> bool:
+        """Whether a check is from this peer to us, as far as its name says."""
+        name = message.attributes.get("USERNAME")
+        return self.theirs is None or name == f"{self.ours.ufrag}:{self.theirs.ufrag}"
 
 
 class Lite:
@@ -148,16 +155,32 @@ class Lite:
         now_s: float,
         link: LinkNumber,
         ours: Credentials,
-        theirs: Credentials,
+        theirs: Credentials | None,
         consent_s: float = CONSENT_S_MAX,
     ) -> bool:
-        """A peer will check under these names. False if our ufrag is in use."""
+        """A peer will check under these names. False if our ufrag is in use.
+
+        theirs: None if they are not known yet: its checks are answered, and what follows from them
+        waits for `meet`.
+        """
         if ours.ufrag in self._named or link in self._peers:
             return False
         peer = _Peer(link, ours, theirs, consent_s)
         peer.deadline = now_s + ARRIVAL_S_MAX
         self._peers[link] = self._named[ours.ufrag] = peer
         return True
+
+    def meet(self, link: LinkNumber, theirs: Credentials) -> Sequence[LiteOutput]:
+        """Who it is that was expected; it may have checked already."""
+        peer = self._peers.get(link)
+        if peer is None or peer.theirs is not None:
+            return ()
+        peer.theirs = theirs
+        early, peer.early = peer.early, None
+        if early is None or early in self._owners:
+            return ()
+        peer.way = early
+        return [*self._see(peer, early), Chosen(link, early)]
 
     def forget(self, link: LinkNumber) -> None:
         peer = self._peers.pop(link, None)
@@ -227,17 +250,18 @@ class Lite:
         message = _parse(data)
         if message is None:
             return ()
-        username = f"{peer.ours.ufrag}:{peer.theirs.ufrag}"
         # Security: who does not know the password is not the peer, wherever it stands.
         # Test: test_lite.py::test_a_check_with_a_wrong_password_opens_nothing
-        if message.attributes.get("USERNAME") != username or not message.check_message_integrity(
-            peer.key
-        ):
+        if not message.check_message_integrity(peer.key) or not peer.is_named_in(message):
             return self._refuse(now_s, transaction, way)
         if "ICE-CONTROLLED" in message.attributes:
             # Two ends in one role; we cannot be the one that nominates (RFC 8445 §7.3.1.1).
             return [Answer(way, _error(transaction, _ROLE_CONFLICT, peer.key))]
         outputs: list[LiteOutput] = [Answer(way, _success(transaction, way, peer.key))]
+        if peer.theirs is None:
+            if "USE-CANDIDATE" in message.attributes:
+                peer.early = way
+            return outputs
         if way == peer.way or peer.way is None:
             peer.deadline = now_s + peer.consent_s
         owner = self._owners.get(way)
@@ -276,7 +300,7 @@ class Lite:
         peer = self._questions.get(transaction)
         # Security: from where we asked, and by nobody but the peer.
         # Test: test_lite.py::test_an_answer_from_elsewhere_or_by_another_moves_nothing
-        if peer is None or peer.asked_way != way:
+        if peer is None or peer.theirs is None or peer.asked_way != way:
             return ()
         message = _parse(data)
         if message is None or not message.check_message_integrity(peer.theirs.pwd.encode()):
@@ -304,6 +328,7 @@ class Lite:
     # ── what we ask ──────────────────────────────────────────────────────────────────────────
 
     def _ask(self, now_s: float, peer: _Peer, way: Way) -> list[LiteOutput]:
+        assert peer.theirs is not None
         if not peer.question:
             peer.asks = 0
             peer.question = self._entropy(12)

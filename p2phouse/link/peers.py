@@ -16,6 +16,7 @@ from p2phouse.channel import LinkStatus
 from p2phouse.errors import LinkError
 from p2phouse.link.handshake import Handshake, Identity, Keys
 from p2phouse.link.lite import (
+    CONSENT_S_MAX,
     Address,
     Answer,
     Chosen,
@@ -58,12 +59,11 @@ class Peer:
 
     __slots__ = (
         "begun_s",
-        "consented",
         "fingerprint",
         "first",
         "forged",
-        "gcm_only",
         "handshake",
+        "is_node",
         "is_server",
         "last_flight",
         "last_flights",
@@ -75,6 +75,7 @@ class Peer:
         "sink",
         "ssrcs",
         "ssrcs_max",
+        "tls",
         "way",
         "ways",
     )
@@ -82,19 +83,17 @@ class Peer:
     def __init__(
         self,
         number: LinkNumber,
-        fingerprint: bytes,
         *,
-        is_server: bool,
-        gcm_only: bool,
         ssrcs_max: int,
         payload_type: int | None,
+        is_node: bool,
     ) -> None:
         self.number = number
-        self.fingerprint = fingerprint
-        self.is_server = is_server
-        self.gcm_only = gcm_only
         self.ssrcs_max = ssrcs_max
         self.payload_type = payload_type
+        self.is_node = is_node
+        self.is_server = True
+        self.fingerprint = b""  # empty: nobody knows yet
         self.way: Way | None = None
         self.ways: set[Way] = set()
         self.network = 0
@@ -106,6 +105,7 @@ class Peer:
         self.last_flights = 0
         self.sink: Sink | None = None
         self.receiving: Receiving | None = None
+        self.tls: Handshake | None = None  # a node's, kept to say and to read a goodbye
         self.ssrcs: set[bytes] = set()
         self.forged = 0
 
@@ -122,10 +122,10 @@ class Peers:
         on_packet: Callable[[LinkNumber, bytes], None],
         on_control: Callable[[LinkNumber, bytes], None],
         on_state: Callable[[LinkNumber, LinkStatus, str], None],
-        on_moved: Callable[[Sink], None],
+        on_moved: Callable[[LinkNumber, Sink], None],
     ) -> None:
         """on_packet and on_control are given plain RTP and RTCP of a peer that proved itself;
-        on_moved a sink that has another address, for the crowds it is in."""
+        on_moved a link whose sink has another address, for the crowds it is in."""
         self._identity = identity
         self._ports = ports
         self._on_packet = on_packet
@@ -151,39 +151,48 @@ class Peers:
         now_s: float,
         number: LinkNumber,
         ours: Credentials,
+        *,
+        ssrcs_max: int = SSRCS_MAX,
+        payload_type: int | None = None,
+        is_node: bool = False,
+        consent_s: float = CONSENT_S_MAX,
+    ) -> bool:
+        """Somebody will come; `meet` tells who. False if the names are in use.
+
+        ssrcs_max: how many voices it may bring; 0: nothing of its is opened at all.
+        payload_type: what its packets are given in place of their own. is_node: not a browser: it
+        must protect by AES-GCM, and goodbyes are said both ways.
+        """
+        if not self._lite.expect(now_s, number, ours, None, consent_s):
+            return False
+        self._peers[number] = Peer(
+            number, ssrcs_max=ssrcs_max, payload_type=payload_type, is_node=is_node
+        )
+        return True
+
+    def meet(
+        self,
+        now_s: float,
+        number: LinkNumber,
         theirs: Credentials,
         fingerprint: bytes,
         *,
         is_server: bool,
-        gcm_only: bool = False,
-        ssrcs_max: int = SSRCS_MAX,
-        payload_type: int | None = None,
-        consent_s: float | None = None,
-    ) -> bool:
-        """False if the names are in use.
-
-        ssrcs_max: how many voices it may bring; 0: nothing of its is opened at all.
-        payload_type: what its packets are given in place of their own.
-        """
-        lasts = {} if consent_s is None else {"consent_s": consent_s}
-        if not self._lite.expect(now_s, number, ours, theirs, **lasts):
-            return False
-        self._peers[number] = Peer(
-            number,
-            fingerprint,
-            is_server=is_server,
-            gcm_only=gcm_only,
-            ssrcs_max=ssrcs_max,
-            payload_type=payload_type,
-        )
-        return True
+    ) -> None:
+        """It is this one. is_server: whether we wait for its handshake or begin it."""
+        peer = self._peers.get(number)
+        if peer is not None and not peer.fingerprint:
+            peer.fingerprint, peer.is_server = fingerprint, is_server
+            self._perform(now_s, self._lite.meet(number, theirs))
 
     def forget(self, number: LinkNumber) -> None:
-        """Without a word to the peer. Nothing is told of it any more."""
+        """Nothing is told of it any more; a node is told goodbye, a browser nothing."""
         self._lite.forget(number)
         peer = self._peers.pop(number, None)
         if peer is None:
             return
+        if peer.tls is not None:
+            self._send(peer, peer.tls.goodbye())
         for way in peer.ways:
             self._at[way.socket].pop(way.address, None)
         self._end_handshake(peer)
@@ -323,7 +332,7 @@ class Peers:
             self._connect(now_s, peer, keys, flight)
 
     def _connect(self, now_s: float, peer: Peer, keys: Keys, flight: list[bytes]) -> None:
-        if peer.gcm_only and not keys.profile.is_gcm:
+        if peer.is_node and not keys.profile.is_gcm:
             # Security: a node cannot be talked down to SHA1_80; only browsers may need it.
             self._fail(peer, "it does not protect by AES-GCM")
             return
@@ -333,6 +342,8 @@ class Peers:
         port = self._ports[peer.way.socket]
         peer.sink = Sink(port, peer.way.address, keys, peer.payload_type)
         peer.last_flight = flight
+        if peer.is_node:
+            peer.tls = peer.handshake
         self._flights.append((now_s + LAST_FLIGHT_S, peer))
         self._end_handshake(peer)
         self._on_state(peer.number, LinkStatus.CONNECTED, "")
@@ -340,7 +351,11 @@ class Peers:
     def _late(self, now_s: float, peer: Peer, data: bytes) -> None:
         """TLS is gone; what still comes is a flight again, because our last was lost, or a
         goodbye. That cannot be read any more, so it only makes us ask."""
-        if data[0] == _ALERT:
+        if peer.tls is not None and data[0] == _ALERT:
+            if peer.tls.is_goodbye(data):
+                peer.tls = None
+                self._end(peer, LinkStatus.LOST, "closed by the other end")
+        elif data[0] == _ALERT:
             self._perform(now_s, self._lite.ask(now_s, peer.number))
         elif peer.last_flights < LAST_FLIGHTS_MAX:
             peer.last_flights += 1
@@ -401,7 +416,7 @@ class Peers:
                 self._begin(now_s, peer)
         elif peer.sink is not None:
             peer.sink.move(self._ports[way.socket], way.address)
-            self._on_moved(peer.sink)
+            self._on_moved(peer.number, peer.sink)
 
     def _fail(self, peer: Peer, reason: str) -> None:
         self._end(peer, LinkStatus.FAILED, reason)

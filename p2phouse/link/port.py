@@ -10,6 +10,7 @@ import errno
 import logging
 import socket
 import struct
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from itertools import count
 from typing import Any, Final
@@ -112,6 +113,18 @@ class Sink:
         self.port, self.address = port, address
         self.raw = _sockaddr(port.socket.family, address)
 
+    def __call__(self, packet: bytes) -> None:
+        """One RTP packet to this peer alone."""
+        data = srtp.protect_one(self.handle, _of_type(packet, self.payload_type))
+        if data is not None:
+            self.port.send(data, self.address)
+
+    def control(self, data: bytes) -> None:
+        """One RTCP datagram."""
+        protected = srtp.protect_control(self.handle, data)
+        if protected is not None:
+            self.port.send(protected, self.address)
+
     @property
     def kind(self) -> "Kind":
         return self.port, self.payload_type, self.tag_bytes
@@ -160,6 +173,25 @@ class Crowd:
         """Protect and send a plain RTP packet of at most 1,484 bytes to each. Raises nothing."""
         for group in self._groups.values():
             group.send(packet)
+
+
+def gather(sends: Sequence[Callable[[bytes], None]]) -> Callable[[bytes], None]:
+    """One send for many sinks; what carry/batch.py asks for. Any of them may be no sink."""
+    crowd, others = Crowd(), []
+    for send in sends:
+        if isinstance(send, Sink):
+            crowd.add(send)
+        else:
+            others.append(send)
+    if not others:
+        return crowd.send
+
+    def send_all(packet: bytes) -> None:
+        crowd.send(packet)
+        for send in others:
+            send(packet)
+
+    return send_all
 
 
 def _group(sink: Sink) -> "_Group":

@@ -22,7 +22,8 @@ Pointer = Any
 # More than carry/window.py lets through out of order, else what was admitted would be refused.
 WINDOW_PACKETS: Final = 128
 TRAILER_BYTES_MAX: Final = 16
-PACKET_BYTES_MAX: Final = 1_500 - TRAILER_BYTES_MAX
+CONTROL_TRAILER_BYTES: Final = 4 + 16  # RFC 3711 §3.4: index, then the tag
+PACKET_BYTES_MAX: Final = 1_484
 
 protect = lib.srtp_protect  # (handle, pointer to the packet, pointer to its length) -> 0 if done
 new = ffi.new
@@ -53,6 +54,29 @@ def open_sending(keys: Keys) -> Handle:
     srtp = holder[0]
     handle: Handle = ffi.gc(srtp, lib.srtp_dealloc)
     return handle
+
+
+def protect_one(handle: Handle, packet: bytes) -> bytes | None:
+    """SRTP of one RTP packet; None if it was sent before, or is too old to know."""
+    return _protected(lib.srtp_protect, handle, packet)
+
+
+def protect_control(handle: Handle, data: bytes) -> bytes | None:
+    """SRTCP of one RTCP datagram, under keys and an index of its own."""
+    return _protected(lib.srtp_protect_rtcp, handle, data)
+
+
+_row: Final = ffi.new("char[]", PACKET_BYTES_MAX + CONTROL_TRAILER_BYTES)
+_size: Final = ffi.new("int *")
+
+
+def _protected(function: Any, handle: Handle, data: bytes) -> bytes | None:  # noqa: ANN401 - of cffi
+    assert len(data) <= PACKET_BYTES_MAX
+    ffi.memmove(_row, data, len(data))
+    _size[0] = len(data)
+    if function(handle, _row, _size):
+        return None
+    return read(_row, _size[0])
 
 
 class Receiving:

@@ -23,10 +23,13 @@ from p2phouse import channel
 from p2phouse.channel import (
     CloseGuestRoom,
     CloseLink,
+    ConnectLink,
     GuestRole,
     LinkStatus,
     NewGuestRoom,
     OpenGuest,
+    OpenLink,
+    SetTable,
 )
 from p2phouse.errors import UserError
 from p2phouse.guest.room import GuestRoom
@@ -35,6 +38,7 @@ from p2phouse.link.lite import Credentials
 from p2phouse.link.peers import Peers
 from p2phouse.link.port import Port, Sink
 from p2phouse.vocabulary import LinkNumber
+from p2phouse_relay.links import NodeLinks
 
 log = logging.getLogger(__name__)
 
@@ -62,10 +66,11 @@ class Media:
             ports,
             entropy=os.urandom,
             on_packet=self._packet,
-            on_control=lambda number, data: None,  # of guests: what it would say is not used yet
+            on_control=self._control,
             on_state=self._link_state,
             on_moved=self._moved,
         )
+        self._links = NodeLinks(self.peers, ports, identity.fingerprint, say)
         self._rooms: dict[int, GuestRoom] = {}
         self._guests: dict[LinkNumber, OpenGuest] = {}
         self._in: dict[LinkNumber, GuestRoom] = {}  # speakers, by link
@@ -83,12 +88,18 @@ class Media:
                 self._close_room(number)
             case OpenGuest():
                 self._open_guest(message)
+            case OpenLink():
+                self._links.open(monotonic(), message)
+            case ConnectLink():
+                self._links.connect(monotonic(), message)
+            case SetTable():
+                self._links.set_table(monotonic(), message)
             case CloseLink(number):
                 self._close(number)
             case _:
                 log.warning("not_for_a_relay message=%s", type(message).__name__)
 
-    def tell_load(self, now_s: float) -> None:
+    def _tell_load(self, now_s: float) -> None:
         """When it is due: the share of a core since the last time."""
         since_s = now_s - self._told_s
         if since_s < LOAD_EACH_S:
@@ -100,7 +111,15 @@ class Media:
 
     @property
     def deadline(self) -> float:
-        return min(self._told_s + LOAD_EACH_S, self.peers.deadline)
+        return min(self._told_s + LOAD_EACH_S, self.peers.deadline, self._links.deadline)
+
+    def tick(self, now_s: float) -> None:
+        """At `deadline`, or more often."""
+        if now_s >= self._links.deadline:
+            self._links.tick(now_s)
+        if now_s >= self.peers.deadline:
+            self.peers.tick(now_s)
+        self._tell_load(now_s)
 
     # ── guests ───────────────────────────────────────────────────────────────────────────────
 
@@ -115,9 +134,6 @@ class Media:
             monotonic(),
             guest.link,
             Credentials(guest.ufrag, guest.pwd),
-            Credentials(guest.remote_ufrag, guest.remote_pwd),
-            guest.fp,
-            is_server=True,
             ssrcs_max=0 if is_listener else 1,  # Security: a speaker brings one voice
             payload_type=guest.payload_type,
         )
@@ -125,10 +141,14 @@ class Media:
             self._say(channel.LinkState(guest.link, LinkStatus.FAILED, "its names are in use"))
             return
         self._guests[guest.link] = guest
+        theirs = Credentials(guest.remote_ufrag, guest.remote_pwd)
+        self.peers.meet(monotonic(), guest.link, theirs, guest.fp, is_server=True)
 
     def _link_state(self, number: LinkNumber, status: LinkStatus, reason: str) -> None:
         guest = self._guests.get(number)
         if guest is None:
+            if number in self._links:
+                self._links.link_state(monotonic(), number, status, reason)
             return
         if status is LinkStatus.CONNECTED:
             self._enter(guest)
@@ -147,8 +167,11 @@ class Media:
         room.add_listener(guest.link, sink, len(guest.slots))
 
     def _close(self, number: LinkNumber) -> None:
-        self._leave(number)
-        self.peers.forget(number)
+        if number in self._links:
+            self._links.close(number)
+        else:
+            self._leave(number)
+            self.peers.forget(number)
 
     def _leave(self, number: LinkNumber) -> None:
         guest = self._guests.pop(number, None)
@@ -167,8 +190,17 @@ class Media:
         room = self._in.get(number)
         if room is not None:
             room.receive(monotonic(), number, packet)
+        else:
+            self._links.packet(monotonic(), number, packet)
 
-    def _moved(self, sink: Sink) -> None:
+    def _control(self, number: LinkNumber, data: bytes) -> None:
+        # What a guest's browser reports is not used yet.
+        self._links.control(monotonic(), number, data)
+
+    def _moved(self, number: LinkNumber, sink: Sink) -> None:
+        if number in self._links:
+            self._links.moved(number)
+            return
         for room in self._rooms.values():
             room.moved(sink)
 
@@ -231,9 +263,7 @@ def serve(sock: socket.socket, ports: Sequence[Port]) -> None:
                 media.perform(message)
         now_s = monotonic()
         resume_s = peers.work(now_s)
-        if now_s >= peers.deadline:
-            peers.tick(now_s)
-        media.tell_load(now_s)
+        media.tick(now_s)
         if control.wants_to_write:
             control.write()
 

@@ -7,11 +7,11 @@ turns until something is so.
 import os
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from aioice import stun
 
-from p2phouse.link.handshake import Handshake, Identity
+from p2phouse.link.handshake import PROFILES, Handshake, Identity, Profile
 from p2phouse.link.lite import Credentials
 from p2phouse.link.srtp import Receiving, new, open_sending, protect, read
 from p2phouse.vocabulary import Ssrc
@@ -46,9 +46,14 @@ def check(
 
 class Browser:
     def __init__(
-        self, name: str, relay: tuple[str, int], theirs: Credentials, relay_fp: bytes
+        self,
+        name: str,
+        relay: tuple[str, int],
+        theirs: Credentials,
+        relay_fp: bytes,
+        profiles: Sequence[Profile] = PROFILES,
     ) -> None:
-        self.identity = Identity()
+        self.identity = Identity(profiles)
         self.ours = credentials(name)
         self.theirs = theirs
         self.relay = relay
@@ -57,6 +62,7 @@ class Browser:
         self.asked = 0  # checks that came to us
         self.answers_checks = True
         self.shakes_hands = True
+        self.stalls = False  # says no more after its first flight
         self.packets: list[bytes] = []  # that opened
         self.unread: list[bytes] = []  # SRTP that came before the keys or did not open
         self.late: list[bytes] = []  # DTLS that came after the keys
@@ -146,6 +152,8 @@ class Browser:
             self.send(bytes(answer))
 
     def _dtls(self, data: bytes) -> None:
+        if self.stalls:
+            return
         if self.is_connected:
             self.late.append(data)
             return

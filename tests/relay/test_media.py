@@ -82,8 +82,7 @@ class Relay:
     def turn(self) -> None:
         self.media.peers.read(0)
         self.media.peers.work(time.monotonic())
-        if time.monotonic() >= self.media.peers.deadline:
-            self.media.peers.tick(time.monotonic())
+        self.media.tick(time.monotonic())
         for guest in self.guests:
             guest.act()
 
@@ -196,7 +195,7 @@ def test_a_listener_who_moves_hears_on(relay: Relay):
 def test_load_is_told_once_a_second(relay: Relay):
     now_s = time.monotonic()
     for after_s in (0.5, 1.1, 1.2, 2.3):
-        relay.media.tell_load(now_s + after_s)
+        relay.media.tick(now_s + after_s)
     loads = [each for each in relay.said if isinstance(each, Load)]
     assert len(loads) == 2
     assert all(0 <= each.core_permille <= 1_000 for each in loads)

@@ -1,0 +1,225 @@
+"""Links to nodes through the relay's port: one Carrier whose forwarder sends to all in one call.
+
+What engine.py is to a node's links this is to the relay's: it joins the core that carries, the link
+control of each link, and the port. It has no voice and no ear of its own.
+"""
+
+import logging
+import os
+from collections.abc import Callable, Iterable, Sequence
+from math import inf
+from typing import Final
+
+from aioice.candidate import Candidate, candidate_foundation, candidate_priority
+
+from p2phouse import channel
+from p2phouse.carry.batch import BatchForwarder, Traffic
+from p2phouse.carry.carrier import Ask, Carrier, CarrierOutput
+from p2phouse.carry.control import LinkControl
+from p2phouse.carry.table import TableRefused, compile_table
+from p2phouse.channel import ConnectLink, LinkRole, LinkStatus, OpenLink, SetTable
+from p2phouse.errors import PeerError
+from p2phouse.link.ice import CANDIDATES_MAX, CONSENT_S_MAX
+from p2phouse.link.lite import Credentials
+from p2phouse.link.peers import Peers
+from p2phouse.link.port import Port, Sink, gather
+from p2phouse.vocabulary import FRAME_S, LinkNumber
+
+log = logging.getLogger(__name__)
+
+UFRAG_BYTES: Final = 4  # of chance; as text twice as long
+PWD_BYTES: Final = 16
+STATS_EACH_S: Final = 1.0
+
+
+class NodeLinks:
+    """Of one room, for the table of which there is only one; call `tick` at `deadline`."""
+
+    def __init__(
+        self,
+        peers: Peers,
+        ports: Sequence[Port],
+        fingerprint: bytes,
+        say: Callable[[channel.Up], None],
+    ) -> None:
+        self._peers = peers
+        self._fingerprint = fingerprint
+        self._say = say
+        self._cands = tuple(map(_candidate, ports[:CANDIDATES_MAX]))
+        self._forwarder = BatchForwarder(lambda ssrc, packet: None, gather)
+        self._carrier = Carrier(lambda ssrc, packet: None, self._forwarder)
+        self._roles: dict[LinkNumber, LinkRole] = {}  # of all that were opened
+        self._controls: dict[LinkNumber, LinkControl] = {}  # of those that are connected
+        self._sinks: dict[LinkNumber, Sink] = {}
+        self._told: dict[LinkNumber, Traffic] = {}  # to their controls
+        self._due_s = inf
+        self._stats_s = inf
+
+    def __contains__(self, number: LinkNumber) -> bool:
+        return number in self._roles
+
+    # ── commands ─────────────────────────────────────────────────────────────────────────────
+
+    def open(self, now_s: float, to: OpenLink) -> None:
+        if to.local_only:
+            # A room that must not leave its network has a TTL of 1, and our socket serves others.
+            self._fail(to.link, "a relay carries no room of one network alone")
+            return
+        ours = Credentials(os.urandom(UFRAG_BYTES).hex(), os.urandom(PWD_BYTES).hex())
+        if not self._peers.expect(now_s, to.link, ours, is_node=True, consent_s=CONSENT_S_MAX):
+            self._fail(to.link, "its number is in use")
+            return
+        self._roles[to.link] = to.role
+        self._say(
+            channel.LocalDescription(to.link, ours.ufrag, ours.pwd, self._fingerprint, self._cands)
+        )
+
+    def connect(self, now_s: float, to: ConnectLink) -> None:
+        role = self._roles.get(to.link)
+        if role is not None:
+            theirs = Credentials(to.ufrag, to.pwd)
+            is_server = role is LinkRole.OFFERER
+            self._peers.meet(now_s, to.link, theirs, to.fp, is_server=is_server)
+
+    def close(self, number: LinkNumber) -> None:
+        self._carry_no_more(number)
+        self._roles.pop(number, None)
+        self._peers.forget(number)
+
+    def set_table(self, now_s: float, to: SetTable) -> None:
+        try:
+            table = compile_table(to.epoch, to.rows, to.guarded, to.hurried, to.loudest)
+        except TableRefused as error:
+            log.error("table_refused epoch=%d error=%s", to.epoch, error)
+            return
+        if not self._carrier.set_table(now_s, table):
+            log.warning("table_old epoch=%d", to.epoch)
+
+    # ── what comes ───────────────────────────────────────────────────────────────────────────
+
+    def link_state(self, now_s: float, number: LinkNumber, status: LinkStatus, reason: str) -> None:
+        if status is LinkStatus.CONNECTED:
+            sink = self._peers.sink(number)
+            assert sink is not None
+            self._sinks[number] = sink
+            self._controls[number] = LinkControl(os.urandom)
+            self._told[number] = Traffic()
+            self._carrier.add(now_s, number, sink)
+            self._due_s = min(self._due_s, now_s)
+            self._stats_s = min(self._stats_s, now_s + STATS_EACH_S)
+        else:
+            self._carry_no_more(number)
+        self._say(channel.LinkState(number, status, reason[:200]))
+
+    def moved(self, number: LinkNumber) -> None:
+        self._carrier.moved(number)
+
+    def packet(self, now_s: float, number: LinkNumber, packet: bytes) -> None:
+        control = self._controls.get(number)
+        if control is not None:
+            # Heard even if refused: a peer may talk before our table names its voice.
+            self._tell_all(self._carrier.hear_voice(now_s, number))
+            self._forwarder.now_s = now_s
+            if self._carrier.receive(number, packet):
+                control.received_voice(now_s, packet)
+
+    def control(self, now_s: float, number: LinkNumber, data: bytes) -> None:
+        control = self._controls.get(number)
+        if control is None:
+            return
+        try:
+            message = control.receive(now_s, data)
+        except PeerError as error:
+            log.debug("bad_control link=%d error=%s", number, error)
+            return
+        self._tell_all(self._carrier.hear_control(now_s, number, message))
+
+    # ── time ─────────────────────────────────────────────────────────────────────────────────
+
+    @property
+    def deadline(self) -> float:
+        return self._due_s
+
+    def tick(self, now_s: float) -> None:
+        """Each 20 ms while a link is connected."""
+        if not self._controls:
+            self._due_s = self._stats_s = inf
+            return
+        # After a stall nobody catches up: the next is one from now.
+        self._due_s = max(self._due_s + FRAME_S, now_s)
+        carrier = self._carrier
+        loud = carrier.loud(own=False)
+        for number, control in self._controls.items():
+            self._count(number, control)
+            for data in control.tick(
+                now_s,
+                quiet=number not in loud,
+                epoch=carrier.epoch,
+                is_standby=number in carrier.hurried,
+                carries=number in carrier.carried,
+            ):
+                self._sinks[number].control(data)
+        self._tell_all(carrier.tick(now_s))
+        if now_s >= self._stats_s:
+            self._stats_s = now_s + STATS_EACH_S
+            self._tell_stats()
+
+    def _count(self, number: LinkNumber, control: LinkControl) -> None:
+        told, traffic = self._told[number], self._forwarder.traffic(number)
+        if traffic.packets > told.packets:
+            self._told[number] = traffic
+            control.sent_voices(
+                traffic.sent_s, traffic.packets - told.packets, traffic.octets - told.octets
+            )
+
+    def _tell_all(self, outputs: Iterable[CarrierOutput]) -> None:
+        for output in outputs:
+            match output:
+                case Ask(link, kind, altogether):
+                    control = self._controls.get(link)
+                    if control is not None:
+                        data = control.request(kind, self._carrier.epoch, altogether=altogether)
+                        self._sinks[link].control(data)
+                case _:
+                    self._say(output)
+
+    def _tell_stats(self) -> None:
+        for number, control in self._controls.items():
+            self._carrier.set_jitter(number, control.jitter_us / 1e6)
+        links = tuple(self._link_stats(*each) for each in self._controls.items())
+        self._say(channel.Stats(-1, -1, 0, (), links[:4_096]))
+
+    def _link_stats(self, number: LinkNumber, control: LinkControl) -> channel.LinkStats:
+        counts = self._carrier.counts(number)
+        return channel.LinkStats(
+            number,
+            counts.sent,
+            counts.received,
+            counts.refused,
+            counts.malformed + self._peers.forged(number),
+            control.rtt_us,
+            control.loss_permille,
+            control.jitter_us,
+        )
+
+    def _carry_no_more(self, number: LinkNumber) -> None:
+        self._carrier.remove(number)
+        for kept in (self._controls, self._sinks, self._told):
+            kept.pop(number, None)
+
+    def _fail(self, number: LinkNumber, reason: str) -> None:
+        self._say(channel.LinkState(number, LinkStatus.FAILED, reason))
+
+
+def _candidate(port: Port) -> str:
+    """The address as an offer or answer tells it."""
+    text: str = Candidate(
+        foundation=candidate_foundation("host", "udp", port.host),
+        component=1,
+        transport="udp",
+        priority=candidate_priority(1, "host"),
+        host=port.host,
+        port=port.number,
+        type="host",
+    ).to_sdp()
+    return text
