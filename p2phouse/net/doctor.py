@@ -277,11 +277,19 @@ def _reachable(seen: Observed) -> Finding:
             "public address, no place left, or its owner does not want it to.",
             another,
         )
+    if seen.relays_named:
+        return Finding(
+            "reachable",
+            False,
+            "The node that you named as a relay does not answer; nobody else is known to lead "
+            "others to this one.",
+            LOOK_AT_RELAY,
+        )
     return Finding(
         "reachable",
-        False if seen.relays_named else None,
+        None,
         "From outside the local network nobody is known to reach this node.",
-        LOOK_AT_RELAY if seen.relays_named else another,
+        another,
     )
 
 

@@ -156,7 +156,7 @@ def test_each_thing_is_spoken_of_once_and_what_is_bad_has_a_remedy():
         ("reachable", True, "through 1 relay", {}),
         ("reachable", True, "Nodes outside", {"relays": 0, "was_reached": True}),
         ("reachable", False, "leads nobody to this one", {"relays": 0}),
-        ("reachable", False, "nobody is known to reach", AWAY),
+        ("reachable", False, "as a relay does not answer", AWAY),
         ("reachable", None, "nobody is known to reach", ALONE),
         ("reachable", None, "Only this machine", INDOORS),
         ("reachable", None, "nobody from outside has come", {"is_public": True}),
