@@ -160,8 +160,11 @@ class Forwarder:
         self._carried = None
         self._first.clear()
         self._forget()
+        heard: dict[Ssrc, _Voice] = {}
         for (ingress, ssrc), way in table.ways.items():
-            voice = self._voices.get(ssrc)
+            # What goes to our ear alone, which opens it, moves no window that guards a link.
+            voice = heard.setdefault(ssrc, _Voice()) if way.is_for_our_ear else None
+            voice = voice or self._voices.get(ssrc)
             if voice is None:
                 if len(self._voices) >= VOICES_MAX:
                     continue  # its packets are refused and counted
@@ -192,10 +195,10 @@ class Forwarder:
                 self._bind(voice)
 
     def take_levels(self) -> dict[Ssrc, int]:
-        """The level in -dBov of each voice that came since the last call."""
+        """The level in -dBov of each voice that came since the last call, if it may go on."""
         levels = {}
         for (_, ssrc), voice in self._routes.items():
-            if voice.level >= 0:
+            if voice.level >= 0 and voice is self._voices.get(ssrc):
                 levels[ssrc] = voice.level
                 voice.level = -1
         return levels

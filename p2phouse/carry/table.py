@@ -28,6 +28,11 @@ class Way:
     sinks: tuple[LinkNumber, ...]
     warm: tuple[LinkNumber, ...] = ()
 
+    @property
+    def is_for_our_ear(self) -> bool:
+        """Whether it goes nowhere else."""
+        return not self.warm and all(link == HERE for link in self.sinks)
+
 
 @dataclass(frozen=True, slots=True)
 class Table:
@@ -75,6 +80,11 @@ def compile_table(
         # Test: test_table.py::test_ingress_and_standby_may_bring_a_voice_and_nobody_else
         ways[row.ingress, row.ssrc] = way
         if row.standby is not None:
+            # Security: for whom we stand by is passed on what the speaker's own link brings. What
+            # the hub brings they have, and with a seq forged far ahead it would have us refuse all
+            # that follows.
+            # Test: test_forwarder.py::test_a_hub_forges_nothing_into_what_its_standby_sends
+            way = Way(tuple(k for k in row.sinks if k == HERE)) if row.warm else way
             ways[row.standby, row.ssrc] = way
     return Table(
         epoch, tuple(rows), MappingProxyType(ways), guarded, frozenset(hurried), loudest, leaning

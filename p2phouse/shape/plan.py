@@ -177,7 +177,7 @@ def _row(voice: Voice, of: Neighbour, links: _Links, here: Standpoint) -> TableR
     elif here.yields:
         # Whoever carries the room now takes each voice from its speaker alone.
         sinks = (HERE, *(link for link in others if link not in links.hub))
-    elif here.shape is Shape.HUB and here.part is Part.STANDBY:
+    elif here.shape is Shape.HUB and here.part is Part.STANDBY and ingress == of.link:
         warm = tuple(link for link in others if link not in links.hub)
     pinned = voice.pinned and here.shape is Shape.HUB
     return TableRow(ingress, voice.ssrc, standby, sinks, warm, pinned)

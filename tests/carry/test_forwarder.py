@@ -219,6 +219,33 @@ class ForwarderTests:
         here.forwarder.receive(ONE, true)
         assert here.heard == [forged, true]
 
+    def test_a_hub_forges_nothing_into_what_its_standby_sends(self, here: Here):
+        """What a standby passes on has come from the speaker; the hub is heard there, and no more.
+        A seq far ahead would make every true packet too old, for us and for SRTP behind us."""
+        here.add(ONE, TWO, THREE)
+        here.set_rows(TableRow(ONE, ANA, TWO, (HERE,), warm=(THREE,)))
+        here.forwarder.steer(frozenset({THREE}), frozenset())
+        forged = a_packet(ANA, 32_000, payload=b"forged")
+        true = [a_packet(ANA, seq) for seq in range(1, 200)]
+        for packet in true:
+            assert here.forwarder.receive(TWO, forged)
+            here.forwarder.receive(ONE, packet)
+        assert here.sent[THREE] == true
+        assert here.heard.count(forged) == len(true), "our ear opens it, or does not"
+        here.forwarder.take_levels()
+        here.forwarder.receive(TWO, forged)
+        assert here.forwarder.take_levels() == {}, "nor does it choose who is loudest"
+
+    def test_what_only_our_ear_was_given_keeps_nothing_from_a_link_that_is_fed_later(
+        self, here: Here
+    ):
+        here.add(ONE, TWO, THREE)
+        here.set_rows(TableRow(TWO, ANA, None, (HERE,)))
+        here.forwarder.receive(TWO, a_packet(ANA, 32_000, payload=b"forged"))
+        here.set_rows(TableRow(ONE, ANA, None, (HERE, THREE)))
+        here.forwarder.receive(ONE, a_packet(ANA, 1))
+        assert here.sent[THREE] == [a_packet(ANA, 1)]
+
     def test_voices_share_no_window(self, here: Here):
         here.add(ONE, TWO)
         here.set_rows(TableRow(ONE, ANA, None, (TWO,)), TableRow(ONE, BEN, None, (TWO,)))
@@ -365,7 +392,7 @@ class ForwarderTests:
         here.forwarder.receive(ONE, a_packet(ANA, 64))
         here.forwarder.steer(frozenset({THREE}), frozenset())
         for seq in (63, 64, 65):
-            here.forwarder.receive(TWO, a_packet(ANA, seq))
+            here.forwarder.receive(ONE, a_packet(ANA, seq))
         assert [seq_of(packet)[1] for packet in here.sent[THREE]] == [64, 65]
 
     def test_a_link_that_has_released_us_is_sent_samples_alone(self, here: Here):
@@ -403,8 +430,8 @@ class ForwarderTests:
         assert here.sent[TWO][-1] == here.heard[-1] == a_packet(ANA, 9_000)
 
     def test_levels_are_those_of_sealed_packets_since_they_were_last_taken(self, here: Here):
-        here.add(ONE)
-        here.set_rows(TableRow(ONE, ANA, None, ()), TableRow(ONE, BEN, None, ()))
+        here.add(ONE, TWO)
+        here.set_rows(TableRow(ONE, ANA, None, (TWO,)), TableRow(ONE, BEN, None, (TWO,)))
         here.forwarder.receive(ONE, a_packet(ANA, 1))
         here.forwarder.receive(ONE, a_packet(BEN, 1, kind=PT_AUDIT))
         assert here.forwarder.take_levels() == {ANA: 30}

@@ -150,6 +150,16 @@ def test_a_member_takes_others_voices_from_hub_and_standby_alone():
             assert {row.ingress, row.standby} == {link(0), link(1)}
 
 
+def test_a_standby_passes_on_nothing_of_whom_it_hears_by_the_hub_alone():
+    """Security: the hub could write into it what it likes, and they have the hub themselves."""
+    room = Room(5)
+    room.links -= {frozenset((1, 3))}
+    rows = {row.ssrc: row for row in room.plan_of(1).rows}
+    assert rows[voice(3).ssrc].ingress == link(0)
+    assert rows[voice(3).ssrc].warm == ()
+    assert rows[voice(4).ssrc].warm == (link(2),)
+
+
 def test_who_has_no_link_to_the_hub_leans_on_the_standby():
     room = Room(5)
     assert room.plan_of(3).leaning is None
