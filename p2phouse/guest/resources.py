@@ -224,7 +224,12 @@ class Guests:
         return self._load_permille
 
     @property
+    def count(self) -> int:
+        return len(self._guests)
+
+    @property
     def waiting(self) -> int:
+        """Guests whose sound has not come yet."""
         return len(self._waiting)
 
     def rooms(self) -> list[RoomFacts]:

@@ -75,6 +75,94 @@ def up(
 
 
 @app.command()
+def init(
+    name: Annotated[
+        str,
+        typer.Option(metavar="NAME", prompt="Name people see", help="How people see the relay."),
+    ],
+    domain: Annotated[
+        str,
+        typer.Option(metavar="NAME", prompt="Domain (HTTPS)", help="Where browsers find it."),
+    ],
+    address: Annotated[
+        str,
+        typer.Option(metavar="IP", prompt="Public IP address", help="Where voices find it."),
+    ],
+    contact: Annotated[
+        str,
+        typer.Option(metavar="MAIL", prompt="Whom to write to", help="Whom people write to."),
+    ],
+    home: Home = None,
+    json: Json = False,
+) -> None:
+    """Make a relay's home: its key, and relay.toml for you to read and change."""
+    from p2phouse_relay.home import make_home
+
+    path = make_home(home, name=name, domain=domain, address=address, contact=contact)
+    if json:
+        print(jsonlib.dumps({"settings": str(path)}))
+        return
+    print(f"Made {path}. Read it, then: p2phouse-relay check")
+
+
+@app.command()
+def check(home: Home = None, json: Json = False) -> None:
+    """See what stands between this machine and those who want to come."""
+    from p2phouse_relay.check import Verdict, judge, look
+    from p2phouse_relay.home import is_running
+    from p2phouse_relay.settings import read_settings, relay_home
+
+    where = relay_home(home)
+    settings = read_settings(where)
+    findings = judge(settings, look(settings, is_running=is_running(where)))
+    if json:
+        rows = [
+            {"about": each.about, "verdict": each.verdict.value, "said": each.said, "fix": each.fix}
+            for each in findings
+        ]
+        print(jsonlib.dumps({"findings": rows}))
+    else:
+        for each in findings:
+            print(f"{each.verdict.value:>4}  {each.about}: {each.said}")
+            if each.fix:
+                print(f"        {each.fix}")
+    if any(each.verdict is Verdict.BAD for each in findings):
+        raise typer.Exit(FAILED)
+
+
+@app.command()
+def status(home: Home = None, json: Json = False) -> None:
+    """Show how the relay is that runs."""
+    from p2phouse_relay.home import ask
+    from p2phouse_relay.settings import relay_home
+
+    facts = ask(relay_home(home), "GET", "/status")
+    if json:
+        print(jsonlib.dumps(facts))
+        return
+    state = "taking nobody in" if facts["draining"] else "open" if facts["ready"] else "starting"
+    print(f"{state}, up for {facts['up_s']:.0f} s")
+    print(f"{facts['speakers']} speak and {facts['listeners']} listen in {facts['rooms']} room(s)")
+    print(f"{facts['joined']} came since the start, {facts['refused']} were told to come later")
+    again = facts["media_restarts"]
+    print(f"sound uses {facts['load_pct']} % of its core, and was begun anew {again} time(s)")
+
+
+@app.command()
+def drain(home: Home = None, json: Json = False) -> None:
+    """Take nobody in any more; the relay ends when the last guest has left."""
+    from p2phouse_relay.home import ask
+    from p2phouse_relay.settings import relay_home
+
+    facts = ask(relay_home(home), "POST", "/drain")
+    if json:
+        print(jsonlib.dumps(facts))
+        return
+    left = facts["speakers"] + facts["listeners"]
+    print(f"Nobody more is let in; {left} guest(s) are still here. p2phouse-relay status tells.")
+
+
+@app.command()
 def version(json: Json = False) -> None:
     """Print the version."""
     print(jsonlib.dumps({"version": __version__}) if json else f"p2phouse-relay {__version__}")

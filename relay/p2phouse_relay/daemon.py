@@ -8,9 +8,12 @@ import errno
 import logging
 import os
 import socket
+import ssl
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import trio
 
@@ -21,11 +24,14 @@ from p2phouse.guest.http import Front, Listener
 from p2phouse.guest.page import Page
 from p2phouse.guest.resources import Guests, Reply, Request, Terms
 from p2phouse.media import MediaProcess
+from p2phouse_relay.admin import Admin, Counts, new_token, say_where
+from p2phouse_relay.settings import Tls
 
 log = logging.getLogger(__name__)
 
 READY_S_MAX = 20.0  # a start of Python on a small machine that does something else as well
 TICK_S = 1.0
+RENEW_S = 3_600.0  # certbot renews thirty days before the end
 BACKLOG = 1_024  # a room that many come to at once
 
 NOT_FOUND = Reply(404, (("content-type", "text/plain; charset=utf-8"),), b"nothing is here\n")
@@ -37,6 +43,10 @@ class HttpPortUnusable(UserError):
 
 class UdpPortUnusable(UserError):
     """UDP port {port} of {address} cannot be used: {reason}. Choose another with --udp-port."""
+
+
+class CertificateUnusable(UserError):
+    """The certificate {path} cannot be used: {reason}. Look at [tls] in relay.toml."""
 
 
 class AddressUnusable(UserError):
@@ -62,17 +72,27 @@ class RelayConfig:
     http_port: int
     udp_port: int
     terms: Terms
+    tls: Tls | None = None
+    is_proxied: bool = False  # TLS is spoken by a reverse proxy of this machine; HTTP on loopback
+    home: Path | None = None  # where the commands find a relay that runs; none in trial
+    admin_port: int = 0
     media_module: str = "p2phouse_relay.media"
 
 
 class Relay:
     """`run` is the relay; `ready` is set once guests can come."""
 
-    def __init__(self, config: RelayConfig, listeners: list[Listener]) -> None:
+    def __init__(
+        self, config: RelayConfig, listeners: list[Listener], context: ssl.SSLContext | None = None
+    ) -> None:
+        """context: by which the listeners speak TLS; given a new certificate when there is one."""
         self.config = config
+        self._context = context
         self.guests = Guests(config.terms, os.urandom)
         self.guests.reached_at(config.addresses)
-        self.front = Front(self.answer)
+        self.front = Front(self.answer, is_proxied=config.is_proxied)
+        self.drained = trio.Event()
+        self._began_s = time.monotonic()
         self.ready = trio.Event()
         self.udp_port = 0
         self._listeners = listeners
@@ -98,6 +118,10 @@ class Relay:
             nursery.start_soon(self.media.run)
             nursery.start_soon(self.front.serve, self._listeners)
             nursery.start_soon(self._tick)
+            if self.config.home is not None:
+                nursery.start_soon(self._administer, self.config.home)
+            if self.config.tls is not None and self._context is not None:
+                nursery.start_soon(self._renew, self.config.tls, self._context)
 
     async def answer(self, request: Request) -> Reply:
         page = self._page.reply(request)
@@ -113,6 +137,51 @@ class Relay:
         while True:
             await trio.sleep(TICK_S)
             await self._perform(self.guests.tick(clock()))
+            if self.guests.draining and not self.guests.count:
+                self.drained.set()
+
+    def counts(self) -> Counts:
+        rooms = self.guests.rooms()
+        return Counts(
+            is_ready=self.guests.is_ready,
+            is_draining=self.guests.draining,
+            rooms=len(rooms),
+            speakers=sum(len(each.speakers) for each in rooms),
+            listeners=sum(each.listeners for each in rooms),
+            waiting=self.guests.waiting,
+            speakers_joined=self.guests.joined[channel.GuestRole.SPEAKER],
+            listeners_joined=self.guests.joined[channel.GuestRole.LISTENER],
+            refused=self.guests.refused,
+            load_permille=self.guests.load_permille,
+            media_restarts=self.media.restarts,
+            connections=self.front.connections,
+            up_s=time.monotonic() - self._began_s,
+        )
+
+    def drain(self) -> None:
+        """Takes nobody in any more; `drained` once the last guest has left."""
+        log.info("draining guests=%d", self.guests.count)
+        self.guests.draining = True
+
+    async def _administer(self, home: Path) -> None:
+        """Serves status and metrics on loopback, and says where for as long as it does."""
+        token = new_token(os.urandom)
+        front = Front(Admin(self.counts, self.drain, token).answer)
+        listeners = await _open("127.0.0.1", self.config.admin_port)
+        path = say_where(home, _socket(listeners[0]).getsockname()[1], token)
+        try:
+            await front.serve(listeners)
+        finally:
+            path.unlink(missing_ok=True)
+
+    async def _renew(self, tls: Tls, context: ssl.SSLContext) -> None:
+        """Certificates are renewed beside us: who comes next is shown what the files hold then."""
+        while True:
+            await trio.sleep(RENEW_S)
+            try:
+                context.load_cert_chain(tls.certificate, tls.key)
+            except OSError as error:  # half of it may be written; the old one still stands
+                log.warning("certificate_not_read reason=%s", error.strerror or "no pair")
 
     async def _perform(self, commands: list[channel.Down]) -> None:
         for command in commands:
@@ -136,7 +205,8 @@ class Relay:
 async def running(config: RelayConfig) -> AsyncIterator[Relay]:
     """A relay that guests can come to. Raises UserError, MediaSilent, MediaFailed."""
     check_udp(config.bind, config.udp_port)
-    relay = Relay(config, await _listeners(config))
+    context = certified(config.tls) if config.tls is not None else None
+    relay = Relay(config, await _listeners(config, context), context)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(relay.run)
         with trio.move_on_after(READY_S_MAX):
@@ -147,14 +217,36 @@ async def running(config: RelayConfig) -> AsyncIterator[Relay]:
         nursery.cancel_scope.cancel()
 
 
-async def _listeners(config: RelayConfig) -> list[Listener]:
+async def _listeners(config: RelayConfig, context: ssl.SSLContext | None) -> list[Listener]:
+    """Raises HttpPortUnusable."""
+    found = await _open("127.0.0.1" if config.is_proxied else config.bind, config.http_port)
+    if context is None:
+        return found
+    return [_over_tls(each, context) for each in found]
+
+
+async def _open(address: str, port: int) -> list[Listener]:
     try:
-        found = await trio.open_tcp_listeners(config.http_port, host=config.bind, backlog=BACKLOG)
+        return list(await trio.open_tcp_listeners(port, host=address, backlog=BACKLOG))
     except OSError as error:
-        raise HttpPortUnusable(
-            port=config.http_port, address=config.bind, reason=error.strerror
-        ) from error
-    return list(found)
+        raise HttpPortUnusable(port=port, address=address, reason=error.strerror) from error
+
+
+def _over_tls(listener: Listener, context: ssl.SSLContext) -> Listener:
+    assert isinstance(listener, trio.SocketListener)
+    return trio.SSLListener(listener, context, https_compatible=True)
+
+
+def certified(tls: Tls) -> ssl.SSLContext:
+    """Raises CertificateUnusable."""
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.set_alpn_protocols(["http/1.1"])
+    try:
+        context.load_cert_chain(tls.certificate, tls.key)
+    except OSError as error:  # ssl.SSLError is one
+        reason = error.strerror or "it is no pair of certificate and key"
+        raise CertificateUnusable(path=tls.certificate, reason=reason) from error
+    return context
 
 
 def _socket(listener: Listener) -> trio.socket.SocketType:

@@ -13,6 +13,7 @@ import trio
 from p2phouse.errors import P2PHouseError, UserError
 from p2phouse.guest.resources import Terms
 from p2phouse_relay.daemon import RelayConfig, running
+from p2phouse_relay.settings import FILE_NAME, read_settings, relay_home
 
 HTTP_PORT = 8478
 UDP_PORT = 8478
@@ -21,8 +22,8 @@ UDP_PORT = 8478
 DEV_TERMS = Terms(rooms=None, rooms_max=32, guests_max=5_000, waiting_max=5_000)
 
 
-class NoPolicyYet(UserError):
-    """A relay needs to know what it may carry. Try it on this machine with --dev."""
+class OnlyInTrial(UserError):
+    """{option} is for a trial with --dev; of a relay for others it stands in {path}."""
 
 
 class BadLogLevel(UserError):
@@ -55,15 +56,36 @@ def run_relay(settings: Settings) -> None:
 
 
 def _config(settings: Settings) -> RelayConfig:
-    if not settings.dev:
-        raise NoPolicyYet
+    if settings.dev:
+        address = settings.address or "127.0.0.1"
+        return RelayConfig(
+            name="Dev",
+            addresses=(address,),
+            bind=address,
+            http_port=HTTP_PORT if settings.http_port is None else settings.http_port,
+            udp_port=UDP_PORT if settings.udp_port is None else settings.udp_port,
+            terms=DEV_TERMS,
+        )
+    home = relay_home(settings.home)
+    for option, value in (
+        ("--http-port", settings.http_port),
+        ("--udp-port", settings.udp_port),
+        ("--address", settings.address),
+    ):
+        if value is not None:
+            raise OnlyInTrial(option=option, path=home / FILE_NAME)
+    its = read_settings(home)
     return RelayConfig(
-        name="dev",
-        addresses=(settings.address or "127.0.0.1",),
-        bind=settings.address or "127.0.0.1",
-        http_port=HTTP_PORT if settings.http_port is None else settings.http_port,
-        udp_port=UDP_PORT if settings.udp_port is None else settings.udp_port,
-        terms=DEV_TERMS,
+        name=its.name,
+        addresses=its.addresses,
+        bind=its.bind,
+        http_port=its.http_port,
+        udp_port=its.udp_port,
+        terms=its.terms,
+        tls=its.tls,
+        is_proxied=its.tls is None,
+        home=home,
+        admin_port=its.admin_port,
     )
 
 
@@ -91,7 +113,8 @@ async def _run(config: RelayConfig, settings: Settings, began: float) -> None:
                 nursery.start_soon(_end_with_input, nursery.cancel_scope)
             nursery.start_soon(_wait_for, signals, nursery.cancel_scope)
             async with running(config) as relay:
-                http = f"http://{_host(config.addresses[0])}:{relay.http_port}"
+                scheme = "http" if config.tls is None else "https"
+                http = f"{scheme}://{_host(config.addresses[0])}:{relay.http_port}"
                 facts = {
                     "ready_s": round(time.monotonic() - began, 3),
                     "http": http,
@@ -102,8 +125,9 @@ async def _run(config: RelayConfig, settings: Settings, began: float) -> None:
                 if settings.json:
                     print(jsonlib.dumps(facts), flush=True)
                 else:
-                    _say_ready(facts)
-                await trio.sleep_forever()
+                    _say_ready(facts, trial=settings.dev)
+                await relay.drained.wait()
+                nursery.cancel_scope.cancel()
 
 
 def _host(address: str) -> str:
@@ -124,9 +148,12 @@ async def _end_with_input(scope: trio.CancelScope) -> None:
     scope.cancel()
 
 
-def _say_ready(facts: dict[str, object]) -> None:
+def _say_ready(facts: dict[str, object], *, trial: bool) -> None:
     http = facts["http"]
     print(f"ready in {facts['ready_s']} s · {http} · UDP port {facts['udp_port']}")
+    if not trial:
+        print("In another terminal: p2phouse-relay status · drain. Stop: Ctrl-C", flush=True)
+        return
     print("A trial: no TLS, no tokens, any room. Not for others than yourself.")
     print(f"speak:  POST an offer to {http}/whip/ROOM/NAME (WHIP)")
     print(f"listen: {http}/r/ROOM in a browser, or {http}/whep/ROOM (WHEP)")

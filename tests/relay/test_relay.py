@@ -41,9 +41,12 @@ async def relay() -> AsyncIterator[Relay]:
             yield its
 
 
-async def asked(relay: Relay, method: str, path: str, body: bytes = b"", kind="application/sdp"):
-    """Status, headers and body of an answer."""
-    stream = await trio.open_tcp_stream("127.0.0.1", relay.http_port)
+async def asked(
+    whom: Relay | int, method: str, path: str, body: bytes = b"", kind="application/sdp"
+) -> tuple[int, dict[str, str], str]:
+    """Status, headers and body of what a relay, or whoever has that port, answers."""
+    port = whom if isinstance(whom, int) else whom.http_port
+    stream = await trio.open_tcp_stream("127.0.0.1", port)
     async with stream:
         head = f"{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
         head += f"Content-Type: {kind}\r\nContent-Length: {len(body)}\r\n\r\n"

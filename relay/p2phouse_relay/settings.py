@@ -1,0 +1,272 @@
+"""What the operator of a relay decides: `relay.toml` in its home, read strictly.
+
+A word that is not understood is an error with its place, never ignored: a limit that was spelt
+wrongly would be no limit. `init` writes the file with what each line is for.
+"""
+
+import os
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any, Final
+
+import platformdirs
+
+from p2phouse.errors import UserError
+from p2phouse.guest.resources import ROOM_NAME, RoomTerms, Terms
+
+FILE_NAME: Final = "relay.toml"
+FILE_BYTES_MAX: Final = 256 * 1024
+HTTPS_PORT: Final = 443
+UDP_PORT: Final = 8478
+PROXIED_PORT: Final = 8478
+ADMIN_PORT: Final = 8479
+TOKEN_CHARS_MIN: Final = 16
+WAITING_MAX: Final = 8  # of one network, without a token, that have not come yet
+_DOMAIN: Final = re.compile(r"(?=.{1,253}$)([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z][a-z0-9-]+")
+
+
+class NoSettings(UserError):
+    """There is no {path} yet. Make one with p2phouse-relay init, or try a relay on this machine
+    with p2phouse-relay up --dev."""
+
+
+class SettingsThere(UserError):
+    """{path} is there already and was left as it is. Edit it, or choose another --home."""
+
+
+class SettingsWrong(UserError):
+    """{path}: {what}."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tls:
+    certificate: Path
+    key: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """tls: None behind a reverse proxy of this machine, which then speaks for all who come."""
+
+    name: str
+    domain: str
+    addresses: tuple[str, ...]
+    bind: str
+    contact: str
+    http_port: int
+    udp_port: int
+    admin_port: int
+    tls: Tls | None
+    terms: Terms
+
+
+def relay_home(given: str | None) -> Path:
+    """The relay's home: given, else P2PHOUSE_RELAY_HOME, else the system's place for user data."""
+    text = given or os.environ.get("P2PHOUSE_RELAY_HOME")
+    text = text or platformdirs.user_data_dir("p2phouse-relay")
+    return Path(text).expanduser().absolute()
+
+
+def read_settings(home: Path) -> Settings:
+    """Raises NoSettings, SettingsWrong."""
+    path = home / FILE_NAME
+    try:
+        data = path.read_bytes()[: FILE_BYTES_MAX + 1]
+    except FileNotFoundError as error:
+        raise NoSettings(path=path) from error
+    except OSError as error:
+        raise SettingsWrong(path=path, what=f"it cannot be read ({error.strerror})") from error
+    # Security: the tokens of rooms stand in it.
+    if path.stat().st_mode & 0o077:
+        raise SettingsWrong(path=path, what=f"others may read it; run: chmod 600 {path}")
+    if len(data) > FILE_BYTES_MAX:
+        raise SettingsWrong(path=path, what=f"it has more than {FILE_BYTES_MAX:,} bytes")
+    return understood(path, data.decode(errors="replace"))
+
+
+def understood(path: Path, text: str) -> Settings:
+    """Settings from the text of a file; path: for what is said of it. Raises SettingsWrong."""
+    try:
+        return _settings(_Table("", tomllib.loads(text)))
+    except tomllib.TOMLDecodeError as error:
+        raise SettingsWrong(path=path, what=f"it is no TOML ({error})") from error
+    except _Wrong as error:
+        raise SettingsWrong(path=path, what=str(error)) from error
+
+
+def _settings(top: "_Table") -> Settings:
+    tls, proxied = _tls(top.table("tls"))
+    found = Settings(
+        name=top.text("name", most=60),
+        domain=top.text("domain", like=_DOMAIN, means="a name such as audio.example.org"),
+        addresses=_addresses(top),
+        bind=_address("bind", top.text("bind", "0.0.0.0")),
+        contact=top.text("contact", most=200),
+        http_port=top.number("http_port", PROXIED_PORT if proxied else HTTPS_PORT, most=65_535),
+        udp_port=top.number("udp_port", UDP_PORT, most=65_535),
+        admin_port=top.number("admin_port", ADMIN_PORT, most=65_535),
+        tls=tls,
+        terms=_terms(top),
+    )
+    top.has_no_more()
+    return found
+
+
+class _Wrong(Exception):
+    """What is wrong with the settings, as the end of a sentence."""
+
+
+class _Table:
+    """A table of the file, from which each known word is taken once."""
+
+    def __init__(self, name: str, values: Mapping[str, Any]) -> None:
+        self._name = name
+        self._left = dict(values)
+
+    def text(
+        self,
+        word: str,
+        otherwise: str | None = None,
+        *,
+        most: int = 500,
+        like: re.Pattern[str] | None = None,
+        means: str = "",
+    ) -> str:
+        value = self._left.pop(word, otherwise)
+        if value is None:
+            raise _Wrong(f"{self._place(word)} is missing")
+        if not isinstance(value, str) or not 0 < len(value) <= most or not value.isprintable():
+            raise _Wrong(f"{self._place(word)} has to be text of 1 to {most} characters")
+        if like is not None and not like.fullmatch(value):
+            raise _Wrong(f"{self._place(word)} has to be {means}")
+        return value
+
+    def number(self, word: str, otherwise: int, *, least: int = 1, most: int) -> int:
+        value = self._left.pop(word, otherwise)
+        if type(value) is not int or not least <= value <= most:
+            raise _Wrong(f"{self._place(word)} has to be a number from {least} to {most:,}")
+        return value
+
+    def is_on(self, word: str) -> bool:
+        value = self._left.pop(word, False)
+        if not isinstance(value, bool):
+            raise _Wrong(f"{self._place(word)} has to be true or false")
+        return value
+
+    def texts(self, word: str, *, most: int) -> tuple[str, ...]:
+        value = self._left.pop(word, [])
+        if not isinstance(value, list) or len(value) > most:
+            raise _Wrong(f"{self._place(word)} has to be a list of at most {most}")
+        if not all(isinstance(each, str) and 0 < len(each) <= 500 for each in value):
+            raise _Wrong(f"{self._place(word)} has to be a list of texts")
+        return tuple(value)
+
+    def table(self, word: str) -> "_Table":
+        value = self._left.pop(word, {})
+        if not isinstance(value, dict):
+            raise _Wrong(f"{self._place(word)} has to be a table, [{word}]")
+        return _Table(self._place(word), value)
+
+    def names(self) -> list[str]:
+        return list(self._left)
+
+    def has_no_more(self) -> None:
+        for word in self._left:
+            raise _Wrong(f"{self._place(word)} is no setting")
+
+    def _place(self, word: str) -> str:
+        return f"{self._name}.{word}" if self._name else word
+
+
+def _tls(table: _Table) -> tuple[Tls | None, bool]:
+    proxied = table.is_on("proxy")
+    tls = None
+    if not proxied:
+        certificate, key = (Path(table.text(each)) for each in ("certificate", "key"))
+        tls = Tls(certificate, key)
+    table.has_no_more()
+    return tls, proxied
+
+
+def _addresses(top: _Table) -> tuple[str, ...]:
+    found = top.texts("addresses", most=4)
+    if not found:
+        raise _Wrong("addresses has to name one to four addresses at which guests reach this relay")
+    return tuple(_address("addresses", each) for each in found)
+
+
+def _address(word: str, text: str) -> str:
+    try:
+        return str(ip_address(text))
+    except ValueError as error:
+        raise _Wrong(f"{word}: {text} is no IP address") from error
+
+
+def _terms(top: _Table) -> Terms:
+    limits, rooms = top.table("limits"), top.table("rooms")
+    named = {}
+    for name in rooms.names():
+        if not ROOM_NAME.fullmatch(name):
+            raise _Wrong(f"rooms.{name}: a room's name has 1 to 64 letters, digits, - and _")
+        its = rooms.table(name)
+        speak, listen = (its.text(each, "-") for each in ("speak", "listen"))
+        its.has_no_more()
+        for token in (speak, listen):
+            if token != "-" and len(token) < TOKEN_CHARS_MIN:
+                raise _Wrong(f"rooms.{name}: a token has at least {TOKEN_CHARS_MIN} characters")
+        if speak == "-":
+            raise _Wrong(f"rooms.{name}.speak is missing: whoever finds the room could talk in it")
+        named[name] = RoomTerms(speak=speak, listen=None if listen == "-" else listen)
+    found = Terms(
+        rooms=named,
+        rooms_max=limits.number("rooms", 20, most=1_000),
+        guests_max=limits.number("guests", 900, most=20_000),
+        waiting_max=WAITING_MAX,
+        ice_servers=top.texts("ice_servers", most=4),
+    )
+    limits.has_no_more()
+    return found
+
+
+TEMPLATE: Final = """\
+# What this relay is, and whom it carries. `p2phouse-relay check` reads this and says what is wrong.
+# Keep it readable by yourself alone: the tokens of rooms stand in it.
+
+# How people see it, and whom they can write to about it.
+name = {name}
+contact = {contact}
+
+# Where browsers find it (HTTPS), and where voices do: the addresses at which this machine can be
+# reached from outside, the best first. `bind` is where its sockets are, if that is not everywhere.
+domain = {domain}
+addresses = {addresses}
+# bind = "0.0.0.0"
+
+# Ports. Everything that is sound goes through the one UDP port; open it in your firewall.
+# http_port = 443
+udp_port = {udp_port}
+# admin_port = 8479   # status, health and metrics, on this machine alone
+
+[tls]
+# Files as certbot and others keep them; a new certificate is noticed within the hour.
+certificate = "/etc/letsencrypt/live/{plain_domain}/fullchain.pem"
+key = "/etc/letsencrypt/live/{plain_domain}/privkey.pem"
+# Or a reverse proxy of yours on this machine speaks TLS, and names who asked in X-Forwarded-For.
+# Then instead of the two lines above (http_port is then 8478, on 127.0.0.1 alone):
+# proxy = true
+
+[limits]
+# One core carries about a thousand listeners of one voice at a time.
+guests = 900
+rooms = 20
+
+# The rooms, each with the token of who may speak in it (by WHIP). Anybody may listen who has the
+# link, unless there is a token for that as well; people then need the link that ends in #TOKEN.
+[rooms.lobby]
+speak = "{token}"
+# listen = "..."
+"""
