@@ -4,6 +4,7 @@ The CPU of the process that answers, per POST, each over a connection of its own
 them; beside it hypercorn, which serves the owner's page, with an application that does nothing.
 """
 
+import itertools
 import os
 import socket
 import subprocess
@@ -98,7 +99,8 @@ async def ours() -> None:
     from p2phouse.guest.http import Front
     from p2phouse.guest.resources import Guests, Reply, Request, Terms
 
-    guests = Guests(Terms(None, rooms_max=1, guests_max=10**6, waiting_max=10**6), os.urandom)
+    terms = Terms(None, rooms_max=1, guests_max=10**6, waiting_max=10**6)
+    guests = Guests(terms, os.urandom, itertools.count(1))
     guests.reached_at(("127.0.0.1",))
     guests.heard(clock(), channel.PortReady(7_000, os.urandom(32)))
     near, far = trio.socket.socketpair()

@@ -7,7 +7,7 @@ a Request and goes out as a Reply and commands for media; no socket is here, and
 
 import hmac
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from ipaddress import ip_address
 from typing import Final
@@ -151,7 +151,8 @@ class RoomFacts:
 class Guests:
     """`request` answers a guest, `heard` takes what media says, `gone` its end."""
 
-    def __init__(self, terms: Terms, entropy: Entropy) -> None:
+    def __init__(self, terms: Terms, entropy: Entropy, links: Iterator[int]) -> None:
+        """links: gives the numbers of new links, which guests share with all other links."""
         self._terms = terms
         self._entropy = entropy
         self._rooms: dict[str, _Room] = {}
@@ -163,7 +164,7 @@ class Guests:
         self._waiting_of: dict[str, int] = {}  # network -> its guests who wait without a token
         self._place: Place | None = None
         self._load_permille = 0
-        self._links = 0
+        self._links = links
         self._numbers = 0
         self._addresses: tuple[str, ...] = ()
         self.draining = False
@@ -304,9 +305,8 @@ class Guests:
             refusal = self._make_way(now, self._rooms[room], name, request.source, commands)
             if refusal is not None:
                 return refusal, []
-        self._links += 1
         guest = _Guest(
-            link=LinkNumber(self._links),
+            link=LinkNumber(next(self._links)),
             key=self._entropy(16).hex(),
             room=self._room_of(room, commands),
             role=role,

@@ -5,6 +5,7 @@ to media, and what media says goes back into it. Why one process answers HTTP: d
 """
 
 import errno
+import itertools
 import logging
 import os
 import socket
@@ -88,7 +89,8 @@ class Relay:
         """context: by which the listeners speak TLS; given a new certificate when there is one."""
         self.config = config
         self._context = context
-        self.guests = Guests(config.terms, os.urandom)
+        self.links = itertools.count(1)  # never used twice, whoever is at the other end
+        self.guests = Guests(config.terms, os.urandom, self.links)
         self.guests.reached_at(config.addresses)
         self.front = Front(self.answer, is_proxied=config.is_proxied)
         self.drained = trio.Event()

@@ -2,6 +2,7 @@
 
 import random
 from dataclasses import replace
+from itertools import count
 
 import pytest
 
@@ -40,7 +41,7 @@ class Relay:
     """Guests with a media process that does what the test says; `told` is what it was told."""
 
     def __init__(self, terms: Terms = ANYBODY, *, ready: bool = True) -> None:
-        self.guests = Guests(terms, random.Random(1).randbytes)
+        self.guests = Guests(terms, random.Random(1).randbytes, count(1))
         self.guests.reached_at(("192.0.2.7",))
         self.told: list[object] = []
         self.now = 100.0
