@@ -417,7 +417,7 @@ class BidFlag(IntFlag):
     METERED = 2  # its network costs by the byte
     MAINS = 4
     DRAINING = 8  # is about to leave
-    STRAINED = 16  # its processor or uplink is too small for a mesh
+    STRAINED = 16  # its processor or uplink does not keep up
 
 
 @dataclass(frozen=True, slots=True)

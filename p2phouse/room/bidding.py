@@ -16,6 +16,7 @@ from p2phouse.record.envelope import Signed
 from p2phouse.record.types import Bid, BidFlag, BidRow
 from p2phouse.room.messages import Carry
 from p2phouse.room.state import Membership
+from p2phouse.shape import measure
 from p2phouse.shape.measure import FORWARDING_VERSION, LOST_PERMILLE
 from p2phouse.vocabulary import DeviceKey, Now
 
@@ -28,6 +29,10 @@ SAMPLES: Final = 30  # one a second
 LINKLESS_S: Final = 3.0  # two who have not met by then cannot, or not now
 GOOD_PERMILLE: Final = 10
 NEAR_MS: Final = 10  # a round trip that has changed by less is as it was
+STRAINED_FOR: Final = 5  # seconds in a row; a busy moment is over by then
+STRAINED_S: Final = (
+    300.0  # then so long nobody counts on us: as hub we would soon be strained again
+)
 LOOK_S: Final = 1.0  # as often as there is something new to measure
 U16: Final = 65_535
 
@@ -57,10 +62,21 @@ class Bidding:
     said_at: float = -math.inf
     count: int = 0
     again_at: float = -math.inf  # when to look again for news
+    skipped_ticks: int = 0  # of media, as it told last
+    strained_for: int = 0  # seconds in a row
+    strained_until: float = -math.inf
     offered: Offered = (NOBODY, False)  # what our person let us do when we looked last
 
-    def heard(self, membership: Membership, stats: Stats) -> None:
+    def heard(self, now: Now, membership: Membership, stats: Stats) -> None:
         """Once a second."""
+        # A new media process counts from nought.
+        skipped = max(0, stats.skipped_ticks - self.skipped_ticks)
+        self.skipped_ticks = stats.skipped_ticks
+        losses = [each.loss_permille for each in stats.links if each.rtt_us]
+        is_strain = measure.is_strain(skipped, losses)
+        self.strained_for = self.strained_for + 1 if is_strain else 0
+        if self.strained_for >= STRAINED_FOR:
+            self.strained_until = now.mono + STRAINED_S
         of_link = {each.link: each for each in stats.links}
         for member in membership.members.values():
             if member.link is None or not member.link_up:
@@ -111,6 +127,8 @@ class Bidding:
             flags |= BidFlag.METERED
         if drains:
             flags |= BidFlag.DRAINING
+        if now.mono < self.strained_until:
+            flags |= BidFlag.STRAINED
         last_seq = -1 if self.last is None else self.last.record.seq
         return Bid(
             room=membership.room,

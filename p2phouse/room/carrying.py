@@ -141,7 +141,7 @@ class Carrying:
                 yield SendRoomFrame(dev, membership.room, _bid_frame(bid))
 
     def stats(self, now: Now, membership: Membership, stats: Stats) -> None:
-        self._of(now, membership).bidding.heard(membership, stats)
+        self._of(now, membership).bidding.heard(now, membership, stats)
 
     def media(
         self, now: Now, membership: Membership, told: channel.Pulls | channel.Released

@@ -418,15 +418,22 @@ class Election:
         return self._make_way(now) or self._improve(now)
 
     def _make_way(self, now: float) -> list[Output]:
-        """For somebody who reaches others and not us: the standby at once, if it is one of them;
-        else one of them becomes standby first."""
+        """To the standby at once, for somebody who reaches it and not us, or since we cannot keep
+        up; if it is no better off, one who is becomes standby first."""
         lost = len(measure.unreached(self._view, self._me))
+        strained = measure.is_strained(self._view, self._me)
         # Security: who lets no hub reach him moves the room about no oftener than this.
         # Test: test_election.py::test_one_whom_no_hub_reaches_moves_the_room_each_ten_seconds
-        if not lost or not self._is_due(self._adopted_at + MAKE_WAY_S, now):
+        if not (lost or strained) or not self._is_due(self._adopted_at + MAKE_WAY_S, now):
             return []
         ranks = measure.rank(self._view, but=[self._me])
-        better = [dev for dev in ranks if dev in self._view.heard and self._apart(dev) < lost]
+        better = [
+            dev
+            for dev in ranks
+            if dev in self._view.heard
+            and not measure.is_strained(self._view, dev)
+            and (self._apart(dev) < lost or (strained and self._apart(dev) == lost))
+        ]
         if self.standby in better:
             return self._claim(self.standby, self._next([self._me, self.standby]), now)
         return self._claim(self._me, better[0], now) if better else []

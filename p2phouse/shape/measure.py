@@ -5,7 +5,7 @@ and a third of liars cannot move anybody far. Nobody's word about itself makes i
 say, but for its age, of which forty milliseconds are all there is to gain.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from hashlib import sha256
@@ -20,6 +20,7 @@ LOST_PERMILLE: Final = 1_000  # of a row: no link, though one is wanted
 UNTRIED_MS: Final = 100  # too few have measured it
 LOST_MS: Final = 40  # for each member that it does not reach, as both say
 DOUBT_MS: Final = 10  # somebody says so alone
+STRAINED_MS: Final = 100  # it says itself that it cannot keep up
 AGE_MS: Final = 40  # of who has just come; 8 less with each doubling of its minutes
 ROOM_MS: Final = (0, 15, 40)  # capacity of twice the need, of 1.25 times, of less
 STEP_MS: Final = 5
@@ -27,6 +28,10 @@ CAPACITY_FIRST: Final = 8  # links that anybody may be trusted with
 CAPACITY_S: Final = 10  # each so many seconds of good service double that
 DOUBLINGS_MAX: Final = 8
 SPEAKER_VOTES: Final = 3
+# Of the 50 ticks of a second: whose sound has a hole each fifth of a second sends holes to all.
+SKIPPED_STRAINED: Final = 5
+# A hotel's Wi-Fi loses 100; an uplink that is asked for 1.25 times what it has loses 200.
+LOSS_STRAINED_PERMILLE: Final = 200
 
 
 class Why(Enum):
@@ -93,6 +98,22 @@ def is_tried(view: View, dev: DeviceKey) -> bool:
     return measured >= reporters_due(len(view.members))
 
 
+def is_strain(skipped_ticks: int, losses: Sequence[int]) -> bool:
+    """Whether, by one second of it, a machine cannot keep up with what it does for others.
+
+    losses: in permille, of what it sent on each link, as the other ends tell.
+    """
+    # Security: at least two say so, and half of all, or one that lies would move a hub.
+    lost = sorted(losses)[(len(losses) - 1) // 2] if len(losses) > 1 else 0
+    return skipped_ticks >= SKIPPED_STRAINED or lost >= LOSS_STRAINED_PERMILLE
+
+
+def is_strained(view: View, dev: DeviceKey) -> bool:
+    """Whether it cannot keep up, by its own word."""
+    bid = view.bids.get(dev)
+    return bid is not None and bool(bid.flags & BidFlag.STRAINED)
+
+
 def reporters_due(members: int) -> int:
     return min(members - 1, max(2, -(-members // 3)))
 
@@ -115,6 +136,7 @@ def cost(view: View, dev: DeviceKey) -> int:
         + LOST_MS * len(lost)
         + (DOUBT_MS if len(measured) + len(lost) < len(reports) else 0)
         + (UNTRIED_MS if len(measured) < reporters_due(len(view.members)) else 0)
+        + (STRAINED_MS if is_strained(view, dev) else 0)
         + _age_ms(bid.uptime_min if bid is not None else 0)
         + _room_ms(capacity(view, dev), view.need)
     )
@@ -166,8 +188,7 @@ def why_no_mesh(view: View) -> Why | None:
         return Why.PEOPLE
     if failing_pairs(view):
         return Why.PAIR
-    strained = (bid.flags & BidFlag.STRAINED for by, bid in view.bids.items() if by in view.members)
-    if any(strained) and len(view.members) > 2:
+    if any(is_strained(view, dev) for dev in view.members) and len(view.members) > 2:
         return Why.STRAIN
     return Why.RELAY if any(is_eligible(view, dev) for dev in view.relays) else None
 

@@ -193,6 +193,29 @@ def test_a_delay_that_has_changed_is_told_within_a_second(table: Table):
     assert len(passed_on(table.wait(1.0), FrameKind.BID)) == 4
 
 
+def test_who_cannot_keep_up_for_five_seconds_says_so_for_five_minutes(table: Table):
+    people = fill(table, 4)
+    skipped = 0
+
+    def flags(ticks: int, seconds: int) -> set[bool]:
+        """So many ticks are skipped each second; whether the bids of that time tell of strain."""
+        nonlocal skipped
+        told: list[messages.Output] = []
+        for second in range(seconds):
+            skipped += ticks
+            told += table.media(Stats(-1, -1, skipped, (), ())) + table.wait(1.0)
+            person = people[second % 4]
+            told += table.frame(person, person.mute_frame(table.here.room, second % 8 < 4))
+        bids = [each.frame for each in of(SendRoomFrame, told) if each.frame[0] == FrameKind.BID]
+        found = [envelope.read(frame[1], Bid).record.flags for frame in bids]  # type: ignore[arg-type]
+        return {bool(each & BidFlag.STRAINED) for each in found}
+
+    assert flags(10, 4) | flags(0, 40) == {False}
+    assert True in flags(10, 12)
+    assert flags(0, 250) == {True}
+    assert False in flags(0, 80)
+
+
 def test_two_who_cannot_meet_say_so_though_they_are_few(table: Table):
     (ann,) = fill(table, 1)
     assert not passed_on(table.wait(2.5), FrameKind.BID)

@@ -150,6 +150,26 @@ def test_one_who_says_alone_that_he_does_not_reach_the_hub_moves_nobody(me: Me):
     assert not claims(election.handle(Seen(alone), 70.0))
 
 
+def test_a_hub_that_cannot_keep_up_hands_over_to_its_standby_if_that_one_can(me: Me):
+    strained = WILLING | int(BidFlag.STRAINED)
+    election = hub_of_nine(me, bid(NINE[1], WILLING))
+    view = nine(me, bid(me.dev, strained), bid(NINE[1], WILLING), bid(NINE[2], WILLING))
+    assert not claims(election.handle(Seen(view), 61.0))
+    assert not go(election, 70.0)
+    (said,) = claims(election.handle(None, 70.0))
+    assert (said.hub, said.standby) == (NINE[1], NINE[2])
+
+
+def test_a_hub_that_cannot_keep_up_takes_another_standby_first_or_carries_on(me: Me):
+    strained = WILLING | int(BidFlag.STRAINED)
+    tired = [bid(me.dev, strained), bid(NINE[1], strained)]
+    election = hub_of_nine(me, bid(NINE[1], WILLING))
+    (said,) = claims(election.handle(Seen(nine(me, *tired, bid(NINE[2], WILLING))), 70.0))
+    assert (said.hub, said.standby) == (me.dev, NINE[2])
+    election = hub_of_nine(me, bid(NINE[1], WILLING))
+    assert not claims(election.handle(Seen(nine(me, *tired)), 70.0))
+
+
 def test_one_whom_no_hub_reaches_moves_the_room_each_ten_seconds(me: Me):
     election = hub_of_nine(me, bid(NINE[1], WILLING))
     assert not claims(election.handle(Seen(apart(me, NINE[2])), 61.0))

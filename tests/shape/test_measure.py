@@ -55,6 +55,33 @@ def test_what_it_says_of_itself_counts_for_little(changed: dict[str, Any], more:
     assert got == (30 + more + 2) // 5 * 5
 
 
+def test_who_cannot_keep_up_costs_more_and_is_a_hub_if_there_is_no_other() -> None:
+    view = a_view()
+    bids = {**view.bids, ANA: replace(view.bids[ANA], flags=CARRIES | BidFlag.STRAINED)}
+    assert measure.cost(replace(view, bids=bids), ANA) == 30 + 100
+    assert ANA in measure.rank(replace(view, bids=bids))
+
+
+@pytest.mark.parametrize(
+    ("skipped", "losses", "is_strain"),
+    [
+        (0, [], False),
+        (4, [0, 0], False),
+        (5, [0, 0], True),
+        (0, [1_000], False),  # one alone may lie, or sit behind a wall
+        (0, [1_000, 0], False),
+        (0, [200, 200], True),
+        (0, [100] * 8, False),  # a hotel
+        (0, [1_000, 1_000, 1_000, 0, 0, 0, 0], False),
+        (0, [1_000, 1_000, 1_000, 200, 0, 0, 0], True),
+    ],
+)
+def test_holes_in_our_own_time_or_loss_on_half_of_our_links_is_strain(
+    skipped: int, losses: list[int], is_strain: bool
+) -> None:
+    assert measure.is_strain(skipped, losses) is is_strain
+
+
 def test_loss_counts_by_the_permille() -> None:
     view = a_view()
     bids = {

@@ -327,12 +327,12 @@ class Media:
         self.world.after(1.0, measure)
 
     def _stats(self) -> channel.Stats:
-        links = []
+        links, lost = [], self.node.loses_permille
         for link in self.links.values():
             found = self.other_end(link) if link.up else None
             if found is not None:
                 rtt_us = round(2e6 * self.world.apart_s(self.node, found[0].node))
-                links.append(channel.LinkStats(link.number, 0, 0, 0, 0, rtt_us, 0, 0))
+                links.append(channel.LinkStats(link.number, 0, 0, 0, 0, rtt_us, lost, 0))
         return channel.Stats(-1, -1, 0, (), tuple(links))
 
     # ── what a person would find ─────────────────────────────────────────────────────────────

@@ -141,6 +141,22 @@ def test_a_hub_that_is_stopped_is_followed_though_its_links_stand(seed: int) -> 
 
 
 @pytest.mark.parametrize("seed", FEW[:1])
+def test_a_hub_whose_uplink_is_too_small_hands_over_and_nobody_misses_a_word(seed: int) -> None:
+    world, nodes, hub, standby = carried(seed - seed % len(WIRES))
+    speakers = talking(world, [node for node in nodes if node not in (hub, standby)])
+    begin = world.time
+    hub.loses_permille = 300
+    until(world, lambda: hubs(nodes) == {standby.name}, within_s=20.0)
+    hub.loses_permille = 0
+    world.run_for(90)
+    assert hubs(nodes) == {standby.name}, "it would soon be too small again"
+    for speaker in speakers:
+        for node in nodes:
+            if node is not speaker:
+                assert missed(world, speaker, node, begin, world.time - 1.0) == 0
+
+
+@pytest.mark.parametrize("seed", FEW[:1])
 def test_who_leaves_the_stage_hears_the_others_on(seed: int) -> None:
     world, nodes, hub, standby = carried(seed)
     quiet = next(node for node in nodes if node not in (hub, standby))

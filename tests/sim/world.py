@@ -73,6 +73,7 @@ class Node:
         self.dev = self.me.dev
         self.island = 0  # nodes of one island reach one another
         self.cut_off: set[DeviceKey] = set()  # those it cannot reach all the same
+        self.loses_permille = 0  # of what it sends, as the others tell it
         self.no_datagrams: set[DeviceKey] = set()  # those to whom streams alone get through
         self.remembered: list[object] | None = None
         self.invites: list[Value] = []
