@@ -5,14 +5,18 @@ are a crowd, and carry/slots.py chooses for each number by itself: the loudest a
 one line, is not the first of four.
 """
 
+from math import inf
 from typing import Final
 
 from p2phouse.carry.slots import Slots
-from p2phouse.link.port import Crowd, Sink
+from p2phouse.link.port import SEGMENTS_MAX, Crowd, Sink
 from p2phouse.vocabulary import Entropy, LinkNumber, Ssrc
-from p2phouse.voice.plain import NotPlain, build, parse
+from p2phouse.voice.plain import NotPlain, Plain, build, parse
 
-LINES_MAX: Final = 4
+# How long a packet waits for those of the other voices when they go together. Voices whose frames
+# begin evenly spread are all in within 15 ms; a listener's jitter buffer holds 60 ms and more.
+TOGETHER_S: Final = 0.016
+TALKING_S: Final = 0.100  # a voice unheard for longer is not waited for
 
 
 class _Listeners:
@@ -22,6 +26,9 @@ class _Listeners:
         self.slots = Slots(ssrcs, entropy)
         self.crowd = Crowd()
         self.waiting: list[Sink] = []  # until a slot that is about to wrap has done so
+        self.flush_s = inf
+        self._held: dict[Ssrc, bytes] = {}  # packets that go together, one of each voice
+        self._heard_s: dict[Ssrc, float] = {}
 
     def add(self, sink: Sink) -> None:
         if self.slots.may_begin:
@@ -34,6 +41,34 @@ class _Listeners:
         if sink in self.waiting:
             self.waiting.remove(sink)
 
+    def send(self, now_s: float, packet: Plain, *, together: bool) -> None:
+        data = build(packet)
+        if together and self._others_talk(now_s, packet.ssrc):
+            if packet.ssrc in self._held or len(self._held) >= SEGMENTS_MAX:
+                self.flush()
+            if not self._held:
+                self.flush_s = now_s + TOGETHER_S
+            self._held[packet.ssrc] = data
+        else:
+            self.flush()
+            self.crowd.send(data)
+        if self.waiting and self.slots.may_begin:
+            for sink in self.waiting:
+                self.crowd.add(sink)
+            self.waiting.clear()
+
+    def flush(self) -> None:
+        """What is held goes now."""
+        if self._held:
+            self.crowd.send_together(list(self._held.values()))
+            self._held.clear()
+            self.flush_s = inf
+
+    def _others_talk(self, now_s: float, ssrc: Ssrc) -> bool:
+        self._heard_s[ssrc] = now_s
+        since_s = now_s - TALKING_S
+        return any(at >= since_s for other, at in self._heard_s.items() if other != ssrc)
+
 
 class _Speaker:
     def __init__(self, payload_type: int, level_extension: int) -> None:
@@ -42,15 +77,16 @@ class _Speaker:
 
 
 class GuestRoom:
-    """Who is in it, by link; `receive` is the hot path."""
+    """Who is in it, by link; `receive` is the hot path. Call `flush` at `deadline`."""
 
     def __init__(self, ssrcs: tuple[Ssrc, ...], entropy: Entropy) -> None:
-        """ssrcs: what listeners know its slots by, LINES_MAX of them."""
+        """ssrcs: what listeners know its slots by, as many as anybody may have lines."""
         self._ssrcs = ssrcs
         self._entropy = entropy
         self._speakers: dict[LinkNumber, _Speaker] = {}
         self._by_lines: dict[int, _Listeners] = {}
         self._lines: dict[LinkNumber, tuple[int, Sink]] = {}
+        self.together = False  # packets of several voices go in one call: cheaper, and later
         self.refused = 0  # packets of speakers that were none of their voice
 
     @property
@@ -96,10 +132,16 @@ class GuestRoom:
             return
         for listeners in self._by_lines.values():
             out = listeners.slots.place(now_s, link, packet)
-            if out is None:
-                continue
-            listeners.crowd.send(build(out))
-            if listeners.waiting and listeners.slots.may_begin:
-                for sink in listeners.waiting:
-                    listeners.crowd.add(sink)
-                listeners.waiting.clear()
+            if out is not None:
+                listeners.send(now_s, out, together=self.together)
+
+    @property
+    def deadline(self) -> float:
+        """When to call `flush`."""
+        return min((each.flush_s for each in self._by_lines.values()), default=inf)
+
+    def flush(self, now_s: float) -> None:
+        """What has waited long enough for other voices goes."""
+        for listeners in self._by_lines.values():
+            if now_s >= listeners.flush_s:
+                listeners.flush()

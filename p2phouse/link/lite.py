@@ -14,6 +14,7 @@ from typing import Final, NamedTuple
 
 from aioice import stun
 
+from p2phouse.link import consent
 from p2phouse.link.sparing import Sparing
 from p2phouse.vocabulary import Entropy, LinkNumber
 
@@ -106,6 +107,7 @@ class _Peer:
         "early",
         "key",
         "link",
+        "name",
         "ours",
         "question",
         "theirs",
@@ -120,6 +122,7 @@ class _Peer:
         self.ours = ours
         self.theirs = theirs
         self.key = ours.pwd.encode()
+        self.name = b"" if theirs is None else _name(ours, theirs)
         self.consent_s = consent_s
         self.way: Way | None = None
         self.ways: list[Way] = []
@@ -134,8 +137,8 @@ class _Peer:
 
     def is_named_in(self, message: stun.Message) -> bool:
         """Whether a check is from this peer to us, as far as its name says."""
-        name = message.attributes.get("USERNAME")
-        return self.theirs is None or name == f"{self.ours.ufrag}:{self.theirs.ufrag}"
+        username: str = message.attributes.get("USERNAME", "")
+        return self.theirs is None or username.encode() == self.name
 
 
 class Lite:
@@ -176,6 +179,7 @@ class Lite:
         if peer is None or peer.theirs is not None:
             return ()
         peer.theirs = theirs
+        peer.name = _name(peer.ours, theirs)
         early, peer.early = peer.early, None
         if early is None or early in self._owners:
             return ()
@@ -247,19 +251,23 @@ class Lite:
         peer.checks += 1
         if peer.checks > CHECKS_PER_S_MAX:
             return ()  # Security: a known name alone must not cost us an HMAC each time
-        message = _parse(data)
-        if message is None:
-            return ()
-        # Security: who does not know the password is not the peer, wherever it stands.
-        # Test: test_lite.py::test_a_check_with_a_wrong_password_opens_nothing
-        if not message.check_message_integrity(peer.key) or not peer.is_named_in(message):
-            return self._refuse(now_s, transaction, way)
-        if "ICE-CONTROLLED" in message.attributes:
-            # Two ends in one role; we cannot be the one that nominates (RFC 8445 §7.3.1.1).
-            return [Answer(way, _error(transaction, _ROLE_CONFLICT, peer.key))]
-        outputs: list[LiteOutput] = [Answer(way, _success(transaction, way, peer.key))]
+        nominates = consent.read(data, peer.name, peer.key)
+        if nominates is None:
+            message = _parse(data)
+            if message is None:
+                return ()
+            # Security: who does not know the password is not the peer, wherever it stands.
+            # Test: test_lite.py::test_a_check_with_a_wrong_password_opens_nothing
+            if not message.check_message_integrity(peer.key) or not peer.is_named_in(message):
+                return self._refuse(now_s, transaction, way)
+            if "ICE-CONTROLLED" in message.attributes:
+                # Two in one role; we cannot be the one that nominates (RFC 8445 §7.3.1.1).
+                return [Answer(way, _error(transaction, _ROLE_CONFLICT, peer.key))]
+            nominates = "USE-CANDIDATE" in message.attributes
+        success = consent.answer(transaction, way.address[0], way.address[1], peer.key)
+        outputs: list[LiteOutput] = [Answer(way, success)]
         if peer.theirs is None:
-            if "USE-CANDIDATE" in message.attributes:
+            if nominates:
                 peer.early = way
             return outputs
         if way == peer.way or peer.way is None:
@@ -270,7 +278,7 @@ class Lite:
         is_free = owner is None or owner is peer
         if is_free:
             outputs += self._see(peer, way)
-        if "USE-CANDIDATE" not in message.attributes or way == peer.way:
+        if not nominates or way == peer.way:
             return outputs
         if is_free and peer.way is None:
             peer.way = way
@@ -352,6 +360,11 @@ class Lite:
         return [Expired(peer.link, came=peer.way is not None)]
 
 
+def _name(ours: Credentials, theirs: Credentials) -> bytes:
+    """The USERNAME of a check to us (RFC 8445 §7.2.2)."""
+    return f"{ours.ufrag}:{theirs.ufrag}".encode()
+
+
 def _ufrag_in(data: bytes) -> str:
     """The part of the USERNAME that names us, without parsing anything else; empty if none."""
     at = _HEADER.size
@@ -369,13 +382,6 @@ def _parse(data: bytes) -> stun.Message | None:
         return stun.parse_message(data)
     except (ValueError, struct.error):  # struct.error: an attribute shorter than its kind
         return None
-
-
-def _success(transaction: bytes, way: Way, key: bytes) -> bytes:
-    message = stun.Message(stun.Method.BINDING, stun.Class.RESPONSE, transaction)
-    message.attributes["XOR-MAPPED-ADDRESS"] = (way.address[0], way.address[1])
-    message.add_message_integrity(key)
-    return bytes(message)
 
 
 def _error(transaction: bytes, code: tuple[int, str], key: bytes | None) -> bytes:

@@ -32,15 +32,19 @@ ROWS_BYTES: Final = (256, 768, 1_536)  # a packet of 32 kb/s, of 128 kb/s sealed
 SOCKET_BYTES: Final = 4 * 1024 * 1024  # 3,000 packets on their way to a slow network card
 SEND_S_MAX: Final = 0.020  # past this the network is the bottleneck, and late sound is worth less
 CAPACITY_MIN: Final = 16
+SEGMENTS_MAX: Final = 4  # packets that go together: one of each slot of a room
+PADDING_MAX: Final = 255  # RFC 3550 §5.1: its length is one byte
+
+_PADDED: Final = 0x20
 
 _INT: Final = struct.Struct("@i")
 _SOCKADDR_BYTES: Final = 28  # of sockaddr_in6, the longer of the two
 _IOVEC_BYTES: Final = syscalls.ffi.sizeof("struct iovec")
 _MESSAGE: Final = np.dtype(
     {
-        "names": ["name", "name_bytes", "iov", "iov_count"],
-        "formats": [np.uint64, np.uint32, np.uint64, np.uint64],
-        "offsets": [0, 8, 16, 24],
+        "names": ["name", "name_bytes", "iov", "iov_count", "control", "control_bytes"],
+        "formats": [np.uint64, np.uint32, np.uint64, np.uint64, np.uint64, np.uint64],
+        "offsets": [0, 8, 16, 24, 32, 40],
         "itemsize": syscalls.ffi.sizeof("struct mmsghdr"),
     }
 )
@@ -76,6 +80,8 @@ class Port:
         self.number: int = sock.getsockname()[1]
         self.dropped = 0  # datagrams that the system did not take
         self.chunk = _Chunk()
+        self.train = _Train()
+        self.can_segment = syscalls.sendmmsg is not None and _can_segment(sock)
 
     def receive(self) -> tuple[bytes, Address] | None:
         """A datagram, or None if there is none."""
@@ -174,6 +180,18 @@ class Crowd:
         for group in self._groups.values():
             group.send(packet)
 
+    def send_together(self, packets: Sequence[bytes]) -> None:
+        """Several packets, which cost little more than one where the system cuts them apart (UDP
+        segmentation offload); at most SEGMENTS_MAX. Shorter ones are padded."""
+        lengths = [len(packet) for packet in packets]
+        if len(packets) == 1 or max(lengths) - min(lengths) > PADDING_MAX:
+            for packet in packets:
+                self.send(packet)
+            return
+        packets = [_pad(packet, max(lengths) - len(packet)) for packet in packets]
+        for group in self._groups.values():
+            group.send_together(packets)
+
 
 def gather(sends: Sequence[Callable[[bytes], None]]) -> Callable[[bytes], None]:
     """One send for many sinks; what carry/batch.py asks for. Any of them may be no sink."""
@@ -200,6 +218,9 @@ def _group(sink: Sink) -> "_Group":
 
 class _Group:
     """A crowd of one kind."""
+
+    _messages: syscalls.Pointer
+    _train_messages: syscalls.Pointer
 
     def __init__(self, like: Sink) -> None:
         self._port, self._payload_type, self._tag_bytes = like.kind
@@ -250,24 +271,63 @@ class _Group:
                 else:
                     self._send(place, 1)
 
-    def _send(self, start: int, number: int) -> None:
+    def send_together(self, packets: Sequence[bytes]) -> None:
+        """Packets of one length."""
+        port, handles = self._port, self._handles
+        if not port.can_segment:
+            for packet in packets:
+                self.send(packet)
+            return
+        train = port.train
+        packets = [_of_type(packet, self._payload_type) for packet in packets]
+        train.begin(packets, self._tag_bytes, len(handles))
+        messages = self._trains(len(packets))
+        for start in range(0, len(handles), CHUNK):
+            some = handles[start : start + CHUNK]
+            if train.protect(some, len(packets)):
+                self._send(start, len(some), messages)
+                continue
+            # One of them was refused for somebody: what each may be sent goes by itself.
+            for place in range(len(some)):
+                for data in train.protected(place):
+                    port.send(data, self._sinks[start + place].address)
+
+    def _send(self, start: int, number: int, messages: syscalls.Pointer = None) -> None:
         """A bad address does not starve those behind it: it is passed over."""
+        if messages is None:
+            messages = self._messages
         done = 0
         while done < number:
-            sent = syscalls.sendmmsg(
-                self._port.fd, self._messages + (start + done), number - done, 0
-            )
+            sent = syscalls.sendmmsg(self._port.fd, messages + (start + done), number - done, 0)
             if sent > 0:
                 done += sent
             elif syscalls.last_errno() in syscalls.WOULD_BLOCK:
+                self._port.dropped += number - done
+                return
+            elif syscalls.last_errno() == errno.EIO and messages is not self._messages:
+                self._port.can_segment = False  # this way out cannot; the next packets go singly
                 self._port.dropped += number - done
                 return
             elif syscalls.last_errno() != errno.EINTR:
                 self._port.dropped += 1
                 done += 1
 
+    def _trains(self, length: int) -> syscalls.Pointer:
+        """The messages for trains of so many packets."""
+        if self._train_messages is None:
+            self._train_messages, view = self._port.train.messages(self._capacity)
+            for each in ("name", "name_bytes"):
+                view[each] = np.frombuffer(syscalls.ffi.buffer(self._messages), _MESSAGE)[each]
+            self._train_counts = view["iov_count"]
+            self._train_counts[:] = self._train_length = length
+        if length != self._train_length:
+            self._train_counts[:] = self._train_length = length
+        return self._train_messages
+
     def _grow(self, capacity: int) -> None:
         self._capacity = capacity
+        self._train_messages = None  # made when they are first needed
+        self._train_length = 0
         self._messages = syscalls.ffi.new("struct mmsghdr[]", capacity)
         self._addresses = syscalls.ffi.new("char[]", capacity * _SOCKADDR_BYTES)
         self._address_bytes = syscalls.ffi.buffer(self._addresses)
@@ -288,7 +348,7 @@ class _Group:
 class _SlowGroup(_Group):
     """Where the system sends only one datagram in a call."""
 
-    def _send(self, start: int, number: int) -> None:
+    def _send(self, start: int, number: int, messages: syscalls.Pointer = None) -> None:
         chunk, port = self._port.chunk, self._port
         for place in range(start, start + number):
             port.send(chunk.row(place % CHUNK), self._sinks[place].address)
@@ -313,7 +373,7 @@ class _Chunk:
         self.iov_address = _address_of(self._iov)
         view = np.frombuffer(syscalls.ffi.buffer(self._iov), np.uint64).reshape(CHUNK, 2)
         self._bases, self._sizes = view[:, 0], view[:, 1]
-        self._size = 0
+        self.size = 0  # of each row once it is protected
         self._memory = srtp.new("int[]", CHUNK)
         self.lengths = [self._memory + n for n in range(CHUNK)]
         self._layouts = [_Rows(row_bytes) for row_bytes in ROWS_BYTES]
@@ -328,9 +388,9 @@ class _Chunk:
             self._lay(
                 next(r for r in self._layouts if size + srtp.TRAILER_BYTES_MAX <= r.row_bytes)
             )
-        if size + tag_bytes != self._size:
-            self._size = size + tag_bytes
-            self._sizes[:] = self._size
+        if size + tag_bytes != self.size:
+            self.size = size + tag_bytes
+            self._sizes[:] = self.size
         number = min(number, CHUNK)
         self._copies = packet.ljust(self._rows.row_bytes, b"\0") * number
         self._counts = _INT.pack(size) * number
@@ -343,13 +403,77 @@ class _Chunk:
     def row(self, number: int) -> bytes:
         """As it is now."""
         at = number * self._rows.row_bytes
-        data: bytes = srtp.read(self._rows.memory + at, self._size)
+        data: bytes = srtp.read(self._rows.memory + at, self.size)
         return data
 
     def _lay(self, rows: _Rows) -> None:
         self._rows = rows
         self.rows = rows.pointers
+        self.bases = rows.bases
         self._bases[:] = rows.bases
+
+
+class _Train:
+    """Up to SEGMENTS_MAX packets for each of CHUNK sinks: a message is as many pieces, and leaves
+    as as many datagrams."""
+
+    def __init__(self) -> None:
+        self._chunks = [_Chunk() for _ in range(SEGMENTS_MAX)]
+        self._iov = syscalls.ffi.new("struct iovec[]", CHUNK * SEGMENTS_MAX)
+        view = np.frombuffer(syscalls.ffi.buffer(self._iov), np.uint64)
+        self._view = view.reshape(CHUNK, SEGMENTS_MAX, 2)
+        self._control = syscalls.ffi.new("struct segment_size *")
+        self._control.cmsg_len = syscalls.SEGMENT_SIZE_LENGTH
+        self._control.cmsg_level = syscalls.SOL_UDP
+        self._control.cmsg_type = syscalls.UDP_SEGMENT
+        self._codes: list[list[int]] = []
+
+    def begin(self, packets: Sequence[bytes], tag_bytes: int, number: int) -> None:
+        """These are next, for so many sinks."""
+        self._control.size = len(packets[0]) + tag_bytes
+        for place, packet in enumerate(packets):
+            chunk = self._chunks[place]
+            chunk.begin(packet, tag_bytes, number)
+            self._view[:, place, 0] = chunk.bases
+            self._view[:, place, 1] = chunk.size
+
+    def protect(self, handles: Sequence[Handle], length: int) -> bool:
+        """Whether all packets are protected for all of these."""
+        self._codes = []
+        for chunk in self._chunks[:length]:
+            chunk.fill(len(handles))
+            self._codes.append(list(map(srtp.protect, handles, chunk.rows, chunk.lengths)))
+        return not any(map(any, self._codes))
+
+    def protected(self, place: int) -> list[bytes]:
+        """Of one sink, those packets that are."""
+        pairs = zip(self._codes, self._chunks, strict=False)
+        return [chunk.row(place) for codes, chunk in pairs if not codes[place]]
+
+    def messages(self, number: int) -> tuple[syscalls.Pointer, Any]:
+        """So many messages, and a view of their fields; who they go to is not filled in."""
+        messages = syscalls.ffi.new("struct mmsghdr[]", number)
+        view = np.frombuffer(syscalls.ffi.buffer(messages), _MESSAGE)
+        places = np.arange(number, dtype=np.uint64) % CHUNK
+        view["iov"] = _address_of(self._iov) + places * (SEGMENTS_MAX * _IOVEC_BYTES)
+        view["control"] = _address_of(self._control)
+        view["control_bytes"] = syscalls.ffi.sizeof("struct segment_size")
+        return messages, view
+
+
+def _can_segment(sock: socket.socket) -> bool:
+    try:
+        sock.setsockopt(syscalls.SOL_UDP, syscalls.UDP_SEGMENT, 0)
+    except OSError:
+        return False
+    return True
+
+
+def _pad(packet: bytes, missing: int) -> bytes:
+    """So much longer, by padding of RTP (RFC 3550 §5.1): segments must be of one length."""
+    if not missing:
+        return packet
+    return b"%c%b%b%c" % (packet[0] | _PADDED, packet[1:], bytes(missing - 1), missing)
 
 
 def _of_type(packet: bytes, payload_type: int | None) -> bytes:

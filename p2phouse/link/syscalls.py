@@ -14,6 +14,8 @@ MESSAGES_MAX: Final = 1_024  # UIO_MAXIOV: the kernel takes no more in a call
 SOL_UDP: Final = 17
 UDP_SEGMENT: Final = 103  # linux/udp.h: the size of the datagrams that one message is cut into
 
+Pointer = Any  # of cffi, which has no types
+
 ffi: Any = FFI()
 ffi.cdef("""
     struct iovec { void *iov_base; size_t iov_len; };
@@ -26,6 +28,9 @@ ffi.cdef("""
     struct segment_size { size_t cmsg_len; int cmsg_level; int cmsg_type; uint16_t size; };
     int sendmmsg(int fd, struct mmsghdr *messages, unsigned int count, int flags);
 """)
+
+
+SEGMENT_SIZE_LENGTH: Final = ffi.offsetof("struct segment_size", "size") + 2  # CMSG_LEN(2)
 
 
 def _find() -> Any:  # noqa: ANN401 - a function of cffi

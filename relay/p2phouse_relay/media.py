@@ -46,7 +46,10 @@ CHANNEL_VERSION: Final = 1
 LOAD_EACH_S: Final = 1.0
 UNREAD_BYTES_MAX: Final = 4 * 1024 * 1024  # of a thousand guests that come or go at once: 100 kB
 READ_BYTES: Final = 256 * 1024
-GC_EACH_S: Final = 60.0
+# From here on several voices of a room go together. They then cost a little over half, so only far
+# below is it not needed any more.
+TOGETHER_ABOVE_PERMILLE: Final = 600
+TOGETHER_KEEPS: Final = 0.4
 SWITCH_S: Final = 0.0005
 
 
@@ -58,7 +61,16 @@ class PortTaken(UserError):
 class Media:
     """Everything of the process but its loop and its channel."""
 
-    def __init__(self, say: Callable[[channel.Up], None], ports: Sequence[Port]) -> None:
+    def __init__(
+        self,
+        say: Callable[[channel.Up], None],
+        ports: Sequence[Port],
+        *,
+        together_above: int = TOGETHER_ABOVE_PERMILLE,
+    ) -> None:
+        """together_above: load from which on packets of several voices go in one call."""
+        self._together_above = together_above
+        self._together = together_above == 0
         identity = Identity()
         self._say = say
         self.peers = Peers(
@@ -83,7 +95,8 @@ class Media:
         match message:
             case NewGuestRoom(number, slots):
                 if len(set(slots)) == len(slots) and number not in self._rooms:
-                    self._rooms[number] = GuestRoom(slots, os.urandom)
+                    room = self._rooms[number] = GuestRoom(slots, os.urandom)
+                    room.together = self._together
             case CloseGuestRoom(number):
                 self._close_room(number)
             case OpenGuest():
@@ -108,13 +121,29 @@ class Media:
         permille = round(1_000 * (cpu_s - self._cpu_s) / since_s)
         self._cpu_s, self._told_s = cpu_s, now_s
         self._say(channel.Load(max(0, min(1_000, permille))))
+        self._choose(permille)
+
+    def _choose(self, permille: int) -> None:
+        """Whether packets go together; it costs delay, and halves the load of several voices."""
+        above = self._together_above
+        together = permille >= (above * TOGETHER_KEEPS if self._together else above)
+        if together is not self._together:
+            log.info("together=%s permille=%d", together, permille)
+            self._together = together
+            for room in self._rooms.values():
+                room.together = together
 
     @property
     def deadline(self) -> float:
-        return min(self._told_s + LOAD_EACH_S, self.peers.deadline, self._links.deadline)
+        flush_s = min((room.deadline for room in self._rooms.values()), default=math.inf)
+        others_s = min(self.peers.deadline, self._links.deadline)
+        return min(self._told_s + LOAD_EACH_S, others_s, flush_s)
 
     def tick(self, now_s: float) -> None:
         """At `deadline`, or more often."""
+        for room in self._rooms.values():
+            if now_s >= room.deadline:
+                room.flush(now_s)
         if now_s >= self._links.deadline:
             self._links.tick(now_s)
         if now_s >= self.peers.deadline:
@@ -240,10 +269,10 @@ class _Channel:
         return self._frames.feed(data) if data else None  # type: ignore[return-value]
 
 
-def serve(sock: socket.socket, ports: Sequence[Port]) -> None:
+def serve(sock: socket.socket, ports: Sequence[Port], *, together_above: int) -> None:
     """Does what control says until it says no more."""
     control = _Channel(sock)
-    media = Media(control.say, ports)
+    media = Media(control.say, ports, together_above=together_above)
     peers = media.peers
     selector = selectors.DefaultSelector()
     for index, port in enumerate(ports):
@@ -289,6 +318,7 @@ def main() -> None:
     parser.add_argument("fd", type=int)
     parser.add_argument("--address", action="append", required=True)
     parser.add_argument("--udp-port", type=int, default=0)
+    parser.add_argument("--together-above", type=int, default=TOGETHER_ABOVE_PERMILLE)
     parser.add_argument("--log", default="WARNING")
     arguments = parser.parse_args()
     logging.basicConfig(
@@ -304,7 +334,8 @@ def main() -> None:
         ports = open_ports(arguments.address, arguments.udp_port)
     except PortTaken as error:
         sys.exit(str(error))
-    serve(socket.socket(fileno=arguments.fd), ports)
+    control = socket.socket(fileno=arguments.fd)
+    serve(control, ports, together_above=arguments.together_above)
 
 
 if __name__ == "__main__":

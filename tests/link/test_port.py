@@ -77,6 +77,46 @@ def test_everybody_gets_every_packet(port: Port, listeners: list[Listener], numb
     assert port.dropped == 0
 
 
+@pytest.mark.parametrize("number", [1, CHUNK, CHUNK + 1, 2 * CHUNK + 5])
+@pytest.mark.parametrize("sizes", [(100, 100), (80, 120, 99), (1, 240, 240, 2), (1_276, 700), (5,)])
+def test_packets_that_go_together_come_one_by_one(
+    port: Port, listeners: list[Listener], number: int, sizes: tuple[int, ...]
+):
+    """As they were, but for padding, which every receiver of RTP takes off."""
+    listeners += [Listener(port) for _ in range(number)]
+    crowd = Crowd()
+    for each in listeners:
+        crowd.add(each.sink)
+    for seq in range(3):
+        packets = [packet(seq, os.urandom(size), ssrc) for ssrc, size in enumerate(sizes, start=1)]
+        crowd.send_together(packets)
+        for each in listeners:
+            assert [parse(data) for data in each.heard()] == [parse(data) for data in packets]
+    assert port.dropped == 0
+
+
+def test_together_nobody_gets_a_packet_twice_either(port: Port, listeners: list[Listener]):
+    listeners += [Listener(port) for _ in range(3)]
+    crowd = Crowd()
+    for each in listeners[:2]:
+        crowd.add(each.sink)
+    crowd.send(packet(1))
+    crowd.add(listeners[2].sink)
+    crowd.send_together([packet(1), packet(1, ssrc=6)])
+    assert [each.heard() for each in listeners[:2]] == [[packet(1), packet(1, ssrc=6)]] * 2
+    assert listeners[2].heard() == [packet(1), packet(1, ssrc=6)]
+
+
+def test_a_crowd_that_grows_goes_on_together(port: Port, listeners: list[Listener]):
+    crowd = Crowd()
+    for n in range(1, 100):
+        listeners.append(Listener(port))
+        crowd.add(listeners[-1].sink)
+        crowd.send_together([packet(n), packet(n, ssrc=6)])
+    for n, each in enumerate(listeners, start=1):
+        assert len(each.heard()) == 2 * (100 - n)
+
+
 def test_a_crowd_may_be_of_all_kinds(port: Port, listeners: list[Listener]):
     listeners += [
         Listener(port, profile, payload_type) for profile in PROFILES for payload_type in (96, 111)

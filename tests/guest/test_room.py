@@ -1,0 +1,156 @@
+"""A room of guests over real sockets: who is sent what, at once or together, and when."""
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from p2phouse.guest.room import TALKING_S, TOGETHER_S, GuestRoom
+from p2phouse.link.port import Port
+from p2phouse.vocabulary import FRAME_S, LinkNumber, Ssrc
+from p2phouse.voice.plain import Plain, build, parse
+from tests.link.test_port import Listener
+
+SSRCS = (Ssrc(11), Ssrc(12), Ssrc(13), Ssrc(14))
+ANA, BEN = LinkNumber(1), LinkNumber(2)
+
+
+class House:
+    def __init__(self) -> None:
+        self.port = Port("127.0.0.1", 0)
+        self.room = GuestRoom(SSRCS, os.urandom)
+        self.listeners: list[Listener] = []
+        self.now_s = 100.0
+        self._seq = 0
+
+    def listener(self, lines: int) -> Listener:
+        listener = Listener(self.port)
+        self.listeners.append(listener)
+        self.room.add_listener(LinkNumber(100 + len(self.listeners)), listener.sink, lines)
+        return listener
+
+    def says(self, link: LinkNumber, word: str) -> None:
+        self._seq += 1
+        packet = Plain(111, False, self._seq, 960 * self._seq, Ssrc(link), 30, word.encode())
+        self.room.receive(self.now_s, link, build(packet))
+
+    def after(self, seconds: float) -> None:
+        self.now_s += seconds
+        if self.now_s >= self.room.deadline:
+            self.room.flush(self.now_s)
+
+
+@pytest.fixture
+def house() -> Iterator[House]:
+    house = House()
+    for link in (ANA, BEN):
+        house.room.add_speaker(link, 111, 0)
+    yield house
+    house.port.close()
+    for each in house.listeners:
+        each.socket.close()
+
+
+def words(listener: Listener) -> list[str]:
+    return [parse(data).payload.decode() for data in listener.heard()]
+
+
+def test_at_first_every_packet_goes_at_once(house: House):
+    listener = house.listener(4)
+    house.says(ANA, "one")
+    assert words(listener) == ["one"]
+    assert house.room.deadline == float("inf")
+
+
+def test_when_voices_go_together_each_waits_for_the_other_but_not_long(house: House):
+    listener = house.listener(4)
+    house.room.together = True
+    house.says(ANA, "a1")
+    assert words(listener) == ["a1"]  # alone there is nobody to wait for
+    house.after(0.010)
+    house.says(BEN, "b1")
+    assert words(listener) == []
+    house.after(0.010)
+    house.says(ANA, "a2")
+    assert words(listener) == []
+    house.after(TOGETHER_S)
+    assert words(listener) == ["b1", "a2"]
+    assert house.room.deadline == float("inf")
+
+
+def test_nobody_waits_for_a_voice_that_is_silent(house: House):
+    listener = house.listener(4)
+    house.room.together = True
+    house.says(BEN, "b1")
+    house.after(TALKING_S + 0.01)
+    house.says(ANA, "a1")
+    assert words(listener) == ["b1", "a1"]
+
+
+def test_packets_of_one_voice_keep_their_order(house: House):
+    listener = house.listener(4)
+    house.room.together = True
+    for n in range(50):
+        house.says(ANA, f"a{n}")
+        house.says(BEN, f"b{n}")
+        house.after(FRAME_S / 2)
+    house.after(TOGETHER_S)
+    heard = words(listener)
+    assert [word for word in heard if word[0] == "a"] == [f"a{n}" for n in range(50)]
+    assert [word for word in heard if word[0] == "b"] == [f"b{n}" for n in range(50)]
+
+
+def test_what_waits_goes_first_when_voices_go_at_once_again(house: House):
+    listener = house.listener(4)
+    house.room.together = True
+    house.says(ANA, "a1")
+    house.says(BEN, "b1")
+    house.room.together = False
+    house.says(ANA, "a2")
+    assert words(listener) == ["a1", "b1", "a2"]
+
+
+def test_a_listener_of_one_line_hears_one_voice_and_one_of_two_lines_both(house: House):
+    one, two = house.listener(1), house.listener(2)
+    house.says(ANA, "a1")
+    house.says(BEN, "b1")
+    assert words(one) == ["a1"]
+    assert words(two) == ["a1", "b1"]
+
+
+def test_whoever_leaves_is_sent_nothing_and_is_no_voice(house: House):
+    gone, stays = house.listener(4), house.listener(4)
+    house.room.remove(LinkNumber(101))
+    house.room.remove(LinkNumber(101))
+    house.says(ANA, "a1")
+    house.room.remove(ANA)
+    house.says(ANA, "a2")
+    assert words(gone) == []
+    assert words(stays) == ["a1"]
+
+
+def test_nobody_begins_to_hear_a_slot_just_before_it_wraps():
+    """It would count its wraps one short for good (RFC 3711 §3.3.1)."""
+    house = House()
+    # The slot's seq begins at 32,767, so that it wraps after 32,768 packets.
+    house.room = GuestRoom(SSRCS, lambda size: b"\x7f\xff" * (size // 2))
+    house.room.add_speaker(ANA, 111, 0)
+    early = house.listener(1)
+    for n in range(32_768 - 20):
+        house.says(ANA, "old")
+        if n % 1_000 == 0:
+            early.heard()
+    early.heard()
+    late = house.listener(1)
+    for _ in range(15):
+        house.says(ANA, "before")
+    assert words(late) == []
+    for _ in range(15):
+        house.says(ANA, "after")
+    heard = words(late)
+    assert heard
+    assert set(heard) == {"after"}
+    assert words(early)[-15:] == ["after"] * 15
+    house.port.close()
+    for each in house.listeners:
+        each.socket.close()
