@@ -78,7 +78,7 @@ class Page:
                 known = self._guests.room(room) is not None
                 return self._file(request, "listen.html", status=200 if known else 404)
             case ["", "r", room, "now"]:
-                return self._now(room)
+                return self._now(request, room)
             case ["", "r", room, "app.webmanifest"] if self._guests.room(room) is not None:
                 return _json(_manifest(room), kind="application/manifest+json")
             case ["", *_] if request.path[1:] in self._files:
@@ -92,18 +92,21 @@ class Page:
             return Reply(304, headers)
         return Reply(status, (("content-type", file.kind), *headers), file.body)
 
-    def _now(self, name: str) -> Reply:
+    def _now(self, request: Request, name: str) -> Reply:
         """What the page shows of the room, asked every few seconds."""
         room = self._guests.room(name)
         if room is None:
             return _json({"error": "there is no such room"}, status=404)
+        facts = {"room": name, "relay": self._relay}
+        # Security: who is in a room that asks for a token is for those who have it.
+        if not self._guests.may_listen(request, name):
+            return _json({**facts, "allowed": False, "people": 0, "speakers": []})
         speakers = [
             {"name": speaker, "face": _face(speaker), "slot": _slot(room.slots, speaker)}
             for speaker in room.speakers
         ]
         people = len(speakers) + room.listeners
-        facts = {"room": name, "relay": self._relay, "people": people, "speakers": speakers}
-        return _json({**facts, "token": self._guests.asks_listeners(name)})
+        return _json({**facts, "allowed": True, "people": people, "speakers": speakers})
 
 
 def _slot(slots: Sequence[str], speaker: str) -> int | None:

@@ -167,6 +167,7 @@ class Guests:
         self._links = links
         self._numbers = 0
         self._addresses: tuple[str, ...] = ()
+        self._denied: Mapping[str, str] = {}
         self.draining = False
         self.joined = dict.fromkeys(GuestRole, 0)  # since the start
         self.refused = 0  # with 503
@@ -200,6 +201,19 @@ class Guests:
         for table in (self._rooms, self._guests, self._by_link, self._waiting, self._empty):
             table.clear()
         self._waiting_of.clear()
+
+    def deny(self, now: Now, denied: Mapping[str, str]) -> list[Down]:
+        """Rooms that are not carried, and why, instead of those before: who is in one is out."""
+        self._denied = denied
+        commands: list[Down] = []
+        for name in [each for each in self._rooms if each in denied]:
+            room = self._rooms[name]
+            for guest in [each for each in self._guests.values() if each.room is room]:
+                commands.append(CloseLink(guest.link))
+                self._forget(now, guest)
+            commands.append(CloseGuestRoom(room.number))
+            del self._rooms[name], self._empty[name]
+        return commands
 
     # ── time ─────────────────────────────────────────────────────────────────────────────────
 
@@ -242,14 +256,16 @@ class Guests:
             return self._facts(self._rooms[name])
         return RoomFacts(name, (), 0) if self._allows(name) else None
 
-    def asks_listeners(self, name: str) -> bool:
-        """Whether one needs a token to listen."""
-        return self._terms_of(name).listen is not None
+    def may_listen(self, request: Request, name: str) -> bool:
+        """Whether the token that a room asks of its listeners is shown, if it asks for one."""
+        return self._has_token(request, name, GuestRole.LISTENER) is not False
 
     def _facts(self, room: _Room) -> RoomFacts:
         return RoomFacts(room.name, tuple(room.speakers), room.listeners)
 
     def _allows(self, name: str) -> bool:
+        if name in self._denied:
+            return False
         known = self._terms.rooms
         return name in known if known is not None else ROOM_NAME.fullmatch(name) is not None
 
@@ -278,6 +294,8 @@ class Guests:
     def _at_endpoint(
         self, now: Now, request: Request, room: str, role: GuestRole, name: str
     ) -> tuple[Reply, list[Down]]:
+        if room in self._denied:
+            return _said(403, f"this relay does not carry the room: {self._denied[room]}"), []
         if not self._allows(room):
             return _said(404, "there is no such room"), []
         if request.method == "OPTIONS":

@@ -290,7 +290,8 @@ def write_answer(
     if offer.is_bundled:
         together = " ".join(offer.sections[index].mid for index in offer.chosen)
         lines.append(f"a=group:BUNDLE {together}")
-    # Players read these in the m-line that they use, whichever it is: each has them.
+    # What is one for the whole bundle would do in its first m-line (RFC 9143 §7.3.3). But aiortc
+    # reads candidates in the last, and players in the one that they use: each m-line has it all.
     transport = (
         f"a=ice-ufrag:{ufrag}",
         f"a=ice-pwd:{pwd}",
@@ -300,6 +301,8 @@ def write_answer(
         f"a=rtpmap:{offer.payload_type} opus/48000/2",
         f"a=fmtp:{offer.payload_type} minptime=10;useinbandfec=1",
     )
+    candidates = [_candidate(rank, each, place.port) for rank, each in enumerate(place.addresses)]
+    candidates.append("a=end-of-candidates")
     kind = "IP6" if ":" in place.addresses[0] else "IP4"
     for index, section in enumerate(offer.sections):
         if index not in offer.chosen:
@@ -322,11 +325,7 @@ def write_answer(
             lines.append("a=recvonly")
             if offer.level_extension:
                 lines.append(f"a=extmap:{offer.level_extension} {LEVEL_URI}")
-        if index == offer.chosen[0]:
-            lines += [
-                _candidate(rank, each, place.port) for rank, each in enumerate(place.addresses)
-            ]
-            lines.append("a=end-of-candidates")
+        lines += candidates
     return "\r\n".join((*lines, ""))
 
 

@@ -5,6 +5,7 @@ Imports only what `--help` needs. Exit codes as of p2phouse: 0 fine, 1 it failed
 
 import json as jsonlib
 import sys
+from pathlib import Path
 from typing import Annotated, Final, NoReturn
 
 import typer
@@ -16,6 +17,8 @@ FAILED: Final = 1
 YOUR_MISTAKE: Final = 2
 
 Home = Annotated[str | None, typer.Option("--home", metavar="DIR", help="Folder of the relay.")]
+What = Annotated[str, typer.Argument(metavar="WHAT", help="A room's name or id, or a key.")]
+Reason = Annotated[str, typer.Option(metavar="TEXT", help="Why; whom it concerns reads it.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 
 app = typer.Typer(
@@ -160,6 +163,113 @@ def drain(home: Home = None, json: Json = False) -> None:
         return
     left = facts["speakers"] + facts["listeners"]
     print(f"Nobody more is let in; {left} guest(s) are still here. p2phouse-relay status tells.")
+
+
+@app.command()
+def deny(
+    what: What,
+    reason: Reason,
+    days: Annotated[
+        float | None, typer.Option(min=0.01, max=3_650, help="For so long; for good if missing.")
+    ] = None,
+    home: Home = None,
+    json: Json = False,
+) -> None:
+    """Do not carry a room: who is in it is out at once."""
+    from p2phouse_relay.home import deny
+
+    deny(home, what, reason=reason, days=days)
+    _done(json, f"{what} is not carried any more.")
+
+
+@app.command()
+def takedown(
+    what: What,
+    reason: Reason,
+    notice: Annotated[
+        Path, typer.Option(metavar="FILE", help="The notice that asks for it; a copy is kept.")
+    ],
+    home: Home = None,
+    json: Json = False,
+) -> None:
+    """Do not carry a room because a notice asks for it, and keep the notice."""
+    from p2phouse_relay.home import deny
+
+    deny(home, what, reason=reason, notice=notice)
+    _done(json, f"{what} is not carried any more, and the notice is kept.")
+
+
+@app.command()
+def allow(what: What, home: Home = None, json: Json = False) -> None:
+    """Carry again what was denied."""
+    from p2phouse_relay.home import allow
+
+    allow(home, what)
+    _done(json, f"{what} may be carried again.")
+
+
+@app.command()
+def denied(home: Home = None, json: Json = False) -> None:
+    """List what is not carried, why and until when."""
+    from p2phouse_relay.home import denials_now
+
+    rows = denials_now(home)
+    if json:
+        print(jsonlib.dumps({"denied": rows}))
+        return
+    for row in rows:
+        print(f"{row['what']}  until {row['until'] or 'further notice'}: {row['reason']}")
+    if not rows:
+        print("Nothing is denied.")
+
+
+@app.command()
+def transparency(
+    month: Annotated[str, typer.Option(metavar="YYYY-MM", help="Which month to account for.")],
+    home: Home = None,
+    json: Json = False,
+) -> None:
+    """Count what was denied and lifted in a month, for a report that anybody may read."""
+    from p2phouse_relay.home import month_account
+
+    facts = month_account(home, month)
+    if json:
+        print(jsonlib.dumps(facts))
+        return
+    print(f"{month}: {facts['denied']} denied, {facts['on_notice']} of them on a notice,")
+    print(f"{facts['lifted']} lifted, {facts['standing']} standing at its end")
+
+
+@app.command()
+def backup(
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="Where to; it may not be there yet.")
+    ],
+    home: Home = None,
+    json: Json = False,
+) -> None:
+    """Keep the key, the settings and what is denied in one file, for yourself alone."""
+    from p2phouse_relay.home import backup
+
+    backup(home, file)
+    _done(json, f"Kept in {file}. It holds the relay's key: guard it as such.")
+
+
+@app.command()
+def restore(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Made by backup.")],
+    home: Home = None,
+    json: Json = False,
+) -> None:
+    """Make a home of what backup kept; never over one that is there."""
+    from p2phouse_relay.home import restore
+
+    path = restore(home, file)
+    _done(json, f"Restored to {path}. Then: p2phouse-relay check")
+
+
+def _done(json: bool, text: str) -> None:
+    print("{}" if json else text)
 
 
 @app.command()

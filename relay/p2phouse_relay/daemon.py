@@ -26,6 +26,7 @@ from p2phouse.guest.page import Page
 from p2phouse.guest.resources import Guests, Reply, Request, Terms
 from p2phouse.media import MediaProcess
 from p2phouse_relay.admin import Admin, Counts, new_token, say_where
+from p2phouse_relay.denials import DenialsDamaged, DenialWatch
 from p2phouse_relay.settings import Tls
 
 log = logging.getLogger(__name__)
@@ -86,7 +87,10 @@ class Relay:
     def __init__(
         self, config: RelayConfig, listeners: list[Listener], context: ssl.SSLContext | None = None
     ) -> None:
-        """context: by which the listeners speak TLS; given a new certificate when there is one."""
+        """context: by which the listeners speak TLS; given a new certificate when there is one.
+
+        Raises DenialsDamaged.
+        """
         self.config = config
         self._context = context
         self.links = itertools.count(1)  # never used twice, whoever is at the other end
@@ -94,6 +98,10 @@ class Relay:
         self.guests.reached_at(config.addresses)
         self.front = Front(self.answer, is_proxied=config.is_proxied)
         self.drained = trio.Event()
+        self._denials: DenialWatch | None = None
+        if config.home is not None:
+            self._denials = DenialWatch(config.home)
+            self.guests.deny(clock(), self._denials.changed(clock().unix) or {})
         self._began_s = time.monotonic()
         self.ready = trio.Event()
         self.udp_port = 0
@@ -139,8 +147,22 @@ class Relay:
         while True:
             await trio.sleep(TICK_S)
             await self._perform(self.guests.tick(clock()))
+            if self._denials is not None:
+                await self._read_denials(self._denials)
             if self.guests.draining and not self.guests.count:
                 self.drained.set()
+
+    async def _read_denials(self, watch: DenialWatch) -> None:
+        """What the operator has denied or allowed since, and what has run out by itself."""
+        now = clock()
+        try:
+            changed = watch.changed(now.unix)
+        except DenialsDamaged as error:
+            log.error("denials_not_read error=%s", error)
+            return
+        if changed is not None:
+            log.info("denials standing=%d", len(changed))
+            await self._perform(self.guests.deny(now, changed))
 
     def counts(self) -> Counts:
         rooms = self.guests.rooms()

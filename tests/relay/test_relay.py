@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 import trio
 
+from p2phouse.guest.resources import RoomTerms
 from p2phouse_relay.daemon import (
     AddressUnusable,
     HttpPortUnusable,
@@ -70,7 +71,8 @@ async def test_somebody_joins_is_known_and_leaves():
         assert status == 201
         assert f" {its.udp_port} typ host" in answer
         now = json.loads((await asked(its, "GET", "/r/tea/now"))[2])
-        assert now == {"room": "tea", "relay": "test", "people": 1, "speakers": [], "token": False}
+        room = {"room": "tea", "relay": "test"}
+        assert now == room | {"allowed": True, "people": 1, "speakers": []}
         assert (await asked(its, "DELETE", headers["location"]))[0] == 200
         assert json.loads((await asked(its, "GET", "/r/tea/now"))[2])["people"] == 0
 
@@ -120,6 +122,17 @@ async def test_the_page_and_its_files_come_with_rules_and_nothing_else_is_served
         assert (await asked(its, "POST", "/r/tea"))[0] == 405
         for path in ("/", "/main.js", "/../listen.js", "/r/", "/r/tea/more", "/%2e%2e/daemon.py"):
             assert (await asked(its, "GET", path))[0] == 404, path
+
+
+async def test_who_is_in_a_room_that_asks_for_a_token_is_told_to_those_who_have_it():
+    rooms = {"tea": RoomTerms(speak="s" * 16, listen="l" * 16)}
+    async with running(replace(PLAIN, terms=replace(DEV_TERMS, rooms=rooms))) as its:
+        speak = offer(section(direction="sendonly"))
+        kind = "application/sdp\r\nAuthorization: Bearer "
+        assert (await asked(its, "POST", "/whip/tea/ana", speak, kind + "s" * 16))[0] == 201
+        for token, people in (("x" * 16, 0), ("s" * 16, 0), ("l" * 16, 1)):
+            now = json.loads((await asked(its, "GET", "/r/tea/now", kind=kind + token))[2])
+            assert (now["people"], len(now["speakers"]), now["allowed"]) == (people, people, people)
 
 
 async def test_a_file_that_a_browser_has_already_is_not_sent_again():

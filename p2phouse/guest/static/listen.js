@@ -55,11 +55,13 @@ function Listening() {
   useEffect(() => {
     const ask = async () => {
       if (document.hidden && now) return;
-      const answer = await fetch(`/r/${room}/now`).catch(() => null);
+      const headers = token ? {authorization: `Bearer ${token}`} : {};
+      const answer = await fetch(`/r/${room}/now`, {headers}).catch(() => null);
       if (answer?.status === 404) { listener.current?.stop(); setState("over"); }
       if (answer?.ok) {
         const facts = await answer.json();
         for (const each of facts.speakers) knowFrom(each.name, each.face);
+        if (!facts.allowed) setState("asks");
         setNow(facts);
       }
     };
@@ -92,7 +94,7 @@ function Listening() {
     <a class="skip" href="#content">${t("skip")}</a>
     <header class="brand"><${Mark}/><span>p2phouse</span></header>
     <main id="content" tabindex="-1"><section class="card landing">
-      ${now && state !== "over" && html`<p class=${speakers.length ? "chip on-air" : "chip"}>
+      ${now?.allowed && state !== "over" && html`<p class=${speakers.length ? "chip on-air" : "chip"}>
         ${speakers.length ? t("liveNow", {n: now.people}) : t("nobodyYet")}</p>`}
       <h1 dir="auto">${room}</h1>
       <${Speakers} speakers=${speakers} level=${(each) => levelOf(each, speakers, voices.current)}/>

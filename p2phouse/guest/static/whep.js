@@ -105,7 +105,7 @@ function refusal(answer) {
   const seconds = Number(answer.headers.get("retry-after")) || 5;
   if (answer.status === 503) return new Refusal("full", {again: true, afterMs: 1_000 * seconds});
   if (answer.status === 401) return new Refusal("asks");
-  if (answer.status === 404) return new Refusal("over");
+  if ([403, 404].includes(answer.status)) return new Refusal("over");
   return new Refusal("unreachable", {again: true});
 }
 
