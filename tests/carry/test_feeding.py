@@ -29,6 +29,12 @@ def feeding() -> Feeding:
     return feeding
 
 
+def test_a_pull_on_a_link_that_is_not_up_feeds_nobody(feeding):
+    feeding.pull(1.0, FOUR)
+    assert feeding.fed(1.0) == set()
+    assert feeding.deadline == inf
+
+
 def test_a_pull_feeds_the_link_for_one_and_a_half_seconds_and_then_lapses(feeding):
     assert feeding.fed(0.0) == set()
     feeding.pull(1.0, TWO)

@@ -5,15 +5,16 @@ import itertools
 import pytest
 
 from p2phouse.errors import PeerError
-from p2phouse.record import cbor, limits
+from p2phouse.record import cbor, envelope, limits
 from p2phouse.record.cbor import Value
-from p2phouse.record.types import SoftKind
+from p2phouse.record.types import Act, SoftKind, Speak
 from p2phouse.room import frames, messages, news
 from p2phouse.room.frames import FrameKind, FrameRefused
 from p2phouse.room.messages import CloseRoomLink, EventKind, OpenRoomLink, SendRoomFrame
 from p2phouse.room.news import News
 from tests.room.company.people import fill
-from tests.room.table import ADDR, Person, Table, frame_kinds, kinds, of
+from tests.room.door.knocking import closed_room, let_in
+from tests.room.table import ADDR, UNIX, Person, Table, frame_kinds, kinds, of
 from tests.room.test_chat_exchange import say, shown, word
 
 NUMBERS = itertools.count(1)
@@ -150,6 +151,55 @@ def test_nobody_is_made_up(table: Table, hub: Person):
         tell(table, hub, present=[made_up])
         assert ann.dev not in table.here.members
         assert eve.dev not in table.here.members
+
+
+def test_who_was_put_out_is_nobody_here_whatever_the_hub_tells(table: Table, hub: Person):
+    ann = table.person("ann")
+    table.let_in(ann)
+    table.ask(messages.Decide(Act.ROLE, "ann", "ban"))
+    assert ann.dev not in table.here.members
+    tell(table, hub, present=[present(table, ann)])
+    assert ann.dev not in table.here.members
+
+
+def test_who_was_not_let_in_is_nobody_in_a_closed_room_whatever_the_hub_tells():
+    table = closed_room()
+    hub, eve = table.person("hub"), table.person("eve")
+    let_in(table, hub)
+    carry(table, hub)
+    table.ask(messages.StepDown())
+    tell(table, hub, present=[present(table, eve)])
+    assert eve.dev not in table.here.members
+
+
+def test_of_two_joins_and_of_two_voices_that_are_brought_the_younger_counts(
+    table: Table, hub: Person
+):
+    """Hub and standby both tell, and one of them may be late, or keep what suits it."""
+    ann, room = table.person("ann"), table.here.room
+
+    def joined(ts: float) -> list[Value]:
+        return [ann.join(room, ts).data, ann.me.record.data, [ADDR]]
+
+    def spoken(ts: float, sid: bytes) -> tuple[bytes, list[Value]]:
+        record = Speak(room, ann.dev, sid * 16, 3, int(ts), bytes(32))
+        return ann.dev, [int(FrameKind.SPEAK), envelope.sign(record, ann.me.device_key).data]
+
+    for young, old in ((1, 0), (3, 2)):
+        tell(table, hub, present=[joined(UNIX + young)], said=[spoken(UNIX + young, b"y")])
+        tell(table, hub, present=[joined(UNIX + old)], said=[spoken(UNIX + old, b"o")])
+        member = table.here.members[ann.dev]
+        assert member.join.record.ts == UNIX + young
+        assert member.speak is not None
+        assert member.speak.record.created == UNIX + young
+
+
+def test_a_hub_that_names_people_without_end_is_believed_of_256(table: Table, hub: Person):
+    for _ in range(150):
+        tell(table, hub, present=[present(table, table.person("ann")) for _ in range(2)])
+        table.wait(0.5)
+    assert len(table.here.news.here[hub.dev]) == 256
+    assert len(table.here.members) <= 1 + 96
 
 
 def test_a_forged_word_counts_for_nothing_and_the_others_do(table: Table, hub: Person):

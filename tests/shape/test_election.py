@@ -70,6 +70,18 @@ def hub_of_nine(me: Me, *others: Bid) -> Election:
     return election
 
 
+def test_nobody_is_made_a_hub_by_a_cost_that_those_who_measured_it_would_not_know(me: Me):
+    """Security: or a liar would be cheaper than all, and the room his."""
+    far = (BidRow(NINE[1], 200, 200, 0, 0),)
+    measured = [replace(bid(dev, WILLING), rows=far) for dev in NINE[2:6]]
+    view = nine(me, bid(NINE[1], WILLING), *measured)
+    true = measure.cost(view, NINE[1])
+    for cost, is_believed in ((0, False), (true // 2, False), (true, True), (true - 40, True)):
+        election = Election(me.dev, view, 0.0)
+        election.handle(ClaimHeard(signed(me, MakeClaim(1, cost, NINE[1], None)), NINE[1]), 60.0)
+        assert (election.hub == NINE[1]) is is_believed
+
+
 def test_a_listener_takes_no_room_from_a_hub_that_it_alone_has_lost(me: Me):
     """While the standby lives, who is not on the stage leaves it to those who are."""
     for listens in (False, True):
