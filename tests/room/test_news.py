@@ -158,7 +158,8 @@ def test_who_was_put_out_is_nobody_here_whatever_the_hub_tells(table: Table, hub
     table.let_in(ann)
     table.ask(messages.Decide(Act.ROLE, "ann", "ban"))
     assert ann.dev not in table.here.members
-    tell(table, hub, present=[present(table, ann)])
+    outputs = tell(table, hub, present=[present(table, ann)])
+    assert EventKind.MEMBER_JOINED not in kinds(outputs)
     assert ann.dev not in table.here.members
 
 
