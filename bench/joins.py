@@ -96,8 +96,9 @@ async def ours() -> None:
     """The relay's control up to the socket of its media process, whose end nobody answers."""
     from p2phouse import channel
     from p2phouse.drive import clock
+    from p2phouse.guest.exchange import Reply, Request
     from p2phouse.guest.http import Front
-    from p2phouse.guest.resources import Guests, Reply, Request, Terms
+    from p2phouse.guest.resources import Guests, Terms
 
     terms = Terms(None, rooms_max=1, guests_max=10**6, waiting_max=10**6)
     guests = Guests(terms, os.urandom, itertools.count(1))

@@ -13,7 +13,7 @@ from typing import Final
 import h11
 import trio
 
-from p2phouse.guest.resources import Reply, Request
+from p2phouse.guest.exchange import Reply, Request
 
 log = logging.getLogger(__name__)
 

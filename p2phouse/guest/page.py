@@ -12,7 +12,8 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Final
 
-from p2phouse.guest.resources import Guests, Headers, Reply, Request
+from p2phouse.guest.exchange import Headers, Reply, Request
+from p2phouse.guest.resources import Guests
 
 STATIC: Final = Path(__file__).parent / "static"
 SHARED: Final = Path(__file__).parents[1] / "web" / "static"

@@ -26,6 +26,7 @@ from p2phouse.channel import (
     PortReady,
     Up,
 )
+from p2phouse.guest.exchange import Headers, Reply, Request, kind_of, later, said
 from p2phouse.guest.sdp import (
     SLOTS_MAX,
     BadOffer,
@@ -48,8 +49,6 @@ SDP: Final = "application/sdp"
 FRAGMENT: Final = "application/trickle-ice-sdpfrag"
 ROOM_NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
-Headers = tuple[tuple[str, str], ...]
-
 # Any page may listen: what protects a room is its token, which no browser adds by itself.
 CORS: Final[Headers] = (
     ("access-control-allow-origin", "*"),
@@ -62,24 +61,6 @@ PREFLIGHT: Final[Headers] = (
     ("accept-post", SDP),
     ("accept-patch", FRAGMENT),
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """headers: names in lower case; of two of a name the last. source: the guest's IP address."""
-
-    method: str
-    path: str
-    headers: Mapping[str, str]
-    body: bytes
-    source: str
-
-
-@dataclass(frozen=True, slots=True)
-class Reply:
-    status: int
-    headers: Headers = ()
-    body: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -289,35 +270,35 @@ class Guests:
                 return self._at_endpoint(now, request, room, GuestRole.LISTENER, "")
             case ["", "guest", key]:
                 return self._at_resource(now, request, key)
-        return _said(404, "nothing is here"), []
+        return said(404, "nothing is here"), []
 
     def _at_endpoint(
         self, now: Now, request: Request, room: str, role: GuestRole, name: str
     ) -> tuple[Reply, list[Down]]:
         if room in self._denied:
-            return _said(403, f"this relay does not carry the room: {self._denied[room]}"), []
+            return said(403, f"this relay does not carry the room: {self._denied[room]}"), []
         if not self._allows(room):
-            return _said(404, "there is no such room"), []
+            return said(404, "there is no such room"), []
         if request.method == "OPTIONS":
             return Reply(204, PREFLIGHT), []
         if request.method != "POST":
-            return _said(405, "post an offer", ("allow", "POST, OPTIONS")), []
+            return said(405, "post an offer", ("allow", "POST, OPTIONS")), []
         has_token = self._has_token(request, room, role)
         if has_token is False:
             return _ASKS_TOKEN, []
-        if _kind(request) != SDP:
-            return _said(415, f"an offer is {SDP}", ("accept-post", SDP)), []
+        if kind_of(request) != SDP:
+            return said(415, f"an offer is {SDP}", ("accept-post", SDP)), []
         if role is GuestRole.SPEAKER and not _is_name(name):
-            return _said(400, f"a name has 1 to {NAME_CHARS_MAX} characters"), []
+            return said(400, f"a name has 1 to {NAME_CHARS_MAX} characters"), []
         network = _network(request.source)
         if refusal := self._refusal(room, network, has_token is True):
             return refusal, []
         try:
             offer = read_offer(request.body, role)
         except BadOffer as error:
-            return _said(400, str(error)), []
+            return said(400, str(error)), []
         except UnsuitableOffer as error:
-            return _said(406, str(error)), []
+            return said(406, str(error)), []
         commands: list[Down] = []
         if name and room in self._rooms:
             refusal = self._make_way(now, self._rooms[room], name, request.source, commands)
@@ -342,18 +323,18 @@ class Guests:
     def _refusal(self, room: str, network: str, has_token: bool) -> Reply | None:
         """Why nobody more is let in now, and when to ask again."""
         if self._place is None:
-            return _later(1, "the relay is starting")
+            return later(1, "the relay is starting")
         if self.draining:
-            return _later(300, "the relay is closing and takes nobody in")
+            return later(300, "the relay is closing and takes nobody in")
         if self._load_permille > BUSY_PERMILLE:
-            return _later(5, "the relay is busy")
+            return later(5, "the relay is busy")
         if len(self._guests) >= self._terms.guests_max:
-            return _later(30, "the relay is full")
+            return later(30, "the relay is full")
         if room not in self._rooms and len(self._rooms) >= self._terms.rooms_max:
-            return _later(30, "the relay has as many rooms as it can carry")
+            return later(30, "the relay has as many rooms as it can carry")
         # Security: a stranger's offer costs us a handshake that he need not take part in.
         if not has_token and self._waiting_of.get(network, 0) >= self._terms.waiting_max:
-            return _later(1, "too many are joining from this network at once")
+            return later(1, "too many are joining from this network at once")
         return None
 
     def _make_way(
@@ -363,9 +344,9 @@ class Guests:
         there = room.speakers.get(name)
         if there is None:
             is_full = len(room.speakers) >= SPEAKERS_MAX
-            return _later(30, "the stage is full") if is_full else None
+            return later(30, "the stage is full") if is_full else None
         if there.source != source:
-            return _said(409, "somebody speaks under this name already")
+            return said(409, "somebody speaks under this name already")
         commands.append(CloseLink(there.link))
         self._forget(now, there)
         return None
@@ -420,7 +401,7 @@ class Guests:
             return Reply(204, PREFLIGHT), []
         guest = self._guests.get(key)
         if guest is None:
-            return _said(404, "this guest has left, or was lost"), []
+            return said(404, "this guest has left, or was lost"), []
         if self._has_token(request, guest.room.name, guest.role) is False:
             return _ASKS_TOKEN, []
         match request.method:
@@ -429,7 +410,7 @@ class Guests:
                 return Reply(200), [CloseLink(guest.link)]
             case "PATCH":
                 return self._patched(request, guest), []
-        return _said(405, "patch or delete it", ("allow", "PATCH, DELETE, OPTIONS")), []
+        return said(405, "patch or delete it", ("allow", "PATCH, DELETE, OPTIONS")), []
 
     def _patched(self, request: Request, guest: _Guest) -> Reply:
         """Candidates of the guest, which we need not know; an ICE restart we do not do.
@@ -437,19 +418,19 @@ class Guests:
         RFC 9725 §4.3: 428 without If-Match, 412 if it is another's, 422 for what is not supported;
         `*` asks for a restart, and so does another ufrag.
         """
-        if _kind(request) != FRAGMENT:
-            return _said(415, f"a patch is {FRAGMENT}", ("accept-patch", FRAGMENT))
+        if kind_of(request) != FRAGMENT:
+            return said(415, f"a patch is {FRAGMENT}", ("accept-patch", FRAGMENT))
         wanted = request.headers.get("if-match", "").strip()
         if not wanted:
-            return _said(428, "If-Match is missing")
+            return said(428, "If-Match is missing")
         if wanted != "*" and guest.etag not in (each.strip() for each in wanted.split(",")):
-            return _said(412, "this is not the ETag of the guest")
+            return said(412, "this is not the ETag of the guest")
         try:
             ufrags = read_fragment(request.body)
         except BadOffer as error:
-            return _said(400, str(error))
+            return said(400, str(error))
         if wanted == "*" or not ufrags <= {guest.ufrag}:
-            return _said(422, "ICE cannot be restarted here: delete this guest and post an offer")
+            return said(422, "ICE cannot be restarted here: delete this guest and post an offer")
         return Reply(204)
 
     # ── one guest ────────────────────────────────────────────────────────────────────────────
@@ -497,21 +478,7 @@ class Guests:
             self._empty[guest.room.name] = now.mono + EMPTY_S_MAX
 
 
-def _said(status: int, text: str, *headers: tuple[str, str]) -> Reply:
-    return Reply(
-        status, (("content-type", "text/plain; charset=utf-8"), *headers), f"{text}\n".encode()
-    )
-
-
-def _later(seconds: int, text: str) -> Reply:
-    return _said(503, text, ("retry-after", str(seconds)))
-
-
-_ASKS_TOKEN: Final = _said(401, "this room asks for a token", ("www-authenticate", "Bearer"))
-
-
-def _kind(request: Request) -> str:
-    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
+_ASKS_TOKEN: Final = said(401, "this room asks for a token", ("www-authenticate", "Bearer"))
 
 
 def _is_name(name: str) -> bool:

@@ -17,7 +17,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from p2phouse.errors import UserError
-from p2phouse.guest.resources import Reply, Request
+from p2phouse.guest.exchange import Reply, Request
 from p2phouse.identity.keyfile import write_atomically
 from p2phouse.vocabulary import Entropy
 

@@ -21,9 +21,10 @@ import trio
 from p2phouse import channel
 from p2phouse.drive import clock
 from p2phouse.errors import P2PHouseError, UserError
+from p2phouse.guest.exchange import Reply, Request
 from p2phouse.guest.http import Front, Listener
 from p2phouse.guest.page import Page
-from p2phouse.guest.resources import Guests, Reply, Request, Terms
+from p2phouse.guest.resources import Guests, Terms
 from p2phouse.media import MediaProcess
 from p2phouse_relay.admin import Admin, Counts, new_token, say_where
 from p2phouse_relay.denials import DenialsDamaged, DenialWatch

@@ -8,8 +8,8 @@ import pytest
 import trio
 
 from p2phouse.guest import http
+from p2phouse.guest.exchange import Reply, Request
 from p2phouse.guest.http import Front
-from p2phouse.guest.resources import Reply, Request
 
 
 async def echo(request: Request) -> Reply:

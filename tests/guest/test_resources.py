@@ -18,12 +18,12 @@ from p2phouse.channel import (
     PortReady,
 )
 from p2phouse.guest import resources
+from p2phouse.guest.exchange import Request
 from p2phouse.guest.resources import (
     EMPTY_S_MAX,
     SPEAKERS_MAX,
     WAIT_S_MAX,
     Guests,
-    Request,
     RoomFacts,
     RoomTerms,
     Terms,
