@@ -422,6 +422,14 @@ class Load:
     core_permille: Annotated[int, Range(0, 1_000)]
 
 
+@dataclass(frozen=True, slots=True)
+class GuestSlots:
+    """Who is heard in which slot by listeners with a line for each; told when that changes."""
+
+    room: int
+    holders: Annotated[tuple[LinkNumber, ...], Count(4, 4)]  # 0: nobody
+
+
 Up = (
     Started
     | LocalDescription
@@ -439,6 +447,7 @@ Up = (
     | AuditFailed
     | PortReady
     | Load
+    | GuestSlots
 )
 
 _DOWN: Final = dict(enumerate(Down.__args__))

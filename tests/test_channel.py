@@ -254,6 +254,7 @@ UP_MESSAGES: list[Up] = [
     Stats(20_000, -1, 0, (VoiceStats(Ssrc(5), 9, 1, 1, 0, 0, 0, 40_000, 2_000),), ()),
     channel.PortReady(3478, bytes(32)),
     channel.Load(700),
+    channel.GuestSlots(7, (LinkNumber(3), LinkNumber(0), LinkNumber(0), LinkNumber(0))),
 ]
 
 

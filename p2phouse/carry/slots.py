@@ -66,6 +66,11 @@ class Slots:
         """Whether a listener may be added now: no slot is about to wrap."""
         return all(slot.seq < SEQ_MODULUS - WRAP_PACKETS for slot in self._slots)
 
+    @property
+    def holders(self) -> tuple[LinkNumber | None, ...]:
+        """Who has each slot."""
+        return tuple(slot.holder for slot in self._slots)
+
     def place(self, now_s: float, link: LinkNumber, packet: Plain) -> Plain | None:
         """The packet as it goes out in its slot; None if it is not heard."""
         speaker = self._speakers.get(link)

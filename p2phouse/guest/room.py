@@ -10,7 +10,7 @@ from typing import Final
 
 from p2phouse.carry.slots import Slots
 from p2phouse.link.port import SEGMENTS_MAX, Crowd, Sink
-from p2phouse.vocabulary import Entropy, LinkNumber, Ssrc
+from p2phouse.vocabulary import HERE, Entropy, LinkNumber, Ssrc
 from p2phouse.voice.plain import NotPlain, Plain, build, parse
 
 # How long a packet waits for those of the other voices when they go together. Voices whose frames
@@ -134,6 +134,14 @@ class GuestRoom:
             out = listeners.slots.place(now_s, link, packet)
             if out is not None:
                 listeners.send(now_s, out, together=self.together)
+
+    @property
+    def holders(self) -> tuple[LinkNumber, ...]:
+        """Who has each slot for listeners with a line for each; HERE stands for nobody."""
+        listeners = self._by_lines.get(len(self._ssrcs))
+        if listeners is None:
+            return (HERE,) * len(self._ssrcs)
+        return tuple(holder or HERE for holder in listeners.slots.holders)
 
     @property
     def deadline(self) -> float:

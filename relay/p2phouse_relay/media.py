@@ -37,13 +37,14 @@ from p2phouse.link.handshake import Identity
 from p2phouse.link.lite import Credentials
 from p2phouse.link.peers import Peers
 from p2phouse.link.port import Port, Sink
-from p2phouse.vocabulary import LinkNumber
+from p2phouse.vocabulary import HERE, LinkNumber
 from p2phouse_relay.links import NodeLinks
 
 log = logging.getLogger(__name__)
 
 CHANNEL_VERSION: Final = 1
 LOAD_EACH_S: Final = 1.0
+SLOTS_EACH_S: Final = 0.1
 UNREAD_BYTES_MAX: Final = 4 * 1024 * 1024  # of a thousand guests that come or go at once: 100 kB
 READ_BYTES: Final = 256 * 1024
 # From here on several voices of a room go together. They then cost a little over half, so only far
@@ -85,6 +86,8 @@ class Media:
         self._links = NodeLinks(self.peers, ports, identity.fingerprint, say)
         self._rooms: dict[int, GuestRoom] = {}
         self._guests: dict[LinkNumber, OpenGuest] = {}
+        self._holders: dict[int, tuple[LinkNumber, ...]] = {}  # as told last
+        self._slots_s = 0.0
         self._in: dict[LinkNumber, GuestRoom] = {}  # speakers, by link
         self._cpu_s = _cpu_s()
         self._told_s = monotonic()
@@ -149,6 +152,16 @@ class Media:
         if now_s >= self.peers.deadline:
             self.peers.tick(now_s)
         self._tell_load(now_s)
+        if now_s >= self._slots_s:
+            self._slots_s = now_s + SLOTS_EACH_S
+            self._tell_slots()
+
+    def _tell_slots(self) -> None:
+        for number, room in self._rooms.items():
+            holders = room.holders
+            if holders != self._holders.get(number, (HERE,) * len(holders)):
+                self._holders[number] = holders
+                self._say(channel.GuestSlots(number, holders))
 
     # ── guests ───────────────────────────────────────────────────────────────────────────────
 
@@ -212,6 +225,7 @@ class Media:
         for link in [each.link for each in self._guests.values() if each.room == number]:
             self._close(link)
         self._rooms.pop(number, None)
+        self._holders.pop(number, None)
 
     # ── sound ────────────────────────────────────────────────────────────────────────────────
 

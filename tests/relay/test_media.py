@@ -14,6 +14,7 @@ from p2phouse.channel import (
     CloseGuestRoom,
     CloseLink,
     GuestRole,
+    GuestSlots,
     LinkState,
     LinkStatus,
     Load,
@@ -150,6 +151,22 @@ def test_two_speakers_have_a_slot_each_and_one_line_hears_one_of_them(relay: Rel
     assert len(heard) == 2
     assert len({parse(data).payload for data in one.packets}) == 1
     assert {parse(data).ssrc for data in one.packets} == {SLOTS[0]}
+
+
+def test_who_has_which_slot_is_told_when_it_changes(relay: Relay):
+    ana, ben, _ = relay.speaker(), relay.speaker(), relay.listener(4)
+
+    def told(*holders: int) -> bool:
+        slots = [each for each in relay.said if isinstance(each, GuestSlots)]
+        return slots[-1:] == [GuestSlots(ROOM, tuple(map(LinkNumber, holders)))]
+
+    ben.speak(ssrc=2)
+    assert meet(relay.turn, lambda: told(2, 0, 0, 0))
+    ana.speak()
+    assert meet(relay.turn, lambda: told(2, 1, 0, 0))
+    relay.media.perform(CloseLink(LinkNumber(2)))
+    assert meet(relay.turn, lambda: told(0, 1, 0, 0))
+    assert len([each for each in relay.said if isinstance(each, GuestSlots)]) == 3
 
 
 def test_packets_that_are_not_of_the_voice_go_nowhere(relay: Relay):
