@@ -130,7 +130,7 @@ def check(home: Home = None, json: Json = False) -> None:
             if each.fix:
                 print(f"        {each.fix}")
     if any(each.verdict is Verdict.BAD for each in findings):
-        raise typer.Exit(FAILED)
+        sys.exit(FAILED)
 
 
 @app.command()
