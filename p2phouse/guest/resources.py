@@ -18,6 +18,7 @@ from p2phouse.channel import (
     CloseLink,
     Down,
     GuestRole,
+    GuestSlots,
     LinkState,
     LinkStatus,
     Load,
@@ -93,6 +94,7 @@ class _Room:
     slots: tuple[Ssrc, ...]
     speakers: dict[str, "_Guest"] = field(default_factory=dict)
     listeners: int = 0
+    holders: tuple[LinkNumber, ...] = ()  # whose voice each slot carries, as media told last
 
     @property
     def is_empty(self) -> bool:
@@ -165,6 +167,11 @@ class Guests:
                 self._place = Place(self._addresses, message.port, message.fp)
             case Load():
                 self._load_permille = message.core_permille
+            case GuestSlots():
+                if room := next(
+                    (r for r in self._rooms.values() if r.number == message.room), None
+                ):
+                    room.holders = message.holders
             case LinkState():
                 guest = self._by_link.get(message.link)
                 if guest is None:
@@ -242,7 +249,9 @@ class Guests:
         return self._has_token(request, name, GuestRole.LISTENER) is not False
 
     def _facts(self, room: _Room) -> RoomFacts:
-        return RoomFacts(room.name, tuple(room.speakers), room.listeners)
+        held = (self._by_link.get(each) for each in room.holders)
+        slots = tuple(each.name if each is not None else "" for each in held)
+        return RoomFacts(room.name, tuple(room.speakers), room.listeners, slots)
 
     def _allows(self, name: str) -> bool:
         if name in self._denied:

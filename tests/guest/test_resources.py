@@ -10,6 +10,7 @@ from p2phouse.channel import (
     CloseGuestRoom,
     CloseLink,
     GuestRole,
+    GuestSlots,
     LinkState,
     LinkStatus,
     Load,
@@ -107,6 +108,17 @@ def test_a_speaker_brings_no_slots_and_is_named_to_those_who_come():
         GuestRole.LISTENER,
     ]
     assert relay.guests.room("tea") == RoomFacts("tea", ("Zoé",), 1)
+
+
+def test_whose_voice_is_in_which_slot_is_known_as_media_tells_it():
+    relay = Relay()
+    relay.join("/whip/tea/ana")
+    ben = relay.join("/whip/tea/ben")
+    relay.says(GuestSlots(1, (LinkNumber(2), LinkNumber(0), LinkNumber(1), LinkNumber(0))))
+    relay.says(GuestSlots(9, (LinkNumber(0),) * 4))  # a room that is gone
+    assert relay.guests.rooms()[0].slots == ("ben", "", "ana", "")
+    relay.ask("DELETE", ben)
+    assert relay.guests.rooms()[0].slots == ("", "", "ana", "")
 
 
 def test_rooms_differ_and_one_room_is_one_for_all_in_it():

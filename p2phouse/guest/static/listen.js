@@ -53,8 +53,9 @@ function Listening() {
   };
 
   useEffect(() => {
+    let known = false;
     const ask = async () => {
-      if (document.hidden && now) return;
+      if (document.hidden && known) return;
       const headers = token ? {authorization: `Bearer ${token}`} : {};
       const answer = await fetch(`/r/${room}/now`, {headers}).catch(() => null);
       if (answer?.status === 404) { listener.current?.stop(); setState("over"); }
@@ -62,6 +63,7 @@ function Listening() {
         const facts = await answer.json();
         for (const each of facts.speakers) knowFrom(each.name, each.face);
         if (!facts.allowed) setState("asks");
+        known = true;
         setNow(facts);
       }
     };

@@ -27,7 +27,7 @@ export class Listener {
     let wasIn = false;
     while (run === this.#running) {
       const end = await this.#attempt(run, () => { wasIn = true; });
-      if (run !== this.#running) return;
+      if (run !== this.#running) return;  // stop() has hung up
       await this.#hangUp();
       if (!end.again) { this.#told(end.state); return; }
       this.#told(end.state === "blocked" && wasIn ? "lost" : end.state);
@@ -72,8 +72,12 @@ export class Listener {
       return new Refusal("unreachable", {again: true});
     }
     if (answer.status !== 201) return refusal(answer);
-    this.#place = answer.headers.get("location");
-    if (run !== this.#running) { await this.#hangUp(); return new Refusal("over"); }
+    const place = answer.headers.get("location");
+    if (run !== this.#running) {  // stopped meanwhile; what is there now may be of the next start
+      await this.#leave(line, place);
+      return new Refusal("over");
+    }
+    this.#place = place;
     await line.setRemoteDescription({type: "answer", sdp: await answer.text()});
     if (!await until(line, (state) => state === "connected", CONNECT_MS)) {
       return new Refusal("blocked", {again: this.#tries > 0});
@@ -89,10 +93,14 @@ export class Listener {
     return this.#token ? {authorization: `Bearer ${this.#token}`} : {};
   }
 
-  // keepalive: the page may be going away.
-  async #hangUp() {
+  #hangUp() {
     const [line, place] = [this.#line, this.#place];
     this.#line = this.#place = null;
+    return this.#leave(line, place);
+  }
+
+  // keepalive: the page may be going away.
+  async #leave(line, place) {
     line?.close();
     if (!place) return;
     try {
