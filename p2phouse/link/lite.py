@@ -201,6 +201,10 @@ class Lite:
             return ()
         return self._ask(now_s, peer, peer.way)
 
+    def knows(self, data: bytes) -> bool:
+        """Whether this names somebody who is expected; only an HMAC tells if he sent it."""
+        return _ufrag_in(data) in self._named
+
     def receive(self, now_s: float, data: bytes, way: Way) -> Sequence[LiteOutput]:
         """A datagram that begins like STUN. Raises nothing."""
         if not _HEADER.size <= len(data) <= DATAGRAM_BYTES_MAX:

@@ -208,9 +208,9 @@ class Peers:
 
     # ── what comes ───────────────────────────────────────────────────────────────────────────
 
-    def read(self, index: int) -> None:
+    def read(self, now_s: float, index: int) -> None:
         """What has come to this port."""
-        receive, at = self._ports[index].receive, self._at[index]
+        receive, at, lite = self._ports[index].receive, self._at[index], self._lite
         for _ in range(READ_MAX):
             got = receive()
             if got is None:
@@ -225,10 +225,15 @@ class Peers:
                     self.dropped += 1
             # Security: whoever has not completed ICE from there cannot make us shake hands.
             # Test: test_peers.py::test_a_handshake_from_an_address_without_ice_is_not_begun
-            elif (kind < 4 or (19 < kind < 64 and address in at)) and (
-                len(self._waiting) < WAITING_MAX
-            ):
-                self._waiting.append((data, index, address))
+            elif (kind < 4 and lite.knows(data)) or (19 < kind < 64 and address in at):
+                if len(self._waiting) < WAITING_MAX:
+                    self._waiting.append((data, index, address))
+                else:
+                    self.dropped += 1
+            elif kind < 4:
+                # Security: strangers' take no place in the queue from whoever is expected.
+                # Test: test_peers.py::test_a_flood_of_checks_is_bounded_and_keeps_nobody_out
+                self._perform(now_s, lite.receive(now_s, data, Way(index, address)))
             else:
                 self.dropped += 1
 

@@ -297,7 +297,7 @@ def serve(sock: socket.socket, ports: Sequence[Port], *, together_above: int) ->
         pause_s = min(resume_s, media.deadline) - monotonic()
         for key, _ in selector.select(max(0.0, pause_s)):
             if key.data is not None:
-                peers.read(key.data)
+                peers.read(monotonic(), key.data)
                 continue
             messages = control.read()
             if messages is None:

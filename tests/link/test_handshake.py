@@ -1,4 +1,13 @@
+import datetime
+import hashlib
+import warnings
+
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding
+from OpenSSL import crypto
 
 from p2phouse.link.handshake import MTU, Handshake, Identity, NotProved
 
@@ -53,6 +62,29 @@ def test_another_certificate_proves_nothing():
     with pytest.raises(NotProved, match="not the one it named"):
         shake(server, client)
     assert server.keys is None
+
+
+def test_a_certificate_that_cryptography_cannot_read_ends_no_process():
+    """OpenSSL bears a certificate of version 6; cryptography's exception would have been no
+    LinkError, and the end of everybody's sound."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([])
+    day = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
+    builder = x509.CertificateBuilder().subject_name(name).issuer_name(name).serial_number(1)
+    builder = builder.public_key(key.public_key()).not_valid_before(day).not_valid_after(day)
+    der = builder.sign(key, hashes.SHA256()).public_bytes(Encoding.DER)
+    odd = der.replace(b"\xa0\x03\x02\x01\x02", b"\xa0\x03\x02\x01\x05", 1)
+    ours, theirs = Identity(), Identity()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        theirs.context.use_certificate(crypto.load_certificate(crypto.FILETYPE_ASN1, odd))
+    theirs.context.use_privatekey(key)
+    with pytest.raises(x509.InvalidVersion):
+        x509.load_der_x509_certificate(odd)
+    fingerprint = hashlib.sha256(odd).digest()
+    server = Handshake(ours, is_server=True, fingerprint=fingerprint)
+    shake(server, Handshake(theirs, is_server=False, fingerprint=ours.fingerprint))
+    assert server.keys is not None
 
 
 def test_a_server_with_another_certificate_is_refused_as_well():

@@ -66,7 +66,7 @@ class Relay:
 
     async def run(self) -> None:
         while True:
-            self.media.peers.read(0)
+            self.media.peers.read(time.monotonic(), 0)
             self.media.peers.work(time.monotonic())
             self.media.tick(time.monotonic())
             await asyncio.sleep(0.001)

@@ -81,7 +81,7 @@ class Relay:
         return LinkNumber(self.guests.index(guest) + 1)
 
     def turn(self) -> None:
-        self.media.peers.read(0)
+        self.media.peers.read(time.monotonic(), 0)
         self.media.peers.work(time.monotonic())
         self.media.tick(time.monotonic())
         for guest in self.guests:
