@@ -41,11 +41,13 @@ NOT_FOUND = Reply(404, (("content-type", "text/plain; charset=utf-8"),), b"nothi
 
 
 class HttpPortUnusable(UserError):
-    """TCP port {port} of {address} cannot be used: {reason}. Choose another with --http-port."""
+    """TCP port {port} of {address} cannot be used: {reason}. Choose another with --http-port, or in
+    relay.toml."""
 
 
 class UdpPortUnusable(UserError):
-    """UDP port {port} of {address} cannot be used: {reason}. Choose another with --udp-port."""
+    """UDP port {port} of {address} cannot be used: {reason}. Choose another with --udp-port, or in
+    relay.toml."""
 
 
 class CertificateUnusable(UserError):
