@@ -6,12 +6,11 @@ handed to the network, the media process or whoever asked.
 
 import fcntl
 import importlib
-import itertools
 import logging
 import os
 import random
-from collections.abc import AsyncIterator, Callable, Iterable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Iterable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
 
@@ -27,8 +26,8 @@ from p2phouse.config import (
     home_label,
     make_private,
 )
-from p2phouse.drive import clock, drive
-from p2phouse.errors import LinkError, P2PHouseError, PeerError, UserError
+from p2phouse.drive import clock
+from p2phouse.errors import P2PHouseError, UserError
 from p2phouse.identity.keyfile import remove_leftovers
 from p2phouse.identity.keys import Me, load_or_create
 from p2phouse.media import MediaProcess
@@ -39,8 +38,9 @@ from p2phouse.people.blocks import blocks
 from p2phouse.people.following import following
 from p2phouse.room import messages
 from p2phouse.room.carrying import HAND_OVER_S
-from p2phouse.room.messages import Answer, Event, Input, Output, VerbAction
+from p2phouse.room.messages import Event, VerbAction
 from p2phouse.room.room import Rooms
+from p2phouse.shell import Kept, Shell
 from p2phouse.verbs.members import pulse
 from p2phouse.verbs.table import table
 from p2phouse.vocabulary import DeviceKey, UserKey, key_short
@@ -49,18 +49,11 @@ from p2phouse.willing import Willing
 
 log = logging.getLogger(__name__)
 
-INBOX_MESSAGES = 1_024  # full pushes back on the network, whose own queues then drop links
-REPLIES_MAX = 256  # keys are free: without a bound a stranger fills memory with offers
 STOP_S_MAX = 7.0  # a hand-over, a card's turn in gossip and the last words on room links
 
 
 class HomeInUse(UserError):
     """Another node runs with the home {path}. Stop it, or choose another with --home DIR."""
-
-
-class SoundThroughRelays(LinkError):
-    """Only your relays may see your network address, and this person is none: you hear them when
-    one of your relays carries the room."""
 
 
 class Node:
@@ -88,13 +81,8 @@ class Node:
         self.rooms: Rooms
         self.network: Network
         self._memory: Memory
-        self._to_core, self._inbox = trio.open_memory_channel[tuple[DeviceKey, Input]](
-            INBOX_MESSAGES
-        )
-        self._tickets = itertools.count(1)
-        self._waiting: dict[int, trio.MemorySendChannel[Answer]] = {}
-        self._replies: dict[DeviceKey, Callable[[bytes], None]] = {}
-        self._listeners: set[trio.MemorySendChannel[Event]] = set()
+        self._shell: Shell
+        self._has_shell = trio.Event()  # media may speak before the network is there
         self._nursery: trio.Nursery
         self._stop = trio.Event()
         self._over = trio.Event()
@@ -148,19 +136,21 @@ class Node:
             relay_only=self.config.relay_only,
             carries=lambda: self.willing.relays,
         )
+        self._shell = Shell(self.rooms, self.network, self.media.send, self._keep)
+        await nursery.start(self._shell.run)
+        self._has_shell.set()
         await nursery.start(self.network.run)
         nursery.start_soon(self._from_network)
-        nursery.start_soon(drive, self.rooms, self._inbox, self._perform, self._drop)
         nursery.start_soon(self._watch_addresses)
         nursery.start_soon(self._memory.run)
         await self.media.started.wait()
         self.network.meet_again(self._memory.peers)
-        await self._tell_core(self.me.dev, messages.Invites(self._memory.invites))
+        await self._shell.tell(messages.Invites(self._memory.invites))
         await self._begin_to_follow()
         await self.willing.begin()
         nursery.start_soon(self.willing.run)
         if self._memory.room is not None:
-            await self._tell_core(self.me.dev, messages.Resume(self._memory.room))
+            await self._shell.tell(messages.Resume(self._memory.room))
         async with listening(api_socket(self.config.home, self.config.runtime)) as listener:
             log.info("ready dev=%s port=%d", key_short(self.me.dev), self.network.port)
             task_status.started()
@@ -182,11 +172,7 @@ class Node:
     async def _say_goodbye(self) -> None:
         with trio.move_on_after(HAND_OVER_S), suppress(P2PHouseError):  # in no room
             await self.act(messages.HandOver())
-        for output in self.rooms.receive(clock(), self.me.dev, messages.Verb(0, messages.Leave())):
-            if isinstance(output, messages.PublishCard):
-                await self.network.publish_card(output.data)  # not in a task: those end with us
-            else:
-                await self._perform(output)
+        await self._shell.leave()
         await self.network.flush()
 
     # ── the page ─────────────────────────────────────────────────────────────────────────────
@@ -214,34 +200,18 @@ class Node:
 
     async def act(self, action: VerbAction) -> dict[str, object]:
         """Gives the core a verb and waits for its answer. Raises what it answered."""
-        ticket = next(self._tickets)
-        send, receive = trio.open_memory_channel[Answer](1)
-        self._waiting[ticket] = send
-        try:
-            await self._tell_core(self.me.dev, messages.Verb(ticket, action))
-            result = await receive.receive()
-        finally:
-            self._waiting.pop(ticket, None)
-        if result.error is not None:
-            raise result.error
-        return result.facts
+        return await self._shell.act(action)
 
-    @asynccontextmanager
-    async def events(self, most: int) -> AsyncIterator[trio.MemoryReceiveChannel[Event]]:
+    def events(self, most: int) -> AbstractAsyncContextManager[trio.MemoryReceiveChannel[Event]]:
         """Every event from now on; of more than `most` unread ones the newest are lost."""
-        send, receive = trio.open_memory_channel[Event](most)
-        self._listeners.add(send)
-        try:
-            yield receive
-        finally:
-            self._listeners.discard(send)
+        return self._shell.events(most)
 
     async def follow(self, people: Iterable[UserKey]) -> None:
         """From now on, these and nobody else."""
-        await self._tell_core(self.me.dev, messages.Following(frozenset(people)))
+        await self._shell.tell(messages.Following(frozenset(people)))
 
     async def _offer_to_carry(self, offer: messages.Carry) -> None:
-        await self._tell_core(self.me.dev, offer)
+        await self._shell.tell(offer)
 
     async def _begin_to_follow(self) -> None:
         try:
@@ -251,12 +221,9 @@ class Node:
 
     async def hear_card(self, data: bytes, dev: DeviceKey) -> None:
         """A card that was looked for; what is asked of the core next knows it."""
-        await self._tell_core(dev, messages.CardHeard(data))
+        await self._shell.tell(messages.CardHeard(data), dev)
 
     # ── inwards ──────────────────────────────────────────────────────────────────────────────
-
-    async def _tell_core(self, sender: DeviceKey, message: Input) -> None:
-        await self._to_core.send((sender, message))
 
     async def _from_media(self, message: channel.Up) -> None:
         if isinstance(message, channel.Levels):
@@ -266,42 +233,29 @@ class Node:
         if isinstance(message, channel.PageReady):
             self.sound_port = message.port
             return
-        await self._tell_core(self.me.dev, message)
+        await self._has_shell.wait()
+        await self._shell.tell(message)
         match message:
             case channel.Stats():
                 self.reports += 1
             case channel.VoiceState(_, channel.VoiceCondition.OUTPUT_ENDED):
-                self._announce(Event(messages.EventKind.OUTPUT_ENDED, self.rooms.room, self.me.dev))
+                kind = messages.EventKind.OUTPUT_ENDED
+                self._shell.announce(Event(kind, self.rooms.room, self.me.dev))
 
     async def _media_gone(self) -> None:
         await self._introduce_page()
         await self.media.send(channel.SetReflectors(self._reflectors))
-        await self._tell_core(self.me.dev, messages.MediaGone())
+        await self._shell.tell(messages.MediaGone())
 
     async def _from_network(self) -> None:
         async for event in self.network.events:
             match event:
                 case net.PeerUp(dev, addrs) | net.Found(dev, addrs):
                     self._memory.met(dev, addrs)
-                case net.CardHeard(data, dev):
-                    await self._tell_core(dev, messages.CardHeard(data))
-                case net.RoomOpen(dev, room, outbound, near):
-                    await self._tell_core(dev, messages.RoomLinkUp(room, outbound, near))
-                case net.RoomFrame(dev, room, frame):
-                    await self._tell_core(dev, messages.RoomFrame(room, frame))
-                case net.RoomClosed(dev, room, reason):
-                    await self._tell_core(dev, messages.RoomLinkDown(room, reason))
-                case net.OfferHeard(dev, _, _) if not self.network.may_link(dev):
-                    # Security: an answer, or a check of its candidates, would show where we are.
-                    log.info("offer_passed_over dev=%s", key_short(dev))
-                case net.OfferHeard(dev, data, reply):
-                    self._replies.pop(dev, None)
-                    self._replies[dev] = reply
-                    if len(self._replies) > REPLIES_MAX:  # offers that the core left unanswered
-                        del self._replies[next(iter(self._replies))]
-                    await self._tell_core(dev, messages.OfferHeard(data))
                 case net.Trouble(text):
                     log.warning("trouble text=%r", text)
+                case _:
+                    await self._shell.hear(event)
 
     async def _watch_addresses(self) -> None:
         """Networks come and go under a node: cards and greetings name the present ones."""
@@ -311,7 +265,7 @@ class Node:
             addrs = tuple(self.network.addrs)
             if addrs != known:
                 known = addrs
-                await self._tell_core(self.me.dev, messages.OwnAddresses(addrs))
+                await self._shell.tell(messages.OwnAddresses(addrs))
             asked = tuple(
                 channel.Reflector(str(each.ip), each.port) for each in self.network.reflectors
             )
@@ -322,81 +276,12 @@ class Node:
 
     # ── outwards ─────────────────────────────────────────────────────────────────────────────
 
-    async def _perform(self, output: Output) -> None:
-        match output:
-            case messages.ToMedia(message):
-                await self.media.send(message)
-            case messages.OpenRoomLink(dev, room, addrs):
-                self.network.open_room(dev, room, addrs)
-            case messages.CloseRoomLink(dev, room):
-                self.network.close_room(dev, room)
-            case messages.SendRoomFrame(dev, room, frame):
-                self.network.send_room(dev, room, frame)
-            case messages.SendOffer(dev, offer, data):
-                self._nursery.start_soon(self._signal, dev, offer, data)
-            case messages.SendAnswer(dev, _, data):
-                reply = self._replies.pop(dev, None)
-                if reply is not None:
-                    reply(data)
-            case messages.PublishCard(data):
-                self._nursery.start_soon(self.network.publish_card, data)
+    async def _keep(self, kept: Kept) -> None:
+        match kept:
             case messages.Remember(state):
                 self._memory.remember_room(state)
             case messages.KeepInvites(state):
                 await self._memory.keep_invites(state)
-            case Answer(ticket):
-                waiting = self._waiting.get(ticket)
-                if waiting is not None:
-                    waiting.send_nowait(output)
-            case Event():
-                self._announce(output)
-
-    def _announce(self, event: Event) -> None:
-        log.info(
-            "%s room=%s dev=%s %s",
-            event.kind.name.lower(),
-            key_short(event.room) if event.room else "-",
-            key_short(event.dev) if event.dev else "-",
-            # Titles and names are people's words: the API tells them, the log does not.
-            f"reason={event.text!r}" if event.kind in _TECHNICAL else "",
-        )
-        for listener in self._listeners:
-            try:
-                listener.send_nowait(event)
-            except trio.WouldBlock:
-                log.warning("event_listener_slow")
-
-    async def _signal(self, dev: DeviceKey, offer: bytes, data: bytes) -> None:
-        try:
-            if not self.network.may_link(dev):
-                raise SoundThroughRelays
-            answer = await self.network.signal(dev, data)
-        except P2PHouseError as error:
-            if isinstance(error, SoundThroughRelays):
-                self._announce(
-                    Event(messages.EventKind.LINK_FAILED, self.rooms.room, dev, str(error))
-                )
-            await self._tell_core(dev, messages.OfferFailed(offer, str(error)))
-        else:
-            await self._tell_core(dev, messages.OfferAnswered(answer))
-
-    async def _drop(self, dev: DeviceKey, error: PeerError) -> None:
-        """A peer broke the protocol: its room link ends, the room goes on."""
-        room = self.rooms.room
-        if room is None or dev == self.me.dev:
-            return
-        self.network.close_room(dev, room)
-        # The network says nothing of a close of ours, so the core hears of it here.
-        down = messages.RoomLinkDown(room, str(error))
-        for output in self.rooms.receive(clock(), dev, down):
-            await self._perform(output)
-
-
-_TECHNICAL = (
-    messages.EventKind.LINK_FAILED,
-    messages.EventKind.SOUND_TROUBLE,
-    messages.EventKind.LEFT,
-)
 
 
 @asynccontextmanager

@@ -15,7 +15,7 @@ import nacl.signing
 import trio
 
 from p2phouse.errors import LinkError, PeerError
-from p2phouse.net import circuit, keepalive, room_links, signalling
+from p2phouse.net import circuit, keepalive, relay_asks, room_links, signalling
 from p2phouse.net.addresses import Address, Circuit, IPNetwork, Way, pack
 from p2phouse.net.cards import Cards
 from p2phouse.net.circuit_relay import CircuitRelay
@@ -65,10 +65,13 @@ class Life:
         place_at: Callable[[DeviceKey], Circuit | None],
         addresses: Callable[[], Sequence[Address]],
         has_moved: Callable[[], bool],
+        answerer: relay_asks.Answerer | None,
     ) -> None:
         """willing: whether this node may be a circuit relay now. place_at: the circuit that a
         relay may call us by. addresses: where this node stands. has_moved: whether it stood
-        elsewhere a moment ago, so that each connection may be one that leads nowhere."""
+        elsewhere a moment ago, so that each connection may be one that leads nowhere. answerer: of
+        questions to a relay, if this node is one."""
+        self._answerer = answerer
         self._rng = rng
         self._rooms = rooms
         self._hall = hall
@@ -124,6 +127,9 @@ class Life:
         self.host.serve(circuit.STOP, self._called, a_second=1, burst=32)
         answer = partial(signalling.answer, emit=self._emit)
         self.host.serve(signalling.PROTOCOL, answer, a_second=2, burst=16)
+        if self._answerer is not None:
+            answer = partial(relay_asks.answer, answerer=self._answerer)
+            self.host.serve(relay_asks.PROTOCOL, answer, a_second=0.2, burst=8)
         async with trio.open_nursery() as self._nursery:
             await self._nursery.start(self._serve, addresses)
             try:

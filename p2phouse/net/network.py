@@ -23,7 +23,7 @@ import trio
 
 from p2phouse.config import LanMode, NamedRelay
 from p2phouse.errors import LinkError
-from p2phouse.net import room_links, signalling
+from p2phouse.net import relay_asks, room_links, signalling
 from p2phouse.net.acquaintances import Acquaintances
 from p2phouse.net.addresses import Address, Interface, Way, pack, unpack_all, unpack_ways
 from p2phouse.net.cards import Cards, Judge, judge
@@ -84,6 +84,7 @@ class Network:
         relays: Sequence[NamedRelay] = (),
         carries: Callable[[], bool] = lambda: True,
         relay_only: bool = False,
+        answerer: relay_asks.Answerer | None = None,
     ) -> None:
         """port: None for the usual one or any free one, 0 for any free one, else that one.
 
@@ -93,6 +94,7 @@ class Network:
         relays: nodes that the person named, to be kept in touch with and to be reached through.
         carries: whether the person lets this node be a circuit relay for others.
         relay_only: whether nobody but those relays may see our network address.
+        answerer: of questions to a relay, if this is one.
         """
         self.dev = DeviceKey(bytes(device_key.verify_key))
         self.faults = Faults()
@@ -146,6 +148,7 @@ class Network:
             rng=rng,
         )
         self._carries = carries
+        self._answerer = answerer
         self.nat = Nat(
             clock=clock,
             rng=rng,
@@ -344,6 +347,17 @@ class Network:
             return await signalling.ask(wire, offer)
         raise signalling.NoAnswer
 
+    async def ask_relay(self, dev: DeviceKey, addrs: Sequence[bytes], question: bytes) -> bytes:
+        """Asks a relay something and returns what it replies, unchecked, within 15 s.
+
+        Raises LinkError or PeerError.
+        """
+        with trio.move_on_after(SIGNAL_S):
+            await self._dialer.reach(dev, unpack_ways(addrs))
+            wire = await self._lives.require().host.open(dev, relay_asks.PROTOCOL)
+            return await relay_asks.ask(wire, question)
+        raise relay_asks.NoReply
+
     # ── life ─────────────────────────────────────────────────────────────────────────────────
 
     async def run(self, *, task_status: "TaskStatus[None]" = trio.TASK_STATUS_IGNORED) -> None:
@@ -430,6 +444,7 @@ class Network:
             place_at=self.nat.place_at,
             addresses=lambda: self._ground.addresses,
             has_moved=lambda: trio.current_time() - self._moved_at < MOVED_S,
+            answerer=self._answerer,
         )
 
     async def _do_chores(self) -> None:

@@ -31,7 +31,9 @@ from p2phouse.record.types import (
     Invite,
     Join,
     Offer,
+    Policy,
     Record,
+    RelayGrant,
     Report,
     Soft,
     Speak,
@@ -150,6 +152,10 @@ def check_time(record: Record, now_unix: float) -> None:
             pass  # read in their order, under whatever clock they were written
         case Claim() | Bid():
             pass  # ordered by epoch and seq; one that is out of date says nothing wrong
+        case Policy():
+            _check_span(record.created, record.exp, limits.POLICY_LIFE_S_MAX, now_unix)
+        case RelayGrant():
+            _check_span(record.created, record.exp, limits.RELAY_GRANT_LIFE_S_MAX, now_unix)
         case Audit():
             pass  # its block is, on the clock of its voice
         case Invite():

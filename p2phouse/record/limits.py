@@ -85,3 +85,10 @@ INVITES_KEPT_MAX: Final = 256  # single-use invites of one device that nobody ha
 CLAIM_EPOCH_MAX: Final = 65_535  # one a second for longer than a room lives
 COST_MAX: Final = 65_535
 BID_ROWS_MAX: Final = 8  # members of a mesh; in a larger room those who might carry it
+
+POLICY_CODE_POINTS_MAX: Final = 160  # of one line of it: a sentence or two
+POLICY_LIFE_S_MAX: Final = 90 * 86_400  # a relay that nobody keeps is forgotten
+OTHER_RELAYS_MAX: Final = 3  # that one relay names in its place
+RELAY_GRANT_LIFE_S_MAX: Final = 366 * 86_400  # a year, then its community looks again
+RELAY_ASK_BYTES_MAX: Final = 1_536  # a genesis, four addresses and a relay grant
+RELAY_REPLY_BYTES_MAX: Final = 2_304  # a policy

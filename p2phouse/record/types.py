@@ -41,6 +41,8 @@ class RecordType(IntEnum):
     INVITE = 15
     CLAIM = 16
     BID = 17
+    POLICY = 18
+    RELAYGRANT = 19
 
 
 class Access(IntEnum):
@@ -61,6 +63,20 @@ class Act(IntEnum):
     ACCESS = 5
     END = 6
     CHAT = 7
+
+
+class Admits(IntEnum):
+    """Whose rooms a relay carries without a relay grant."""
+
+    EVERYBODY = 0
+    LISTED = 1  # theirs who stand on its own list
+
+
+class GrantOf(IntEnum):
+    """What the subject of a relay grant is."""
+
+    ROOM = 0
+    PERSON = 1  # every room that this person opens
 
 
 class SoftKind(IntEnum):
@@ -451,6 +467,55 @@ class Bid(Record):
     ts: Time
 
 
+@dataclass(frozen=True, slots=True)
+class Policy(Record):
+    """What a relay is, by whom it is run and what it carries; the highest seq wins."""
+
+    TYPE = RecordType.POLICY
+    NAME = "policy"
+    SIZE_MAX = 2_048
+    SIGNER = "dev"
+
+    dev: Key
+    uid: Key  # by which a room's log names the relay
+    seq: Number
+    name: Annotated[str, Text(limits.NAME_CODE_POINTS_MAX)]
+    who: Annotated[str, Text(limits.POLICY_CODE_POINTS_MAX)]  # runs it
+    where: Annotated[str, Text(limits.POLICY_CODE_POINTS_MAX)]  # it stands, and whose law holds
+    logs: Annotated[str, Text(limits.POLICY_CODE_POINTS_MAX)]  # what is kept, and how long
+    rules: Annotated[str, Text(limits.POLICY_CODE_POINTS_MAX)]
+    price: Annotated[str, Text(limits.POLICY_CODE_POINTS_MAX)]
+    contact: Annotated[str, Text(limits.POLICY_CODE_POINTS_MAX)]  # for complaints
+    admits: Admits
+    rooms: Annotated[int, Range(0, 4_096)]  # at one time, of all
+    rooms_each: Annotated[int, Range(0, 4_096)]  # of one person or relay grant
+    listeners: Annotated[int, Range(0, 4_096)]  # in one room
+    kbps: Annotated[int, Range(0, 2**32 - 1)]  # that it sends, for all rooms together
+    others: Annotated[tuple[Annotated[str, Text(80)], ...], Count(0, limits.OTHER_RELAYS_MAX)]
+    at: Annotated[tuple[Address, ...], Count(0, limits.ADDRS_MAX)]
+    created: Time
+    exp: Time
+
+
+@dataclass(frozen=True, slots=True)
+class RelayGrant(Record):
+    """Lets a room, or all rooms of a person, be carried; by a key on the relay's list."""
+
+    TYPE = RecordType.RELAYGRANT
+    NAME = "relaygrant"
+    SIZE_MAX = 320
+    SIGNER = "by"
+
+    by: Key
+    of: GrantOf
+    subject: Hash
+    relay: Key | None  # None: every relay that has `by` on its list
+    listeners: Annotated[int, Range(0, 4_096)]
+    kbps: Annotated[int, Range(0, 2**32 - 1)]
+    created: Time
+    exp: Time
+
+
 RECORDS: Final[dict[int, type[Record]]] = {
     int(cls.TYPE): cls
     for cls in (
@@ -471,5 +536,7 @@ RECORDS: Final[dict[int, type[Record]]] = {
         Invite,
         Claim,
         Bid,
+        Policy,
+        RelayGrant,
     )
 }

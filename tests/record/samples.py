@@ -9,6 +9,7 @@ from p2phouse.record.envelope import Signed
 from p2phouse.record.types import (
     Access,
     Act,
+    Admits,
     Audit,
     Beat,
     Bid,
@@ -22,13 +23,16 @@ from p2phouse.record.types import (
     Epoch,
     EpochBox,
     Genesis,
+    GrantOf,
     Hello,
     Identity,
     IdentityDevice,
     Invite,
     Join,
     Offer,
+    Policy,
     Record,
+    RelayGrant,
     Report,
     Soft,
     SoftKind,
@@ -191,6 +195,38 @@ BID = Bid(
     ts=UNIX,
 )
 
+POLICY = Policy(
+    dev=DEV,
+    uid=bytes(ROOT_KEY.verify_key),
+    seq=1_800_000_000_000,
+    name="relay of the choir",
+    who="Chœur de la Mer, Saint-Malo",
+    where="Saint-Malo, France",
+    logs="no addresses, no names; counters for a week",
+    rules="choirs and their guests",
+    price="nothing",
+    contact="relay@choeur.example",
+    admits=Admits.LISTED,
+    rooms=32,
+    rooms_each=2,
+    listeners=300,
+    kbps=100_000,
+    others=("relay.example.org:17472",),
+    at=(LAN_ADDRESS,),
+    created=UNIX,
+    exp=UNIX + 30 * 86_400,
+)
+RELAY_GRANT = RelayGrant(
+    by=DEV,
+    of=GrantOf.PERSON,
+    subject=bytes(ROOT_KEY.verify_key),
+    relay=OTHER,
+    listeners=200,
+    kbps=20_000,
+    created=UNIX,
+    exp=UNIX + 180 * 86_400,
+)
+
 RECORDS: tuple[Record, ...] = (
     IDENTITY,
     GENESIS,
@@ -209,6 +245,8 @@ RECORDS: tuple[Record, ...] = (
     INVITE,
     CLAIM,
     BID,
+    POLICY,
+    RELAY_GRANT,
 )
 
 

@@ -113,6 +113,14 @@ CASES: list[Case] = [
     ("AUDIT_FRAMES", lambda n: read(replace(AUDIT, parity=bytes(8 * n))), 17),
     ("AUDIT_TAG_BYTES", lambda n: read(replace(AUDIT, tags=bytes(17 * n))), 8),
     ("AUDIT_REACH", lambda n: read(replace(AUDIT, run=n)), 6),
+    ("POLICY_CODE_POINTS_MAX", lambda n: read(replace(samples.POLICY, rules="中" * n)), 160),
+    ("POLICY_LIFE_S_MAX", lambda s: in_time(replace(samples.POLICY, exp=UNIX + s)), 90 * 86_400),
+    ("OTHER_RELAYS_MAX", lambda n: read(replace(samples.POLICY, others=("a:1",) * n)), 3),
+    (
+        "RELAY_GRANT_LIFE_S_MAX",
+        lambda s: in_time(replace(samples.RELAY_GRANT, exp=UNIX + s)),
+        366 * 86_400,
+    ),
     ("CANDIDATE_CHARS_MAX", lambda n: read(replace(OFFER, cands=("x" * n,))), 160),
 ]
 
@@ -176,6 +184,10 @@ ELSEWHERE = {
     "INVITES_KEPT_MAX": "tests/room/door/test_invites.py::test_256_single_use_invites_are_kept",
     "EPOCH_RATCHETS_MAX": "tests/room/test_epochs.py::test_1024_ratchets_of_a_line_and_no_more",
     "FOLLOWING_MAX": "tests/people/test_following.py::test_1024_people_are_followed_and_no_more",
+    "RELAY_ASK_BYTES_MAX": "tests/net/test_relay_asks.py"
+    "::test_what_is_asked_of_a_relay_has_1536_bytes_and_no_more",
+    "RELAY_REPLY_BYTES_MAX": "tests/net/test_relay_asks.py"
+    "::test_what_a_relay_replies_has_2304_bytes_and_no_more",
     "HELLO_BYTES": "tests/record/test_limits.py::test_a_hello_request_has_512_bytes_and_none_else",
     "ROOM_FRAME_BYTES_MAX": "tests/record/test_limits.py::test_a_room_frame_has_16_kib_at_most",
 }
@@ -253,6 +265,17 @@ def test_a_limit_holds_at_its_value_and_breaks_one_past_it(name, take, limit):
         replace(BID, rows=(replace(BID.rows[0], rtt_p90=65_536),)),
         replace(BID, rows=(replace(BID.rows[0], loss=1_001),)),
         replace(BID, rows=(replace(BID.rows[0], served=65_536),)),
+        replace(samples.POLICY, admits=2),  # type: ignore[arg-type]  # as a stranger may
+        replace(samples.POLICY, rooms=4_097),
+        replace(samples.POLICY, rooms_each=-1),
+        replace(samples.POLICY, listeners=4_097),
+        replace(samples.POLICY, kbps=2**32),
+        replace(samples.POLICY, others=("a" * 81,)),
+        replace(samples.RELAY_GRANT, of=2),  # type: ignore[arg-type]  # as a stranger may
+        replace(samples.RELAY_GRANT, subject=bytes(31)),
+        replace(samples.RELAY_GRANT, relay=b""),
+        replace(samples.RELAY_GRANT, listeners=4_097),
+        replace(samples.RELAY_GRANT, kbps=2**32),
         replace(samples.INVITE, nonce=bytes(15)),
         replace(samples.INVITE, once=1),  # type: ignore[arg-type]  # as a stranger may
     ],

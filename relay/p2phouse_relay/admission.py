@@ -1,0 +1,103 @@
+"""Which rooms a relay carries: lists, relay grants and quotas, judged from what it holds itself.
+
+Nobody is asked: a relay grant is a signature of a key on the operator's list. A refusal names
+another relay, if the operator knows one.
+"""
+
+from dataclasses import dataclass
+
+from p2phouse.errors import PeerError
+from p2phouse.hall.relay_ask import AskCarry, Said, Verdict
+from p2phouse.record import envelope
+from p2phouse.record.types import Access, Admits, Genesis, GrantOf, RelayGrant
+from p2phouse.vocabulary import DeviceKey, Now, RoomId
+from p2phouse_relay.policy import Charter
+from p2phouse_relay.quota import Ledger, Pressure
+
+
+@dataclass(slots=True)
+class Admission:
+    """`decide` says what a relay replies; a room that it takes is in the ledger from then on."""
+
+    charter: Charter
+    own: DeviceKey
+    ledger: Ledger
+    drains: bool = False
+    _turn: int = 0  # of the others that refusals name
+
+    def decide(self, now: Now, asker: DeviceKey, ask: AskCarry) -> Said:
+        """Pure but for the ledger. asker: as its handshake proved."""
+        verdict = self._judge(now, asker, ask)
+        if verdict is not Verdict.CARRIED:
+            return Said(verdict, self._another())
+        genesis, grant = ask.genesis.record, ask.grant
+        listeners, kbps, until = self.charter.listeners, self.charter.kbps, genesis.exp
+        if grant is not None:
+            listeners = min(listeners, grant.record.listeners)
+            kbps = min(kbps, grant.record.kbps)
+            until = min(until, grant.record.exp)
+        room = RoomId(ask.genesis.id)
+        if room not in self.ledger.loads:
+            key = _account(ask)
+            self.ledger.take(room, key, listeners_max=listeners, kbps_max=kbps)
+        return Said(Verdict.CARRIED, "", listeners, kbps, until)
+
+    def _judge(self, now: Now, asker: DeviceKey, ask: AskCarry) -> Verdict:
+        genesis, grant = ask.genesis.record, ask.grant
+        if not _is_fit(genesis, now):
+            return Verdict.ROOM_UNFIT
+        # Security: whoever has seen a card could have a relay come into a room that is not his.
+        if genesis.dev != asker:
+            return Verdict.NOT_THE_HOST
+        by = set() if grant is None else {grant.record.by}
+        if self.charter.deny & {genesis.uid, genesis.dev, asker, *by}:
+            return Verdict.DENIED
+        if grant is not None and not self._is_good(now, ask, grant.record):
+            return Verdict.GRANT_UNFIT
+        is_listed = bool(self.charter.allow & {genesis.uid, genesis.dev})
+        if grant is None and not is_listed and self.charter.admits is not Admits.EVERYBODY:
+            return Verdict.NOT_LISTED
+        if RoomId(ask.genesis.id) in self.ledger.loads:
+            return Verdict.CARRIED  # it is carried already, and may be while we drain
+        if self.drains:
+            return Verdict.DRAINING
+        if self.ledger.rooms_of(_account(ask)) >= self.charter.rooms_each:
+            return Verdict.TOO_MANY
+        is_full = self.ledger.is_full_of_rooms or self.ledger.rooms_max == 0
+        if is_full or self.ledger.pressure is not Pressure.NONE:
+            return Verdict.FULL
+        return Verdict.CARRIED
+
+    def _is_good(self, now: Now, ask: AskCarry, grant: RelayGrant) -> bool:
+        """Whether the relay grant counts here; its signature was checked when it was read."""
+        if grant.by not in {*self.charter.allow, self.own}:
+            return False
+        if grant.relay is not None and grant.relay != self.own:
+            return False
+        try:
+            envelope.check_time(grant, now.unix)
+        except PeerError:
+            return False
+        of_room = grant.of is GrantOf.ROOM
+        return grant.subject == (ask.genesis.id if of_room else ask.genesis.record.uid)
+
+    def _another(self) -> str:
+        if not self.charter.others:
+            return ""
+        self._turn += 1
+        return self.charter.others[self._turn % len(self.charter.others)]
+
+
+def _account(ask: AskCarry) -> bytes:
+    """On whose account a room is: of the relay grant, or of who opened it."""
+    return ask.genesis.record.uid if ask.grant is None else ask.grant.id
+
+
+def _is_fit(genesis: Genesis, now: Now) -> bool:
+    try:
+        envelope.check_time(genesis, now.unix)
+    except PeerError:
+        return False
+    # A lan room is for who stands on its network, and a relay is for who does not.
+    is_over = genesis.exp <= now.unix
+    return not is_over and genesis.access is not Access.LAN and genesis.exposure == "direct"

@@ -1,0 +1,302 @@
+"""The rooms that this relay carries: it comes into each as a member without voice or ear, and goes.
+
+One network for all of them, and for each a core of rooms of its own with a media process. What is
+asked on /p2phouse/relay/1 is judged by `admission`, what comes of the network goes to the core of
+the room that it is about. Nothing of a room is kept once it is left.
+"""
+
+import logging
+import math
+import os
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+import trio
+
+from p2phouse import channel
+from p2phouse.drive import clock
+from p2phouse.errors import P2PHouseError, PeerError
+from p2phouse.hall import invitation, relay_ask
+from p2phouse.hall.invitation import Invitation
+from p2phouse.hall.relay_ask import AskCarry, AskPolicy, Said, Shown, Verdict
+from p2phouse.identity.keys import Me
+from p2phouse.media import MediaProcess
+from p2phouse.net import events as net
+from p2phouse.net.network import Network
+from p2phouse.record import envelope
+from p2phouse.record.types import Offer
+from p2phouse.room import frames, messages
+from p2phouse.room.frames import ByeReason, FrameKind
+from p2phouse.room.room import Rooms
+from p2phouse.shell import Kept, Shell
+from p2phouse.vocabulary import DeviceKey, RoomId, key_short
+from p2phouse_relay import policy
+from p2phouse_relay.admission import Admission
+from p2phouse_relay.policy import Charter
+from p2phouse_relay.quota import Ledger
+
+log = logging.getLogger(__name__)
+
+LOOK_S: Final = 1.0
+NAMED_S: Final = 30.0  # a host writes the entry at once; it is a relay's leave to be there
+ALONE_S: Final = 60.0  # people whose network is gone come back within that
+JOIN_AGAIN_S: Final = 2.0
+JOIN_TRIES: Final = 5
+DRAIN_S: Final = 120.0
+HAND_OVER_AGAIN_S: Final = 1.0
+
+
+@dataclass(eq=False, slots=True)
+class Stay:
+    """In one room."""
+
+    room: RoomId
+    shell: Shell
+    media: MediaProcess
+    scope: trio.CancelScope
+    began: float
+    seen_at: float = math.inf  # when somebody was there last
+    offered: messages.Carry | None = None
+
+
+class Carrying:
+    """`run` is the relay among nodes; `answer` what it says to those who ask."""
+
+    def __init__(
+        self,
+        me: Me,
+        charter: Charter,
+        new_network: Callable[["Carrying"], Network],
+        *,
+        media_arguments: tuple[str, ...] = (),
+    ) -> None:
+        """new_network: one whose questions `answer` answers. Not before `run`."""
+        self.me = me
+        self.charter = charter
+        self.ledger = Ledger(charter.rooms, charter.kbps)
+        self.admission = Admission(charter, me.dev, self.ledger)
+        self.stays: dict[RoomId, Stay] = {}
+        self.network: Network
+        self._new_network = new_network
+        self._media_arguments = media_arguments
+        self._reflectors: tuple[channel.Reflector, ...] = ()
+        self._nursery: trio.Nursery
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Until cancelled."""
+        self.network = self._new_network(self)
+        async with trio.open_nursery() as self._nursery:
+            await self._nursery.start(self.network.run)
+            self._nursery.start_soon(self._from_network)
+            self._nursery.start_soon(self._watch_addresses)
+            self._nursery.start_soon(self._watch_rooms)
+            log.info("relay_ready dev=%s port=%d", key_short(self.me.dev), self.network.port)
+            task_status.started()
+
+    # ── what others ask ──────────────────────────────────────────────────────────────────────
+
+    def policy_card(self) -> bytes:
+        """What this relay is, signed now."""
+        at = tuple(self.network.addrs)
+        return policy.card(self.charter, self.me, at=at, now=clock()).data
+
+    async def answer(self, dev: DeviceKey, data: bytes) -> bytes:
+        """One question. Raises PeerError if it cannot be read."""
+        match relay_ask.read_ask(data):
+            case AskPolicy():
+                at = tuple(self.network.addrs)
+                signed = policy.card(self.charter, self.me, at=at, now=clock())
+                return relay_ask.write(Shown(signed))
+            case AskCarry() as ask:
+                return relay_ask.write(self._asked(dev, ask))
+
+    def _asked(self, dev: DeviceKey, ask: AskCarry) -> Said:
+        said = self.admission.decide(clock(), dev, ask)
+        room = RoomId(ask.genesis.id)
+        log.info(
+            "asked room=%s by=%s verdict=%s", key_short(room), key_short(dev), said.verdict.name
+        )
+        if said.verdict is Verdict.CARRIED and room not in self.stays:
+            way = Invitation(room, dev, ask.at)
+            self._nursery.start_soon(self._stay, way)
+        return said
+
+    # ── in a room ────────────────────────────────────────────────────────────────────────────
+
+    async def _stay(self, way: Invitation) -> None:
+        """From coming in to having left, whatever happens there."""
+        room = way.room
+        if room in self.stays:
+            return
+        core = Rooms(self.me, rng=random.Random(), entropy=os.urandom, ear="none", serves=True)
+
+        async def from_media(message: channel.Up) -> None:
+            await shell.tell(message)
+
+        async def media_gone() -> None:
+            await media.send(channel.SetReflectors(self._reflectors))
+            await shell.tell(messages.MediaGone())
+
+        media = MediaProcess(from_media, media_gone, arguments=self._media_arguments)
+        shell = Shell(core, self.network, media.send, _forget)
+        stay = Stay(room, shell, media, trio.CancelScope(), trio.current_time())
+        self.stays[room] = stay
+        try:
+            with stay.scope:
+                async with trio.open_nursery() as nursery:
+                    await nursery.start(shell.run)
+                    nursery.start_soon(media.run)
+                    await media.started.wait()
+                    await media.send(channel.SetReflectors(self._reflectors))
+                    await shell.tell(messages.OwnAddresses(tuple(self.network.addrs)))
+                    await self._offer(stay)
+                    await self._come_in(stay, way)
+                    await trio.sleep_forever()
+        except* P2PHouseError as group:
+            log.warning("stay_failed room=%s error=%s", key_short(room), group.exceptions[0])
+        finally:
+            self.stays.pop(room, None)
+            self.ledger.drop(room)
+            log.info("left room=%s", key_short(room))
+
+    async def _come_in(self, stay: Stay, way: Invitation) -> None:
+        link = invitation.write(way)
+        for tried in range(JOIN_TRIES):
+            try:
+                await stay.shell.act(messages.Join(link))
+            except P2PHouseError as error:
+                log.info("join_failed room=%s error=%s", key_short(stay.room), error)
+                if tried == JOIN_TRIES - 1:
+                    stay.scope.cancel()
+                    return
+                await trio.sleep(JOIN_AGAIN_S)
+            else:
+                stay.seen_at = trio.current_time()
+                return
+
+    async def _watch_rooms(self) -> None:
+        while True:
+            await trio.sleep(LOOK_S)
+            for stay in list(self.stays.values()):
+                await self._look_at(stay)
+
+    async def _look_at(self, stay: Stay) -> None:
+        membership = stay.shell.rooms.membership
+        if membership is None or not membership.joined:
+            if math.isfinite(stay.seen_at):  # it was in, and is out
+                stay.scope.cancel()
+            return
+        now = trio.current_time()
+        if membership.members:
+            stay.seen_at = now
+        is_named = membership.is_relay(self.me.uid)
+        is_over = now - stay.seen_at > ALONE_S
+        if is_over or (not is_named and now - stay.began > NAMED_S):
+            log.info(
+                "leaving room=%s reason=%s", key_short(stay.room), "empty" if is_over else "unnamed"
+            )
+            await self._leave(stay)
+            return
+        carrying = stay.shell.rooms.facts().get("carrying")
+        kbps = carrying["kbps"] if isinstance(carrying, dict) else 0
+        listeners = membership.people - membership.on_stage_count
+        self.ledger.measured(stay.room, listeners=listeners, kbps=kbps)
+        await self._offer(stay)
+
+    async def _offer(self, stay: Stay) -> None:
+        """What the room may use of us, when that has changed by enough to be worth a bid."""
+        membership = stay.shell.rooms.membership
+        links = len(membership.members) if membership is not None else 0
+        cap = self.ledger.links_for(stay.room, links)
+        if not _is_other(cap, stay.offered, links):
+            return
+        stay.offered = messages.Carry(willing=True, on_mains=True, metered=False, cap=cap)
+        await stay.shell.tell(stay.offered)
+
+    # ── going ────────────────────────────────────────────────────────────────────────────────
+
+    async def _leave(self, stay: Stay) -> None:
+        if stay.shell.rooms.membership is not None:
+            await stay.shell.leave()
+        stay.scope.cancel()
+
+    async def drain(self, *, most_s: float = DRAIN_S) -> None:
+        """Takes no room more, hands over those that it has, and returns once it has none."""
+        self.admission.drains = True
+        with trio.move_on_after(most_s):
+            async with trio.open_nursery() as nursery:
+                for stay in list(self.stays.values()):
+                    nursery.start_soon(self._hand_over, stay)
+        for stay in list(self.stays.values()):
+            await self._leave(stay)
+        await self.network.flush()
+
+    async def _hand_over(self, stay: Stay) -> None:
+        """Somebody else carries the room before we leave it, as soon as there is somebody."""
+        while stay.room in self.stays:
+            try:
+                await stay.shell.act(messages.HandOver())
+            except P2PHouseError:
+                break  # in no room
+            membership = stay.shell.rooms.membership
+            if membership is None or membership.hub != self.me.dev or not membership.members:
+                break
+            await trio.sleep(HAND_OVER_AGAIN_S)
+        await self._leave(stay)
+
+    # ── from the network ─────────────────────────────────────────────────────────────────────
+
+    async def _from_network(self) -> None:
+        async for event in self.network.events:
+            match event:
+                case net.RoomOpen(dev, room) | net.RoomFrame(dev, room) | net.RoomClosed(dev, room):
+                    await self._hear(event, dev, room)
+                case net.OfferHeard(_, data):
+                    try:
+                        room = RoomId(envelope.read(data, Offer).record.room)
+                    except PeerError as error:
+                        log.info("offer_unreadable error=%s", error)
+                        continue
+                    if room in self.stays:
+                        await self.stays[room].shell.hear(event)
+                case net.Trouble(text):
+                    log.warning("trouble text=%r", text)
+
+    async def _hear(
+        self, event: net.RoomOpen | net.RoomFrame | net.RoomClosed, dev: DeviceKey, room: RoomId
+    ) -> None:
+        stay = self.stays.get(room)
+        if stay is not None:
+            await stay.shell.hear(event)
+        elif isinstance(event, net.RoomFrame):
+            if event.frame and event.frame[0] == FrameKind.GREETING:
+                self.network.send_room(dev, room, frames.bye(ByeReason.NOT_HERE))
+            self.network.close_room(dev, room)
+
+    async def _watch_addresses(self) -> None:
+        known: tuple[bytes, ...] | None = None
+        while True:
+            changed = self.network.addrs_changed
+            addrs = tuple(self.network.addrs)
+            reflectors = tuple(
+                channel.Reflector(str(each.ip), each.port) for each in self.network.reflectors
+            )
+            if (addrs, reflectors) != (known, self._reflectors):
+                known, self._reflectors = addrs, reflectors
+                for stay in list(self.stays.values()):
+                    await stay.shell.tell(messages.OwnAddresses(addrs))
+                    await stay.media.send(channel.SetReflectors(reflectors))
+            await changed.wait()
+
+
+def _is_other(cap: int, before: messages.Carry | None, links: int) -> bool:
+    """Whether the number is worth a bid: one more or less is not, but where it lets nobody in."""
+    if before is None or (cap > links) != (before.cap > links):
+        return True
+    return abs(cap - before.cap) * 4 > before.cap
+
+
+async def _forget(kept: Kept) -> None:
+    """A relay stores nothing that it was not asked to."""
