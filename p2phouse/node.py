@@ -21,6 +21,7 @@ from p2phouse.api import listening, serve
 from p2phouse.config import (
     Config,
     HomeUnusable,
+    NamedRelay,
     RuntimeUnsafe,
     api_socket,
     home_label,
@@ -36,6 +37,8 @@ from p2phouse.net import events as net
 from p2phouse.net.network import Network
 from p2phouse.people.blocks import blocks
 from p2phouse.people.following import following
+from p2phouse.people.relays import RelayBook
+from p2phouse.relays import Relays
 from p2phouse.room import messages
 from p2phouse.room.carrying import HAND_OVER_S
 from p2phouse.room.messages import Event, VerbAction
@@ -81,6 +84,7 @@ class Node:
         self.rooms: Rooms
         self.network: Network
         self._memory: Memory
+        self.relays: Relays
         self._shell: Shell
         self._has_shell = trio.Event()  # media may speak before the network is there
         self._nursery: trio.Nursery
@@ -132,17 +136,19 @@ class Node:
             entropy=os.urandom,
             clock=clock,
             cards=lambda: self.rooms.live_cards(clock()),
-            relays=self.config.relays,
+            relays=await self._named_relays(),
             relay_only=self.config.relay_only,
             carries=lambda: self.willing.relays,
         )
         self._shell = Shell(self.rooms, self.network, self.media.send, self._keep)
         await nursery.start(self._shell.run)
         self._has_shell.set()
+        self.relays = Relays(self.config.home, self.rooms, self.network, self.act)
         await nursery.start(self.network.run)
         nursery.start_soon(self._from_network)
         nursery.start_soon(self._watch_addresses)
         nursery.start_soon(self._memory.run)
+        nursery.start_soon(self.relays.run)
         await self.media.started.wait()
         self.network.meet_again(self._memory.peers)
         await self._shell.tell(messages.Invites(self._memory.invites))
@@ -162,6 +168,20 @@ class Node:
                 serving.cancel_scope.cancel()
         await self._say_goodbye()
         nursery.cancel_scope.cancel()
+
+    async def _named_relays(self) -> tuple[NamedRelay, ...]:
+        """Those of the command line, and those that the owner has added."""
+        try:
+            known = await trio.to_thread.run_sync(RelayBook(self.config.home).read)
+        except UserError as error:
+            log.warning("relays_unreadable error=%s", error)  # each verb about them says so
+            known = []
+        named = {(each.host, each.port): each for each in self.config.relays}
+        added = [NamedRelay(each.host, each.port, each.dev) for each in known]
+        # Security: who wants to be seen by the relays of the command line alone said so there.
+        if not self.config.relay_only:
+            named = {(each.host, each.port): each for each in added} | named
+        return tuple(named.values())
 
     async def stop(self) -> None:
         """A clean end leaves the room, so that others need not find out by silence."""

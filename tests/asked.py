@@ -2,19 +2,32 @@
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import NoReturn
 
 import trio
 
 from p2phouse.api import Call
 from p2phouse.config import Config
+from p2phouse.net.hello import NobodyAnswers
 from p2phouse.node import Node
+from p2phouse.relays import Relays
 from p2phouse.room import messages
 from p2phouse.room.messages import VerbAction
 from p2phouse.verbs.table import VERBS
-from p2phouse.vocabulary import UserKey
+from p2phouse.vocabulary import DeviceKey, UserKey
 from p2phouse.willing import Willing
 from tests import promised
 from tests.room.table import Table
+
+
+class NobodyNear:
+    """A network in which nobody answers."""
+
+    def __init__(self, dev: DeviceKey) -> None:
+        self.dev = dev
+
+    async def hello(self, host: str, port: int) -> NoReturn:
+        raise NobodyAnswers(host=host, port=port)
 
 
 class TableNode(Node):
@@ -23,6 +36,8 @@ class TableNode(Node):
         self.table = table
         self.me = table.me
         self.rooms = table.rooms
+        self.network = NobodyNear(table.me.dev)  # type: ignore[assignment]  # as much of one as it asks
+        self.relays = Relays(folder, self.rooms, self.network, self.act)
         self.willing = Willing(folder, self._offer_to_carry, has_mains=lambda: True)
 
     async def act(self, action: VerbAction) -> dict[str, object]:

@@ -18,6 +18,7 @@ from p2phouse.cli import (
     members,
     node,
     people,
+    relays,
     roles,
     room,
     sound,
@@ -35,7 +36,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for subject in (node, room, sound, members, carrying, roles, access):
+for subject in (node, room, sound, members, carrying, relays, roles, access):
     app.add_typer(subject.commands)
 for subject in (following, stage, chat, people, doctor):
     app.add_typer(subject.commands)

@@ -6,6 +6,7 @@ import typer
 
 from p2phouse.cli.asking import YOUR_MISTAKE, Home, Json, answer, fail
 from p2phouse.cli.carrying import carried
+from p2phouse.cli.relays import given
 
 commands = typer.Typer()
 
@@ -59,6 +60,12 @@ def open_(
     speakers: Annotated[
         int, typer.Option("--speakers", min=1, max=16, help="Places on the stage.")
     ] = 16,
+    relay: Annotated[
+        str, typer.Option("--relay", metavar="HOST", help="Have this relay carry the room.")
+    ] = "",
+    grant: Annotated[
+        str, typer.Option("--grant", metavar="TEXT", help="A relay grant, as you were given.")
+    ] = "",
     home: Home = None,
     json: Json = False,
 ) -> None:
@@ -72,9 +79,13 @@ def open_(
         else:
             print(f"or, on this network, p2phouse join {facts['room'][:8]}")
         print(facts["exposure"])
+        if "relay" in facts:
+            print(given(facts["relay"], relay))
 
     stage = "invited" if invited else "everyone"
     how: dict[str, Any] = {"access": access, "lan": lan, "stage": stage, "speakers": speakers}
+    if relay:
+        how |= {"relay": relay, "grant": grant}
     answer(home, json, show, "open", title=title, **how)
 
 

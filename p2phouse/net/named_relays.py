@@ -66,6 +66,13 @@ class NamedRelays:
             for named in self._relays:
                 nursery.start_soon(self._find, named)
 
+    def add(self, dev: DeviceKey, addresses: Sequence[Address]) -> None:
+        """One more that the person named, and that has just said who it is."""
+        # Security: whom the node may show itself to was said when it was started.
+        if not self.alone and dev != self._own:
+            self.devs.add(dev)
+            self._keep(dev, addresses)
+
     # ── what nobody else may know ────────────────────────────────────────────────────────────
 
     def may_link(self, dev: DeviceKey) -> bool:

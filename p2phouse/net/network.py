@@ -347,6 +347,10 @@ class Network:
             return await signalling.ask(wire, offer)
         raise signalling.NoAnswer
 
+    def name_relay(self, dev: DeviceKey, addrs: Sequence[bytes]) -> None:
+        """Keeps in touch with a relay as with those that were named at the start."""
+        self._named.add(dev, unpack_all(addrs))
+
     async def ask_relay(self, dev: DeviceKey, addrs: Sequence[bytes], question: bytes) -> bytes:
         """Asks a relay something and returns what it replies, unchecked, within 15 s.
 

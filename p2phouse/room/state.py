@@ -2,7 +2,7 @@
 
 import math
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING, Final
@@ -369,14 +369,14 @@ class Membership:
     @property
     def count(self) -> int:
         """People whom we know in the room, ourselves included."""
-        return self._own_count + sum(1 for each in self._people)
+        return self._own_count + len(self._people)
 
     @property
     def _own_count(self) -> int:
         return 0 if self.serves else 1
 
     @property
-    def _people(self) -> Iterable[Member]:
+    def _people(self) -> Collection[Member]:
         """The members but for relays."""
         members = self.members.values()
         named = self.log.state.relays if self.genesis is not None else frozenset()

@@ -3,7 +3,7 @@
 import re
 from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, Final, Literal, TypedDict
+from typing import TYPE_CHECKING, Annotated, Final, Literal, NotRequired, TypedDict
 
 import trio
 
@@ -13,11 +13,14 @@ from p2phouse.errors import P2PHouseError
 from p2phouse.hall.card import RoomCard
 from p2phouse.identity.keys import key_tag
 from p2phouse.record import limits
+from p2phouse.record.types import Access
+from p2phouse.relays import LanRoom
 from p2phouse.room import messages
 from p2phouse.room.stay import NobodyAnswered
 from p2phouse.verbs.declaration import Between, verb
 from p2phouse.verbs.facts import ACCESSES, AccessName, KeyTag, Room, RoomIdText, Uid
 from p2phouse.verbs.finding import another_way, look_up
+from p2phouse.verbs.relays import Given, give
 from p2phouse.vocabulary import DeviceKey
 
 if TYPE_CHECKING:
@@ -83,7 +86,11 @@ class Knocking(TypedDict):
     text: Annotated[str, "what we wait for"]
 
 
-@verb("open", page=True, result=Room)
+class Opened(Room):
+    relay: NotRequired[Annotated[Given, "what the relay said that was to carry it"]]
+
+
+@verb("open", page=True, result=Opened)
 async def open_room(
     node: "Node",
     call: Call,
@@ -96,10 +103,21 @@ async def open_room(
     speakers: Annotated[
         int, "places on the stage", Between(1, limits.SPEAKERS_MAX)
     ] = limits.SPEAKERS_MAX,
+    relay: Annotated[str, "of whom it is to be carried: HOST:PORT or name; empty: nobody"] = "",
+    grant: Annotated[str, "a relay grant, or empty"] = "",
 ) -> Facts:
-    """Opens a room and is in it, muted."""
+    """Opens a room and is in it, muted. A relay that does not carry it leaves it as it is."""
     who = ACCESSES["lan" if lan else access]
-    return await node.act(messages.Open(title, who, stage, speakers))
+    if relay and who is Access.LAN:
+        raise LanRoom
+    opened = await node.act(messages.Open(title, who, stage, speakers))
+    if not relay:
+        return opened
+    try:
+        given = await give(node, relay, grant)
+    except P2PHouseError as error:
+        given = {"carried": False, "text": str(error), "another": ""}
+    return {**opened, "relay": given}
 
 
 @verb(page=True, result=Room, tells=(Calling, Knocking))

@@ -1,0 +1,176 @@
+"""Relays as this node uses them: asked what they are, asked to carry our rooms, and asked again.
+
+A relay stores nothing: one that was started anew knows of no room. Whoever opened a room and gave
+it to a relay therefore asks again while that is not in it.
+"""
+
+import logging
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Final
+
+import trio
+
+from p2phouse.errors import P2PHouseError, PeerError, UserError
+from p2phouse.hall import relay_ask
+from p2phouse.hall.relay_ask import AskCarry, AskPolicy, Said, Verdict
+from p2phouse.net.network import Network
+from p2phouse.people.relays import KnownRelay, NoSuchRelay, RelayBook, find
+from p2phouse.record import envelope
+from p2phouse.record.envelope import Signed
+from p2phouse.record.types import RelayGrant
+from p2phouse.room import messages
+from p2phouse.room.room import Rooms
+from p2phouse.vocabulary import DeviceKey, Now, RoomId, key_short
+
+log = logging.getLogger(__name__)
+
+PORT: Final = 17_472
+AGAIN_S: Final = 5.0
+AGAIN_S_MAX: Final = 120.0
+
+SAYINGS: Final = {
+    Verdict.CARRIED: "it carries the room",
+    Verdict.DRAINING: "it is about to be stopped and takes no more rooms",
+    Verdict.FULL: "it is full",
+    Verdict.NOT_LISTED: "it carries rooms of whom it knows, or with a relay grant",
+    Verdict.GRANT_UNFIT: "that relay grant does not count there, or not for this room",
+    Verdict.DENIED: "it refuses you",
+    Verdict.ROOM_UNFIT: "it cannot carry such a room",
+    Verdict.TOO_MANY: "it carries as many of your rooms as it may",
+    Verdict.NOT_THE_HOST: "only whoever opened a room gives it to a relay",
+}
+
+
+class BadRelayAddress(UserError):
+    """{given} is no address of a relay. Use HOST or HOST:PORT."""
+
+
+class NotYours(UserError):
+    """Only whoever opened the room gives it to a relay, on the device that opened it."""
+
+
+class LanRoom(UserError):
+    """This room stays on its own network, and no relay carries it. Open one with --access open."""
+
+
+class Relays:
+    """See the module. `run` asks again."""
+
+    def __init__(
+        self,
+        home: Path,
+        rooms: Rooms,
+        network: Network,
+        act: Callable[[messages.VerbAction], Awaitable[dict[str, object]]],
+    ) -> None:
+        self._book = RelayBook(home)
+        self._rooms = rooms
+        self._network = network
+        self._act = act
+        self._given: dict[RoomId, tuple[KnownRelay, Signed[RelayGrant] | None]] = {}
+        self._asked = trio.Event()
+
+    async def known(self) -> list[KnownRelay]:
+        """Raises UserError."""
+        return await trio.to_thread.run_sync(self._book.read)
+
+    async def look(self, text: str) -> KnownRelay:
+        """Asks the relay there what it is. Raises P2PHouseError."""
+        host, port = address_of(text)
+        found = await self._network.hello(host, port)
+        dev = DeviceKey(found.dev)
+        data = await self._network.ask_relay(dev, found.addrs, relay_ask.write(AskPolicy()))
+        return KnownRelay(host, port, relay_ask.read_policy(data, dev))
+
+    async def add(self, relay: KnownRelay) -> None:
+        """Raises UserError."""
+        await trio.to_thread.run_sync(self._book.put, relay)
+
+    async def remove(self, text: str) -> KnownRelay:
+        """Raises UserError."""
+        return await trio.to_thread.run_sync(self._book.take_off, text)
+
+    async def find(self, text: str) -> KnownRelay:
+        """One that is known, else whoever answers there. Raises P2PHouseError."""
+        try:
+            return find(await self.known(), text)
+        except NoSuchRelay:
+            return await self.look(text)
+
+    async def give(self, relay: KnownRelay, grant: Signed[RelayGrant] | None) -> Said:
+        """Has the relay carry our room, and tells the room. Raises P2PHouseError."""
+        here = self._rooms.membership
+        genesis = here.genesis if here is not None else None
+        if here is None or genesis is None or genesis.record.dev != self._network.dev:
+            raise NotYours
+        said = await self._ask(relay, grant)
+        if said.verdict is Verdict.CARRIED:
+            await self._act(messages.NameRelay(relay.uid))
+            self._given[here.room] = (relay, grant)
+            self._asked.set()
+        return said
+
+    async def _ask(self, relay: KnownRelay, grant: Signed[RelayGrant] | None) -> Said:
+        here = self._rooms.membership
+        if here is None or here.genesis is None:
+            raise NotYours
+        ask = AskCarry(here.genesis, tuple(self._network.addrs), grant)
+        addrs = await self._where(relay)
+        data = await self._network.ask_relay(relay.dev, addrs, relay_ask.write(ask))
+        return relay_ask.read_said(data)
+
+    async def _where(self, relay: KnownRelay) -> tuple[bytes, ...]:
+        """Where it is now: as typed first, then as its policy said."""
+        try:
+            found = await self._network.hello(relay.host, relay.port)
+        except UserError:
+            return relay.policy.record.at
+        if found.dev != relay.dev:
+            return relay.policy.record.at
+        return found.addrs
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        while True:
+            await self._asked.wait()
+            self._asked = trio.Event()
+            again_s = AGAIN_S
+            while (given := self._given.get(self._rooms.room or RoomId(b""))) is not None:
+                await trio.sleep(again_s)
+                here = self._rooms.membership
+                if here is None or here.genesis is None or given[0].dev in here.members:
+                    again_s = AGAIN_S
+                    continue
+                if not here.is_relay(given[0].uid):
+                    break  # a moderator or its owner has put it out
+                try:
+                    said = await self._ask(*given)
+                    log.info(
+                        "asked_again relay=%s verdict=%s",
+                        key_short(given[0].dev),
+                        said.verdict.name,
+                    )
+                except (P2PHouseError, PeerError) as error:
+                    log.info("relay_away relay=%s error=%s", key_short(given[0].dev), error)
+                again_s = min(AGAIN_S_MAX, again_s * 1.5)
+            if self._rooms.room is None:
+                self._given.clear()
+
+
+def address_of(text: str) -> tuple[str, int]:
+    """HOST, HOST:PORT or [V6]:PORT. Raises BadRelayAddress."""
+    host, colon, port = text.rpartition(":")
+    if not colon or text.endswith("]"):
+        host, port = text, str(PORT)
+    host = host.removeprefix("[").removesuffix("]")
+    if not host or host.startswith(":") or not port.isdigit() or not 0 < int(port) < 65_536:
+        raise BadRelayAddress(given=text)
+    return host, int(port)
+
+
+def read_grant(data: bytes, now: Now) -> Signed[RelayGrant]:
+    """Raises PeerError."""
+    grant = envelope.read(data, RelayGrant)
+    envelope.check_time(grant.record, now.unix)
+    return grant
