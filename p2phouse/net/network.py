@@ -358,7 +358,11 @@ class Network:
         """
         with trio.move_on_after(SIGNAL_S):
             await self._dialer.reach(dev, unpack_ways(addrs))
-            wire = await self._lives.require().host.open(dev, relay_asks.PROTOCOL)
+            life = self._lives.require()
+            try:
+                wire = await life.host.open(dev, relay_asks.PROTOCOL)
+            except LinkError as error:  # a node that is no relay, most of the time
+                raise relay_asks.NoReply from error
             return await relay_asks.ask(wire, question)
         raise relay_asks.NoReply
 

@@ -10,7 +10,7 @@ import math
 import os
 import random
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 import trio
@@ -39,6 +39,7 @@ from p2phouse_relay.quota import Ledger
 
 log = logging.getLogger(__name__)
 
+FORWARDING: Final = (channel.OpenLink, channel.ConnectLink, channel.CloseLink, channel.SetTable)
 LOOK_S: Final = 1.0
 NAMED_S: Final = 30.0  # a host writes the entry at once; it is a relay's leave to be there
 ALONE_S: Final = 60.0  # people whose network is gone come back within that
@@ -59,6 +60,7 @@ class Stay:
     began: float
     seen_at: float = math.inf  # when somebody was there last
     offered: messages.Carry | None = None
+    over: trio.Event = field(default_factory=trio.Event)
 
 
 class Carrying:
@@ -70,9 +72,11 @@ class Carrying:
         charter: Charter,
         new_network: Callable[["Carrying"], Network],
         *,
+        media_module: str = "p2phouse_relay.media",
         media_arguments: tuple[str, ...] = (),
     ) -> None:
-        """new_network: one whose questions `answer` answers. Not before `run`."""
+        """new_network: one whose questions `answer` answers. Not before `run`. media_module: what
+        carries the packets of a room, in a process for each."""
         self.me = me
         self.charter = charter
         self.ledger = Ledger(charter.rooms, charter.kbps)
@@ -80,8 +84,8 @@ class Carrying:
         self.stays: dict[RoomId, Stay] = {}
         self.network: Network
         self._new_network = new_network
+        self._media_module = media_module
         self._media_arguments = media_arguments
-        self._reflectors: tuple[channel.Reflector, ...] = ()
         self._nursery: trio.Nursery
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -135,12 +139,18 @@ class Carrying:
         async def from_media(message: channel.Up) -> None:
             await shell.tell(message)
 
+        async def to_media(message: channel.Down) -> None:
+            # Security: no key goes to media, whatever the core should say.
+            if isinstance(message, FORWARDING):
+                await media.send(message)
+
         async def media_gone() -> None:
-            await media.send(channel.SetReflectors(self._reflectors))
             await shell.tell(messages.MediaGone())
 
-        media = MediaProcess(from_media, media_gone, arguments=self._media_arguments)
-        shell = Shell(core, self.network, media.send, _forget)
+        media = MediaProcess(
+            from_media, media_gone, module=self._media_module, arguments=self._media_arguments
+        )
+        shell = Shell(core, self.network, to_media, _forget)
         stay = Stay(room, shell, media, trio.CancelScope(), trio.current_time())
         self.stays[room] = stay
         try:
@@ -149,7 +159,6 @@ class Carrying:
                     await nursery.start(shell.run)
                     nursery.start_soon(media.run)
                     await media.started.wait()
-                    await media.send(channel.SetReflectors(self._reflectors))
                     await shell.tell(messages.OwnAddresses(tuple(self.network.addrs)))
                     await self._offer(stay)
                     await self._come_in(stay, way)
@@ -159,6 +168,7 @@ class Carrying:
         finally:
             self.stays.pop(room, None)
             self.ledger.drop(room)
+            stay.over.set()
             log.info("left room=%s", key_short(room))
 
     async def _come_in(self, stay: Stay, way: Invitation) -> None:
@@ -231,6 +241,7 @@ class Carrying:
                     nursery.start_soon(self._hand_over, stay)
         for stay in list(self.stays.values()):
             await self._leave(stay)
+            await stay.over.wait()
         await self.network.flush()
 
     async def _hand_over(self, stay: Stay) -> None:
@@ -280,14 +291,10 @@ class Carrying:
         while True:
             changed = self.network.addrs_changed
             addrs = tuple(self.network.addrs)
-            reflectors = tuple(
-                channel.Reflector(str(each.ip), each.port) for each in self.network.reflectors
-            )
-            if (addrs, reflectors) != (known, self._reflectors):
-                known, self._reflectors = addrs, reflectors
+            if addrs != known:
+                known = addrs
                 for stay in list(self.stays.values()):
                     await stay.shell.tell(messages.OwnAddresses(addrs))
-                    await stay.media.send(channel.SetReflectors(reflectors))
             await changed.wait()
 
 

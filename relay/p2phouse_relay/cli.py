@@ -52,6 +52,10 @@ def up(
     address: Annotated[
         str | None, typer.Option(metavar="IP", help="This machine's address to be reached at.")
     ] = None,
+    port: Annotated[
+        int | None,
+        typer.Option(min=0, max=65_535, help="Port for nodes, TCP and UDP; 0 picks a free one."),
+    ] = None,
     log: Annotated[
         str, typer.Option(metavar="LEVEL", help="debug, info, warning or error.")
     ] = "warning",
@@ -73,6 +77,7 @@ def up(
             log=log,
             json=json,
             tied=tied,
+            port=port,
         )
     )
 

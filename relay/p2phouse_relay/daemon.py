@@ -8,6 +8,7 @@ import errno
 import itertools
 import logging
 import os
+import random
 import socket
 import ssl
 import time
@@ -19,15 +20,20 @@ from pathlib import Path
 import trio
 
 from p2phouse import channel
+from p2phouse.config import LanMode, RuntimeUnsafe, make_private, runtime_of
 from p2phouse.drive import clock
 from p2phouse.errors import P2PHouseError, UserError
 from p2phouse.guest.exchange import Reply, Request
 from p2phouse.guest.http import Front, Listener
 from p2phouse.guest.page import Page
 from p2phouse.guest.resources import Guests, Terms
+from p2phouse.identity.keys import load_or_create, make_identity
 from p2phouse.media import MediaProcess
+from p2phouse.net.network import Network
 from p2phouse_relay.admin import Admin, Counts, new_token, say_where
+from p2phouse_relay.carrying import Carrying
 from p2phouse_relay.denials import DenialsDamaged, DenialWatch
+from p2phouse_relay.policy import Charter
 from p2phouse_relay.settings import Tls
 
 log = logging.getLogger(__name__)
@@ -37,6 +43,8 @@ TICK_S = 1.0
 RENEW_S = 3_600.0  # certbot renews thirty days before the end
 BACKLOG = 1_024  # a room that many come to at once
 
+WELL_KNOWN = "/.well-known/p2phouse"
+POLICY = (("content-type", "application/cbor"), ("cache-control", "no-cache"))
 NOT_FOUND = Reply(404, (("content-type", "text/plain; charset=utf-8"),), b"nothing is here\n")
 
 
@@ -64,6 +72,17 @@ class MediaSilent(P2PHouseError):
 
 
 @dataclass(frozen=True, slots=True)
+class Among:
+    """How a relay is among nodes. port: of libp2p and hello; None for the usual one or any that is
+    free. media_module: what carries a room of nodes."""
+
+    charter: Charter
+    port: int | None = None
+    lan: LanMode = "off"
+    media_module: str = "p2phouse_relay.media"
+
+
+@dataclass(frozen=True, slots=True)
 class RelayConfig:
     """What a relay is told when it starts.
 
@@ -82,6 +101,7 @@ class RelayConfig:
     home: Path | None = None  # where the commands find a relay that runs; none in trial
     admin_port: int = 0
     media_module: str = "p2phouse_relay.media"
+    among: Among | None = None  # nodes, whose rooms it carries; None: guests alone
 
 
 class Relay:
@@ -101,6 +121,8 @@ class Relay:
         self.guests.reached_at(config.addresses)
         self.front = Front(self.answer, is_proxied=config.is_proxied)
         self.drained = trio.Event()
+        self._drains = trio.Event()
+        self.is_among = trio.Event()  # nodes, if it is to be
         self._denials: DenialWatch | None = None
         if config.home is not None:
             self._denials = DenialWatch(config.home)
@@ -120,6 +142,43 @@ class Relay:
             ),
         )  # fmt: skip
 
+        self.carrying = self._carrying(config.among, level) if config.among is not None else None
+
+    def _carrying(self, among: Among, level: str) -> Carrying:
+        """Raises UserError."""
+        make_private(runtime_of(), RuntimeUnsafe)
+        now = clock()
+        if self.config.home is None:  # a trial has a key of its own each time
+            me = make_identity(now=now, entropy=os.urandom, name=among.charter.name)
+        else:
+            me = load_or_create(
+                self.config.home, now=now, entropy=os.urandom, name=among.charter.name
+            )
+        arguments: tuple[str, ...] = ("--log", level)
+        if among.media_module == self.config.media_module:
+            arguments = ("--address", self.config.bind, "--udp-port", "0", *arguments)
+
+        def new_network(carrying: Carrying) -> Network:
+            return Network(
+                device_key=me.device_key,
+                port=among.port,
+                lan=among.lan,
+                runtime_dir=runtime_of(),
+                rng=random.Random(),
+                entropy=os.urandom,
+                clock=clock,
+                cards=list,
+                answerer=carrying.answer,
+            )
+
+        return Carrying(
+            me,
+            among.charter,
+            new_network,
+            media_module=among.media_module,
+            media_arguments=arguments,
+        )
+
     @property
     def http_port(self) -> int:
         port: int = _socket(self._listeners[0]).getsockname()[1]
@@ -131,15 +190,21 @@ class Relay:
             nursery.start_soon(self.media.run)
             nursery.start_soon(self.front.serve, self._listeners)
             nursery.start_soon(self._tick)
+            nursery.start_soon(self._drain)
             if self.config.home is not None:
                 nursery.start_soon(self._administer, self.config.home)
             if self.config.tls is not None and self._context is not None:
                 nursery.start_soon(self._renew, self.config.tls, self._context)
+            if self.carrying is not None:
+                await nursery.start(self.carrying.run)
+            self.is_among.set()
 
     async def answer(self, request: Request) -> Reply:
         page = self._page.reply(request)
         if page is not None:
             return page
+        if request.path == WELL_KNOWN and self.carrying is not None:
+            return Reply(200, POLICY, self.carrying.policy_card())
         if request.path.startswith(("/whip/", "/whep/", "/guest/")):
             reply, commands = self.guests.request(clock(), request)
             await self._perform(commands)
@@ -152,7 +217,8 @@ class Relay:
             await self._perform(self.guests.tick(clock()))
             if self._denials is not None:
                 await self._read_denials(self._denials)
-            if self.guests.draining and not self.guests.count:
+            rooms = len(self.carrying.stays) if self.carrying is not None else 0
+            if self.guests.draining and not self.guests.count + rooms:
                 self.drained.set()
 
     async def _read_denials(self, watch: DenialWatch) -> None:
@@ -189,6 +255,12 @@ class Relay:
         """Takes nobody in any more; `drained` once the last guest has left."""
         log.info("draining guests=%d", self.guests.count)
         self.guests.draining = True
+        self._drains.set()
+
+    async def _drain(self) -> None:
+        await self._drains.wait()
+        if self.carrying is not None:
+            await self.carrying.drain()
 
     async def _administer(self, home: Path) -> None:
         """Serves status and metrics on loopback, and says where for as long as it does."""
@@ -238,6 +310,7 @@ async def running(config: RelayConfig) -> AsyncIterator[Relay]:
         nursery.start_soon(relay.run)
         with trio.move_on_after(READY_S_MAX):
             await relay.ready.wait()
+            await relay.is_among.wait()
         if not relay.ready.is_set():
             raise MediaSilent(seconds=READY_S_MAX)
         yield relay

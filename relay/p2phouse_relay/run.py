@@ -6,17 +6,32 @@ import os
 import signal
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from ipaddress import ip_address
+from pathlib import Path
 
 import trio
 
+from p2phouse.config import LanMode
 from p2phouse.errors import P2PHouseError, UserError
 from p2phouse.guest.resources import Terms
-from p2phouse_relay.daemon import RelayConfig, running
+from p2phouse.identity.keys import peer_id
+from p2phouse.record import limits
+from p2phouse.record.types import Admits
+from p2phouse_relay import policy
+from p2phouse_relay.carrying import Carrying
+from p2phouse_relay.daemon import Among, Relay, RelayConfig, running
+from p2phouse_relay.policy import Charter
 from p2phouse_relay.settings import FILE_NAME, read_settings, relay_home
 
 HTTP_PORT = 8478
 UDP_PORT = 8478
+
+POLICY_FILE = "policy.toml"
+STOP_S_MAX = 10.0  # a hand-over takes a second; where nobody else can carry there is none
+DEV_CHARTER = Charter(
+    name="Dev", admits=Admits.EVERYBODY, rooms=32, rooms_each=32, listeners=500, kbps=500_000
+)
 
 # A trial on one machine: many rooms and guests, nobody asked for anything, all from one address.
 DEV_TERMS = Terms(rooms=None, rooms_max=32, guests_max=5_000, waiting_max=5_000)
@@ -42,6 +57,7 @@ class Settings:
     log: str
     json: bool
     tied: bool
+    port: int | None = None
 
 
 def run_relay(settings: Settings) -> None:
@@ -65,6 +81,7 @@ def _config(settings: Settings) -> RelayConfig:
             http_port=HTTP_PORT if settings.http_port is None else settings.http_port,
             udp_port=UDP_PORT if settings.udp_port is None else settings.udp_port,
             terms=DEV_TERMS,
+            among=Among(DEV_CHARTER, settings.port, _lan(address)),
         )
     home = relay_home(settings.home)
     for option, value in (
@@ -86,7 +103,23 @@ def _config(settings: Settings) -> RelayConfig:
         is_proxied=its.tls is None,
         home=home,
         admin_port=its.admin_port,
+        among=Among(_charter(home, its.name, its.contact), settings.port, _lan(its.addresses[0])),
     )
+
+
+def _charter(home: Path, name: str, contact: str) -> Charter:
+    """Raises PolicyUnreadable."""
+    path = home / POLICY_FILE
+    told = Charter()
+    if path.exists():
+        told = policy.read(path.read_text(errors="replace"))
+    own = name[: limits.NAME_CODE_POINTS_MAX] if told.name == Charter().name else told.name
+    return replace(told, name=own, contact=told.contact or contact)
+
+
+def _lan(address: str) -> LanMode:
+    """On a network a relay is found by its address, and by nobody else."""
+    return "loopback" if ip_address(address).is_loopback else "off"
 
 
 def _first(group: BaseExceptionGroup[P2PHouseError]) -> P2PHouseError:
@@ -111,8 +144,10 @@ async def _run(config: RelayConfig, settings: Settings, began: float) -> None:
         async with trio.open_nursery() as nursery:
             if settings.tied:
                 nursery.start_soon(_end_with_input, nursery.cancel_scope)
-            nursery.start_soon(_wait_for, signals, nursery.cancel_scope)
+            begun: list[Relay] = []
+            nursery.start_soon(_wait_for, signals, nursery.cancel_scope, begun)
             async with running(config) as relay:
+                begun.append(relay)
                 scheme = "http" if config.tls is None else "https"
                 http = f"{scheme}://{_host(config.addresses[0])}:{relay.http_port}"
                 facts = {
@@ -122,6 +157,9 @@ async def _run(config: RelayConfig, settings: Settings, began: float) -> None:
                     "control_pid": os.getpid(),
                     "media_pid": relay.media.pid,
                 }
+                if relay.carrying is not None:
+                    facts["port"] = relay.carrying.network.port
+                    facts["peer_id"] = peer_id(relay.carrying.me.dev)
                 if settings.json:
                     print(jsonlib.dumps(facts), flush=True)
                 else:
@@ -134,10 +172,19 @@ def _host(address: str) -> str:
     return f"[{address}]" if ":" in address else address
 
 
-async def _wait_for(signals: object, scope: trio.CancelScope) -> None:
-    async for _ in signals:  # type: ignore[attr-defined]  # trio gives its iterator no public type
+async def _wait_for(signals: object, scope: trio.CancelScope, begun: list[Relay]) -> None:
+    """The first signal hands over the rooms of nodes and ends the relay, the second ends it."""
+    async with trio.open_nursery() as nursery:
+        async for _ in signals:  # type: ignore[attr-defined]  # trio gives its iterator no public type
+            if not begun or begun[0].carrying is None or begun[0].carrying.admission.drains:
+                break
+            nursery.start_soon(_hand_over, begun[0].carrying, scope)
         scope.cancel()
-        return
+
+
+async def _hand_over(carrying: Carrying, scope: trio.CancelScope) -> None:
+    await carrying.drain(most_s=STOP_S_MAX)
+    scope.cancel()
 
 
 async def _end_with_input(scope: trio.CancelScope) -> None:
@@ -150,7 +197,8 @@ async def _end_with_input(scope: trio.CancelScope) -> None:
 
 def _say_ready(facts: dict[str, object], *, trial: bool) -> None:
     http = facts["http"]
-    print(f"ready in {facts['ready_s']} s · {http} · UDP port {facts['udp_port']}")
+    among = f" · nodes: port {facts['port']}" if "port" in facts else ""
+    print(f"ready in {facts['ready_s']} s · {http} · UDP port {facts['udp_port']}{among}")
     if not trial:
         print("In another terminal: p2phouse-relay status · drain. Stop: Ctrl-C", flush=True)
         return

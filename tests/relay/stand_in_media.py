@@ -1,21 +1,26 @@
 """A media process that carries nothing: it says what control waits for, and connects who is opened.
 
 A guest whose ufrag begins with `never` does not come; with `lost` it comes and is lost at once;
-with `dies` this process ends. What it was told goes to its standard error, a line each.
+with `dies` this process ends. Links to nodes come up as soon as both ends are known. What it was
+told goes to its standard error, a line each.
 """
 
 import argparse
+import contextlib
 import selectors
 import socket
 import sys
 
 from p2phouse.channel import (
+    ConnectLink,
     Down,
     FrameReader,
     LinkState,
     LinkStatus,
     Load,
+    LocalDescription,
     OpenGuest,
+    OpenLink,
     PortReady,
     Started,
     Up,
@@ -44,12 +49,22 @@ def main() -> None:
     while data := channel.recv(65_536):
         for message in reader.feed(data):
             print(type(message).__name__, file=sys.stderr, flush=True)
-            if isinstance(message, OpenGuest):
-                say(*_what_follows(message))
+            with contextlib.suppress(BrokenPipeError):  # control has ended, and so do we
+                say(*what_follows(message))  # type: ignore[arg-type]  # a reader of "down" gives Down
 
 
-def _what_follows(guest: Down) -> list[Up]:
-    assert isinstance(guest, OpenGuest)
+def what_follows(message: Down) -> list[Up]:
+    match message:
+        case OpenGuest():
+            return _of_guest(message)
+        case OpenLink(link):
+            return [LocalDescription(link, "ufrag", "p" * 22, bytes(32), ())]
+        case ConnectLink(link):
+            return [LinkState(link, LinkStatus.CONNECTED, "")]
+    return []
+
+
+def _of_guest(guest: OpenGuest) -> list[Up]:
     if guest.remote_ufrag.startswith("dies"):
         sys.exit(1)
     said: list[Up] = [LinkState(guest.link, LinkStatus.CONNECTED, "")]

@@ -1,0 +1,212 @@
+"""A relay among nodes: real networks on 127.0.0.1, real cores, media that says it is linked."""
+
+import os
+import random
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+import trio
+
+from p2phouse import channel
+from p2phouse.drive import clock
+from p2phouse.identity.keys import make_identity
+from p2phouse.net.network import Network
+from p2phouse.net.relay_asks import NoReply
+from p2phouse.record.types import Access, Admits
+from p2phouse.relays import NotYours, Relays
+from p2phouse.room import messages
+from p2phouse.room.room import Rooms
+from p2phouse.room.state import Membership
+from p2phouse.shell import Kept, Shell
+from p2phouse_relay import carrying
+from p2phouse_relay.carrying import Carrying
+from p2phouse_relay.policy import Charter
+from tests.relay import stand_in_media
+
+OPEN = Charter(name="Dev", who="the tests", admits=Admits.EVERYBODY)
+HAPPENS_S = 40.0
+
+
+class Person:
+    """A node, but for its media process."""
+
+    def __init__(self, name: str, folder: Path) -> None:
+        self.me = make_identity(now=clock(), entropy=os.urandom, name=name)
+        self.rooms = Rooms(self.me, rng=random.Random(), entropy=os.urandom)
+        self.network = network(self.me.device_key, folder / name)
+        self.shell = Shell(self.rooms, self.network, self._media, _keep)
+        self.relays = Relays(folder, self.rooms, self.network, self.shell.act)
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        async with trio.open_nursery() as nursery:
+            await nursery.start(self.shell.run)
+            await nursery.start(self.network.run)
+            await self.shell.tell(messages.OwnAddresses(tuple(self.network.addrs)))
+            await self.shell.tell(
+                messages.Carry(willing=True, on_mains=True, metered=False, cap=30)
+            )
+            nursery.start_soon(self.relays.run)
+            nursery.start_soon(self._from_network)
+            task_status.started()
+
+    async def _from_network(self) -> None:
+        async for event in self.network.events:
+            await self.shell.hear(event)
+
+    async def _media(self, message: channel.Down) -> None:
+        for said in stand_in_media.what_follows(message):
+            await self.shell.tell(said)
+
+    @property
+    def here(self) -> Membership:
+        assert self.rooms.membership is not None
+        return self.rooms.membership
+
+    @property
+    def link(self) -> str:
+        return str(self.rooms.facts()["link"])
+
+
+async def _keep(kept: Kept) -> None:
+    pass
+
+
+def network(key, folder: Path, **more) -> Network:
+    folder.mkdir(mode=0o700)
+    return Network(
+        device_key=key,
+        port=0,
+        lan="loopback",
+        runtime_dir=folder,
+        rng=random.Random(),
+        entropy=os.urandom,
+        clock=clock,
+        cards=list,
+        **more,
+    )
+
+
+@asynccontextmanager
+async def relay(folder: Path, charter: Charter = OPEN) -> AsyncIterator[Carrying]:
+    me = make_identity(now=clock(), entropy=os.urandom, name=charter.name)
+    made = Carrying(
+        me,
+        charter,
+        lambda its: network(
+            me.device_key, folder / f"relay-{os.urandom(4).hex()}", answerer=its.answer
+        ),
+        media_module=stand_in_media.__name__,
+        media_arguments=("--address", "127.0.0.1", "--udp-port", "0"),
+    )
+    with trio.fail_after(120):
+        async with trio.open_nursery() as nursery:
+            await nursery.start(made.run)
+            yield made
+            nursery.cancel_scope.cancel()
+
+
+@asynccontextmanager
+async def people(folder: Path, *names: str) -> AsyncIterator[list[Person]]:
+    made = [Person(name, folder) for name in names]
+    async with trio.open_nursery() as nursery:
+        for person in made:
+            await nursery.start(person.run)
+        yield made
+        nursery.cancel_scope.cancel()
+
+
+async def until(holds, what: str) -> None:
+    """Once it holds."""
+    with trio.move_on_after(HAPPENS_S):
+        while not holds():  # noqa: ASYNC110 - nothing tells of the inside of two nodes at once
+            await trio.sleep(0.05)
+        return
+    pytest.fail(f"not within {HAPPENS_S} s: {what}")
+
+
+def at(its: Carrying) -> str:
+    return f"127.0.0.1:{its.network.port}"
+
+
+async def give(host: Person, its: Carrying):
+    return await host.relays.give(await host.relays.find(at(its)), None)
+
+
+@pytest.mark.parametrize("access", [Access.OPEN, Access.CLOSED])
+async def test_it_carries_the_room_that_a_host_gives_it_and_hands_it_over_when_it_drains(
+    tmp_path, access
+):
+    async with relay(tmp_path) as its, people(tmp_path, "ana", "ben") as (ana, ben):
+        await ana.shell.act(messages.Open("Tea", access))
+        said = await give(ana, its)
+        assert said.verdict == 0
+        await until(lambda: ana.here.hub == its.me.dev, "the relay carries Ana")
+        link = ana.link
+        if access is Access.CLOSED:
+            link = str((await ana.shell.act(messages.MakeInvite(1, False)))["link"])
+        await ben.shell.act(messages.Join(link))
+        for person in (ana, ben):
+            await until(lambda p=person: p.here.hub == its.me.dev, "the relay carries both")
+            await until(lambda p=person: p.here.members[its.me.dev].link_up, "a link to the relay")
+            assert person.rooms.facts()["people"] == 2
+        (stay,) = its.stays.values()
+        core = stay.shell.rooms.membership
+        assert core is not None
+        assert core.custody.epochs is None
+        await its.drain()
+        assert not its.stays
+        for person in (ana, ben):
+            await until(lambda p=person: p.here.hub != its.me.dev, "somebody else carries")
+            await until(lambda p=person: its.me.dev not in p.here.members, "the relay has left")
+
+
+async def test_a_relay_that_was_started_anew_is_asked_again(tmp_path):
+    async with people(tmp_path, "ana") as (ana,):
+        await ana.shell.act(messages.Open("Tea"))
+        async with relay(tmp_path) as its:
+            await give(ana, its)
+            await until(lambda: its.me.dev in ana.here.members, "the relay is in")
+            (stay,) = its.stays.values()
+            stay.scope.cancel()  # as if it had forgotten
+            await until(lambda: not its.stays, "it is out")
+            await until(lambda: bool(its.stays), "Ana has asked again")
+
+
+async def test_a_policy_is_shown_kept_and_forgotten(tmp_path):
+    async with relay(tmp_path) as its, people(tmp_path, "ana") as (ana,):
+        found = await ana.relays.look(at(its))
+        assert (found.policy.record.name, found.policy.record.who) == ("Dev", "the tests")
+        assert found.uid == its.me.uid
+        await ana.relays.add(found)
+        assert await ana.relays.known() == [found]
+        assert await ana.relays.find("dev") == found
+        await ana.relays.remove(at(its))
+        assert await ana.relays.known() == []
+
+
+async def test_a_node_is_no_relay_and_says_nothing_to_who_takes_it_for_one(tmp_path):
+    async with people(tmp_path, "ana", "ben") as (ana, ben):
+        with pytest.raises(NoReply, match="did not reply"):
+            await ana.relays.look(f"127.0.0.1:{ben.network.port}")
+
+
+async def test_only_whoever_opened_the_room_gives_it_to_a_relay(tmp_path):
+    async with relay(tmp_path) as its, people(tmp_path, "ana", "ben") as (ana, ben):
+        await ana.shell.act(messages.Open("Tea"))
+        await ben.shell.act(messages.Join(ana.link))
+        with pytest.raises(NotYours):
+            await give(ben, its)
+        assert not its.stays
+
+
+async def test_it_leaves_a_room_that_does_not_name_it(tmp_path, monkeypatch):
+    """The entry is its leave to be there; who only asks has a guest for half a minute."""
+    monkeypatch.setattr(carrying, "NAMED_S", 3.0)
+    async with relay(tmp_path) as its, people(tmp_path, "ana") as (ana,):
+        await ana.shell.act(messages.Open("Tea"))
+        known = await ana.relays.find(at(its))
+        await ana.relays._ask(known, None)
+        await until(lambda: its.me.dev in ana.here.members, "it has come in")
+        await until(lambda: not its.stays, "it has left")
