@@ -297,9 +297,14 @@ class Herald:
     def unlinked(self, membership: Membership, dev: DeviceKey) -> None:
         """A link has ended: that end's word counts no more, unless it was the last we had."""
         book = membership.news
-        for told in (book.counts, book.here):
-            if len(told) > 1:
-                told.pop(dev, None)
+        if len(book.counts) > 1:
+            book.counts.pop(dev, None)
+        if dev in book.here and len(book.here) > 1:
+            named = book.here.pop(dev)
+            if membership.carries(dev):
+                # It is about to be back, and names nobody twice: they are there still.
+                for prefix in named:
+                    self._name(next(iter(book.here.values())), prefix)
 
 
 def is_latest(member: Member, speak: Signed[Speak]) -> bool:

@@ -131,6 +131,20 @@ def test_what_the_hub_keeps_back_the_standby_tells(table: Table, hub: Person):
     assert table.here.members[ann.dev].soft.hand is not None
 
 
+def test_who_was_told_of_by_a_hub_whose_link_breaks_is_there_still(table: Table, hub: Person):
+    """It is back in seconds, and names nobody twice."""
+    standby, ann = table.person("standby"), table.person("ann")
+    table.let_in(standby)
+    carry(table, hub, standby)
+    tell(table, hub, present=[present(table, ann)])
+    table.frame(standby, news.frame_of(20, 3))
+    table.down(hub)
+    table.frame(standby, news.frame_of(20, 3))
+    assert "ann" in names(table)
+    table.frame(standby, news.frame_of(20, 3, gone=[ann.join(table.here.room).id[:8]]))
+    assert "ann" not in names(table)
+
+
 def test_nobody_else_is_listened_to(table: Table, hub: Person):
     eve, ann = table.person("eve"), table.person("ann")
     table.let_in(eve)
