@@ -8,8 +8,7 @@ this needs is held by tests/link/test_srtp.py.
 
 from typing import Any, Final, NewType
 
-import pylibsrtp
-from pylibsrtp import Policy, Session
+from pylibsrtp import Policy
 from pylibsrtp._binding import ffi, lib
 
 from p2phouse.errors import P2PHouseError
@@ -46,64 +45,58 @@ def open_sending(keys: Keys) -> Handle:
     Security: a repeated (SSRC, seq) is refused, since it would repeat a nonce of AES-GCM.
     Test: test_srtp.py::test_no_nonce_is_used_twice
     """
-    policy = _policy(keys, keys.ours, Policy.SSRC_ANY_OUTBOUND)
-    holder = ffi.new("srtp_t *")
-    code = lib.srtp_create(holder, policy._policy)
-    if code:
-        raise NoSrtp(code=code)
-    srtp = holder[0]
-    handle: Handle = ffi.gc(srtp, lib.srtp_dealloc)
-    return handle
+    return _create(keys, keys.ours, Policy.SSRC_ANY_OUTBOUND)
 
 
 def protect_one(handle: Handle, packet: bytes) -> bytes | None:
     """SRTP of one RTP packet; None if it was sent before, or is too old to know."""
-    return _protected(lib.srtp_protect, handle, packet)
+    return _changed(lib.srtp_protect, handle, packet)
 
 
 def protect_control(handle: Handle, data: bytes) -> bytes | None:
     """SRTCP of one RTCP datagram, under keys and an index of its own."""
-    return _protected(lib.srtp_protect_rtcp, handle, data)
+    return _changed(lib.srtp_protect_rtcp, handle, data)
 
 
 _row: Final = ffi.new("char[]", PACKET_BYTES_MAX + CONTROL_TRAILER_BYTES)
 _size: Final = ffi.new("int *")
 
 
-def _protected(function: Any, handle: Handle, data: bytes) -> bytes | None:  # noqa: ANN401 - of cffi
-    assert len(data) <= PACKET_BYTES_MAX
-    ffi.memmove(_row, data, len(data))
-    _size[0] = len(data)
-    if function(handle, _row, _size):
-        return None
-    return read(_row, _size[0])
-
-
 class Receiving:
     """What one peer sends us."""
 
     def __init__(self, keys: Keys) -> None:
-        self._session = Session(_policy(keys, keys.theirs, Policy.SSRC_ANY_INBOUND))
+        self._handle = _create(keys, keys.theirs, Policy.SSRC_ANY_INBOUND)
 
     def open(self, data: bytes) -> bytes | None:
-        """Plain RTP; None if it is forged or came before."""
-        try:
-            plain: bytes = self._session.unprotect(data)
-        except (pylibsrtp.Error, ValueError):  # ValueError: longer than its buffer
-            return None
-        return plain
+        """Plain RTP; None if it is forged, came before or is too long."""
+        return _changed(lib.srtp_unprotect, self._handle, data)
 
     def open_control(self, data: bytes) -> bytes | None:
-        """Plain RTCP; None if it is forged or came before."""
-        try:
-            plain: bytes = self._session.unprotect_rtcp(data)
-        except (pylibsrtp.Error, ValueError):
-            return None
-        return plain
+        """Plain RTCP; None if it is forged, came before or is too long."""
+        return _changed(lib.srtp_unprotect_rtcp, self._handle, data)
 
 
-def _policy(keys: Keys, key: bytes, kind: int) -> Policy:
+def _changed(function: Any, handle: Handle, data: bytes) -> bytes | None:  # noqa: ANN401 - of cffi
+    """What it makes of the data; None if it refuses."""
+    size = len(data)
+    if size > PACKET_BYTES_MAX:
+        return None
+    ffi.memmove(_row, data, size)
+    _size[0] = size
+    if function(handle, _row, _size):
+        return None
+    changed: bytes = ffi.buffer(_row, _size[0])[:]
+    return changed
+
+
+def _create(keys: Keys, key: bytes, kind: int) -> Handle:
     policy = Policy(key=key, ssrc_type=kind, srtp_profile=keys.profile.libsrtp)
     policy.window_size = WINDOW_PACKETS
     policy.allow_repeat_tx = False
-    return policy
+    holder = ffi.new("srtp_t *")
+    code = lib.srtp_create(holder, policy._policy)
+    if code:
+        raise NoSrtp(code=code)
+    handle: Handle = ffi.gc(holder[0], lib.srtp_dealloc)
+    return handle

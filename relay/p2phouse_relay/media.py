@@ -71,7 +71,7 @@ class Media:
     ) -> None:
         """together_above: load from which on packets of several voices go in one call."""
         self._together_above = together_above
-        self._together = together_above == 0
+        self.together = together_above == 0
         identity = Identity()
         self._say = say
         self.peers = Peers(
@@ -99,7 +99,7 @@ class Media:
             case NewGuestRoom(number, slots):
                 if len(set(slots)) == len(slots) and number not in self._rooms:
                     room = self._rooms[number] = GuestRoom(slots, os.urandom)
-                    room.together = self._together
+                    room.together = self.together
             case CloseGuestRoom(number):
                 self._close_room(number)
             case OpenGuest():
@@ -129,10 +129,10 @@ class Media:
     def _choose(self, permille: int) -> None:
         """Whether packets go together; it costs delay, and halves the load of several voices."""
         above = self._together_above
-        together = permille >= (above * TOGETHER_KEEPS if self._together else above)
-        if together is not self._together:
+        together = permille >= (above * TOGETHER_KEEPS if self.together else above)
+        if together is not self.together:
             log.info("together=%s permille=%d", together, permille)
-            self._together = together
+            self.together = together
             for room in self._rooms.values():
                 room.together = together
 
@@ -292,23 +292,28 @@ def serve(sock: socket.socket, ports: Sequence[Port], *, together_above: int) ->
     for index, port in enumerate(ports):
         selector.register(port.socket, selectors.EVENT_READ, index)
     selector.register(sock, selectors.EVENT_READ)
-    resume_s = math.inf
+    due_s = -math.inf
     while True:
-        pause_s = min(resume_s, media.deadline) - monotonic()
-        for key, _ in selector.select(max(0.0, pause_s)):
+        is_sound = True
+        for key, _ in selector.select(max(0.0, due_s - monotonic())):
             if key.data is not None:
                 peers.read(monotonic(), key.data)
                 continue
+            is_sound = False
             messages = control.read()
             if messages is None:
                 return
             for message in messages:
                 media.perform(message)
         now_s = monotonic()
+        # After a packet of sound there is nothing else to do, and in a cold cache each look costs.
+        if is_sound and now_s < due_s and not (peers.has_work or media.together):
+            continue
         resume_s = peers.work(now_s)
         media.tick(now_s)
         if control.wants_to_write:
             control.write()
+        due_s = min(resume_s, media.deadline)
 
 
 def open_ports(addresses: Sequence[str], number: int) -> list[Port]:
