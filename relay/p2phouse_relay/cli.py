@@ -114,6 +114,36 @@ def init(
 
 
 @app.command()
+def grant(
+    person: Annotated[
+        str, typer.Option("--person", metavar="UID", help="All rooms that this person opens.")
+    ] = "",
+    room: Annotated[str, typer.Option("--room", metavar="ID", help="This room.")] = "",
+    listeners: Annotated[int, typer.Option(min=1, max=4_096, help="In one room at most.")] = 200,
+    kbps: Annotated[int, typer.Option(min=1, help="Sent at most, in kb/s.")] = 50_000,
+    days: Annotated[int, typer.Option(min=1, max=365, help="How long it holds.")] = 30,
+    any_relay: Annotated[
+        bool, typer.Option("--any-relay", help="Also for others that have your key on their list.")
+    ] = False,
+    home: Home = None,
+    json: Json = False,
+) -> None:
+    """Sign a relay grant with this relay's key: for who then opens a room with --grant."""
+    from p2phouse_relay.granting import sign
+
+    text = sign(
+        home,
+        person=person,
+        room=room,
+        listeners=listeners,
+        kbps=kbps,
+        days=days,
+        any_relay=any_relay,
+    )
+    print(jsonlib.dumps({"grant": text}) if json else text)
+
+
+@app.command()
 def check(home: Home = None, json: Json = False) -> None:
     """See what stands between this machine and those who want to come."""
     from p2phouse_relay.check import Verdict, judge, look

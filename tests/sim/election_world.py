@@ -59,7 +59,8 @@ class Person:
 
 
 class ElectionWorld:
-    """So many people in one room. near: their round trips in ms to everybody else."""
+    """So many people in one room. near: their round trips in ms to everybody else. relays: so many
+    of them, the last, are none, and a host has named them to carry it."""
 
     def __init__(
         self,
@@ -69,6 +70,7 @@ class ElectionWorld:
         loss: float = 0.01,
         delay_s: float = 0.05,
         carries: Callable[[int], bool] = lambda number: True,
+        relays: int = 0,
     ) -> None:
         self.seed = seed
         self.rng = random.Random(seed)
@@ -79,6 +81,7 @@ class ElectionWorld:
         self.people = [
             Person(number, SigningKey(self.rng.randbytes(32))) for number in range(count)
         ]
+        self.relays = frozenset(person.dev for person in self.people[count - relays :])
         self.by_dev = {person.dev: person for person in self.people}
         self.rtt = {person.dev: self.rng.randrange(5, 120) for person in self.people}
         for person in self.people:
@@ -148,7 +151,8 @@ class ElectionWorld:
                     known.add(other.dev)
                     self.after(since + limit_s - self.time, lambda: self.look(person))
         bids = {dev: bid for dev, bid in person.heard_of.items() if dev in members}
-        self.tell(person, Seen(View(ROOM, frozenset(members), bids, frozenset(heard))))
+        view = View(ROOM, frozenset(members), bids, frozenset(heard), relays=self.relays & members)
+        self.tell(person, Seen(view))
         self._pull(person)
 
     def _pull(self, person: Person) -> None:

@@ -1,5 +1,6 @@
 """A relay among people: it carries the room that a host gave it, and is nobody in it."""
 
+from functools import partial
 from typing import Final
 
 import pytest
@@ -7,6 +8,8 @@ import pytest
 from p2phouse.record.types import Access, ChatKind
 from p2phouse.room import messages
 from p2phouse.room.messages import Write
+from tests.sim.election_world import ElectionWorld
+from tests.sim.test_election import AGREED_S, hub_and_standby
 from tests.sim.test_hub import by_name, hubs, until
 from tests.sim.test_sealed import knock, let_in
 from tests.sim.world import GOOD_WIFI, LAN, SEEDS, Node, World, heard_by_all
@@ -132,3 +135,53 @@ def test_who_comes_as_a_relay_and_was_not_named_carries_nothing() -> None:
     world.run_for(30)
     assert hubs(people) == {""}
     assert by_name(people, "ana").rooms.facts()["people"] == 4
+
+
+# ── the election alone (E1, E2, E3, E9 are checked in its world) ─────────────────────────────
+
+
+def elected(seed: int, count: int = 12, relays: int = 1) -> ElectionWorld:
+    """A room that a relay carries, whatever the round trip to it."""
+    world = ElectionWorld(seed, count, relays=relays, loss=0.02)
+    assert world.run_until(lambda: world.agreed() in world.relays, within_s=AGREED_S), world
+    world.run_for(15.0)
+    assert world.agreed() in world.relays
+    return world
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_dead_relay_is_followed_by_the_member_that_stands_by(seed: int) -> None:
+    world = elected(seed)
+    relay, standby = hub_and_standby(world)
+    assert standby.dev not in world.relays
+    world.crash(relay)
+    died = world.time
+    assert world.run_until(lambda: world.agreed() == standby.dev, within_s=AGREED_S), world
+    assert world.time <= died + 0.9
+
+
+@pytest.mark.parametrize("seed", FEW)
+def test_of_two_relays_one_carries_and_the_other_stands_by(seed: int) -> None:
+    world = elected(seed, relays=2)
+    hub, standby = hub_and_standby(world)
+    assert {hub.dev, standby.dev} == world.relays
+    world.crash(hub)
+    assert world.run_until(lambda: world.agreed() == standby.dev, within_s=AGREED_S), world
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_room_that_was_cut_off_from_its_relay_has_it_back_when_it_heals(seed: int) -> None:
+    world = elected(seed)
+    relay, _ = hub_and_standby(world)
+    others = [person for person in world.people if person is not relay]
+    near, far = [relay, *others[: len(others) // 2]], others[len(others) // 2 :]
+    world.split(near, far)
+    for side in (near, far):
+        has_hub = partial(lambda its: world.agreed(its) is not None, side)
+        assert world.run_until(has_hub, within_s=AGREED_S), world
+    world.run_for(world.rng.uniform(0.0, 20.0))
+    world.heal()
+    assert world.run_until(lambda: world.agreed() is not None, within_s=AGREED_S), world
+    assert world.run_until(lambda: world.agreed() == relay.dev, within_s=40.0), world
+    world.run_for(60.0)
+    assert {person.election.hub for person in world.living} == {relay.dev}

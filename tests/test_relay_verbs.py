@@ -1,0 +1,126 @@
+"""The verbs about relays, asked of a node with a real core; and how the command line says it."""
+
+import pytest
+
+from p2phouse.cli.relays import given, show
+from p2phouse.errors import UserError
+from p2phouse.hall import relay_ask
+from p2phouse.hall.relay_ask import AskCarry, AskPolicy, Said, Shown, Verdict
+from p2phouse.record.types import Access, Hello
+from p2phouse.relays import LanRoom, NotYours
+from p2phouse.vocabulary import RoomId
+from tests.asked import TableNode
+from tests.record import samples
+from tests.record.samples import signed
+from tests.room.table import Table
+
+
+class OneRelay:
+    """A network in which one relay answers, with the policy of the samples."""
+
+    def __init__(self, dev, said: Said) -> None:
+        self.dev = dev
+        self.addrs = [samples.LAN_ADDRESS]
+        self.named: list[bytes] = []
+        self.asked: list[object] = []
+        self._said = said
+
+    async def hello(self, host: str, port: int) -> Hello:
+        return Hello(bytes(64), (1, 1), samples.DEV, (samples.LAN_ADDRESS,))
+
+    async def ask_relay(self, dev, addrs, question: bytes) -> bytes:
+        asked = relay_ask.read_ask(question)
+        self.asked.append(asked)
+        if isinstance(asked, AskPolicy):
+            return relay_ask.write(Shown(signed(samples.POLICY)))  # type: ignore[arg-type]
+        return relay_ask.write(self._said)
+
+    def name_relay(self, dev, addrs) -> None:
+        self.named.append(dev)
+
+
+def node_with(folder, said: Said) -> tuple[TableNode, OneRelay]:
+    made = TableNode(Table(), folder)
+    network = OneRelay(made.me.dev, said)
+    made.relays._network = made.network = network  # type: ignore[assignment]  # as much as is asked
+    return made, network
+
+
+CARRIED = Said(Verdict.CARRIED, "", 100, 9_000, 2**40)
+FULL = Said(Verdict.FULL, "other.example:17472")
+
+
+async def test_a_relay_that_was_looked_at_is_kept_only_once_it_is_added(tmp_path):
+    node, network = node_with(tmp_path, CARRIED)
+    facts = await node.asked("relay_look", relay="relay.example")
+    assert (facts["at"], facts["name"]) == ("relay.example:17472", samples.POLICY.name)
+    assert facts["admits"] == "listed"
+    assert (await node.asked("relays"))["relays"] == []
+    assert await node.asked("relay_add", relay="relay.example") == facts
+    assert (await node.asked("relays"))["relays"] == [facts]
+    assert network.named == [samples.DEV], "from now on it is kept in touch with"
+    await node.asked("relay_remove", relay=samples.POLICY.name)
+    assert (await node.asked("relays"))["relays"] == []
+
+
+async def test_a_room_that_a_relay_takes_names_it_in_its_log(tmp_path):
+    node, network = node_with(tmp_path, CARRIED)
+    facts = await node.asked("open", title="Tea", relay="relay.example")
+    assert facts["relay"] == {"carried": True, "text": "it carries the room", "another": ""}
+    (asked,) = [each for each in network.asked if isinstance(each, AskCarry)]
+    here = node.table.here
+    assert RoomId(asked.genesis.id) == here.room
+    assert here.log.state.relays == {samples.POLICY.uid}
+
+
+async def test_a_room_that_a_relay_refuses_is_open_all_the_same_and_names_nobody(tmp_path):
+    node, _ = node_with(tmp_path, FULL)
+    facts = await node.asked("open", title="Tea", relay="relay.example")
+    assert facts["relay"] == {
+        "carried": False,
+        "text": "it is full",
+        "another": "other.example:17472",
+    }
+    assert facts["title"] == "Tea"
+    assert node.table.here.log.state.relays == frozenset()
+
+
+async def test_nobody_gives_a_relay_a_room_for_one_network_or_one_that_is_not_there(tmp_path):
+    node, _ = node_with(tmp_path, CARRIED)
+    with pytest.raises(LanRoom):
+        await node.asked("open", title="Tea", lan=True, relay="relay.example")
+    with pytest.raises(NotYours):
+        await node.asked("relay_use", relay="relay.example")
+
+
+async def test_a_relay_that_does_not_answer_leaves_the_room_open(tmp_path):
+    node = TableNode(Table(), tmp_path)
+    facts = await node.asked("open", title="Tea", access="closed", relay="relay.example")
+    assert not facts["relay"]["carried"]
+    assert "Nobody answered" in facts["relay"]["text"]
+    assert node.table.here.log.state.access is Access.CLOSED
+
+
+async def test_half_a_relay_grant_is_said_to_be_none(tmp_path):
+    node, _ = node_with(tmp_path, CARRIED)
+    await node.asked("open", title="Tea")
+    text = signed(samples.RELAY_GRANT).data.hex()
+    with pytest.raises(UserError, match="no whole relay grant"):
+        await node.asked("relay_use", relay="relay.example", grant=text[:80])
+
+
+async def test_the_policy_is_shown_line_by_line_with_what_the_relay_will_see(tmp_path, capsys):
+    node, _ = node_with(tmp_path, CARRIED)
+    show(await node.asked("relay_look", relay="relay.example"))
+    told = capsys.readouterr().out
+    for what in (samples.POLICY.who, samples.POLICY.logs, samples.POLICY.contact):
+        assert what in told
+    assert "sees your network address" in told
+    assert "opens no voice of a sealed room" in told
+
+
+def test_a_refusal_says_why_and_names_another():
+    facts = {"carried": False, "text": "it is full", "another": "other.example:17472"}
+    assert given(facts, "relay.example") == (
+        "relay.example does not carry the room: it is full. It names another: other.example:17472"
+    )
