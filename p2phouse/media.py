@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections import deque
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 
 import trio
 
@@ -23,6 +24,7 @@ QUEUE_MESSAGES = 1_024  # commands that media has not read; full pushes back on 
 RESTARTS_MAX = 5  # in RESTART_WINDOW_S: then something is wrong that a restart does not mend
 RESTART_WINDOW_S = 30.0
 READ_BYTES = 64 * 1024
+WRITE_BYTES = 64 * 1024
 
 
 class MediaFailed(P2PHouseError):
@@ -56,7 +58,10 @@ class MediaProcess:
         return self._process.pid if self._process is not None else None
 
     async def send(self, message: channel.Down) -> None:
-        await self._queue.send(message)
+        try:
+            self._queue.send_nowait(message)  # without a turn of the loop while there is room
+        except trio.WouldBlock:
+            await self._queue.send(message)
 
     async def run(self) -> None:
         """Keeps a media process alive until cancelled. Raises MediaFailed if none will live."""
@@ -97,8 +102,12 @@ class MediaProcess:
 
     async def _write(self, stream: trio.SocketStream) -> None:
         async for message in self._commands:
+            data = channel.encode(message)
+            with suppress(trio.WouldBlock):  # what waits already goes along: a crowd comes at once
+                while len(data) < WRITE_BYTES:
+                    data += channel.encode(self._commands.receive_nowait())
             try:
-                await stream.send_all(channel.encode(message))
+                await stream.send_all(data)
             except trio.BrokenResourceError:
                 return  # the reader sees the end and ends this child
 

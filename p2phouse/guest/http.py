@@ -77,8 +77,7 @@ class Front:
                 self._of_source[source] -= 1
                 if not self._of_source[source]:
                     del self._of_source[source]
-            with trio.move_on_after(LINGER_S_MAX):
-                await stream.aclose()
+            await _close(stream)
 
     async def _talk(self, stream: Stream, source: str) -> None:
         if isinstance(stream, trio.SSLStream):
@@ -94,11 +93,11 @@ class Front:
 
     async def _one(self, connection: h11.Connection, stream: Stream, source: str) -> bool:
         """One request and its answer; whether another may follow."""
-        with trio.fail_after(IDLE_S_MAX):
+        with trio.fail_after(IDLE_S_MAX) as scope:
             first = await _next(connection, stream)
-        if not isinstance(first, h11.Request):
-            return False
-        with trio.fail_after(REQUEST_S_MAX):
+            if not isinstance(first, h11.Request):
+                return False
+            scope.deadline = trio.current_time() + REQUEST_S_MAX
             request = await self._whole(connection, stream, first, source)
             reply = await self._answer(request)
             await stream.send_all(_encoded(connection, reply, head=request.method == "HEAD"))
@@ -123,6 +122,15 @@ class Front:
         if self._is_proxied:
             source = _forwarded(headers.get("x-forwarded-for", ""), source)
         return Request(first.method.decode(), path, headers, bytes(body), source)
+
+
+async def _close(stream: Stream) -> None:
+    """A socket closes at once; TLS says goodbye first, which somebody may not take."""
+    if isinstance(stream, trio.SocketStream):
+        await stream.aclose()
+        return
+    with trio.move_on_after(LINGER_S_MAX):
+        await stream.aclose()
 
 
 async def _next(connection: h11.Connection, stream: Stream) -> object:
@@ -165,7 +173,7 @@ def _source(stream: Stream) -> str:
     """The other end's IP address; one of IPv4 is written as such on a socket of both kinds."""
     tcp = stream.transport_stream if isinstance(stream, trio.SSLStream) else stream
     address: str = tcp.socket.getpeername()[0]
-    return _plain(address)
+    return _plain(address) if ":" in address else address
 
 
 def _plain(address: str) -> str:

@@ -35,6 +35,10 @@ _TOKEN: Final = re.compile(r"[!#$%&'*+.^_`{|}~A-Za-z0-9-]{1,64}")  # RFC 8866 §
 _PROTOCOL: Final = re.compile(r"[A-Z]{1,8}(/[A-Z]{1,8}){0,4}")
 _SECURE: Final = frozenset(("UDP/TLS/RTP/SAVPF", "UDP/TLS/RTP/SAVP"))
 _DIRECTIONS: Final = frozenset(("sendrecv", "sendonly", "recvonly", "inactive"))
+_READ: Final = _DIRECTIONS | {
+    *("mid", "group", "ice-ufrag", "ice-pwd", "fingerprint", "setup"),
+    *("rtpmap", "extmap", "rtcp-mux", "bundle-only", "ice-lite"),
+}
 _SUITS: Final = {
     GuestRole.LISTENER: frozenset(("recvonly", "sendrecv")),
     GuestRole.SPEAKER: frozenset(("sendonly", "sendrecv")),
@@ -157,27 +161,26 @@ def _description(body: bytes) -> _Description:
     if len(body) > OFFER_BYTES_MAX:
         raise BadOffer(reason=f"it has more than {OFFER_BYTES_MAX:,} bytes")
     try:
-        lines = body.decode().split("\n")
+        lines = body.decode().replace("\r\n", "\n").split("\n")
     except UnicodeDecodeError as error:
         raise BadOffer(reason="it is not in UTF-8") from error
-    if len(lines) > LINES_MAX:
-        raise BadOffer(reason=f"it has more than {LINES_MAX:,} lines")
+    if len(lines) > LINES_MAX or max(map(len, lines)) > LINE_CHARS_MAX:
+        raise BadOffer(reason=f"it has more than {LINES_MAX:,} lines, or {LINE_CHARS_MAX:,} in one")
     found = _Description()
     at = found.session
-    for number, ended in enumerate(lines, 1):
-        line = ended.removesuffix("\r")
-        if not line:
-            continue
-        if len(line) > LINE_CHARS_MAX or line[1:2] != "=":
-            raise BadOffer(reason=f"line {number} is too long or not of the form x=…")
-        if line[0] == "a":
-            _attribute(found, at, line[2:], number)
-        elif line[0] == "m":
+    for number, line in enumerate(lines, 1):
+        if line[:2] == "a=":
+            name, _, value = line[2:].partition(":")
+            if name in _READ:  # most are of codecs that are not ours, or candidates
+                _attribute(found, at, name, value, number)
+        elif line[:2] == "m=":
             if len(found.sections) == SECTIONS_MAX:
                 raise BadOffer(reason=f"it has more than {SECTIONS_MAX} m-lines")
             at = _section(line[2:], number)
             at.direction = found.session.direction
             found.sections.append(at)
+        elif line and line[1:2] != "=":
+            raise BadOffer(reason=f"line {number} is not of the form x=…")
     return found
 
 
@@ -196,9 +199,8 @@ def _section(value: str, number: int) -> Section:
     return Section(media, int(port), protocol, tuple(formats))
 
 
-def _attribute(found: _Description, at: Section, value: str, number: int) -> None:
-    """What one a-line says of `at`; most say nothing to us."""
-    name, _, rest = value.partition(":")
+def _attribute(found: _Description, at: Section, name: str, rest: str, number: int) -> None:
+    """What one a-line says of `at`."""
     good: object = True
     match name:
         case "mid":
