@@ -17,7 +17,7 @@ FAILED: Final = 1
 YOUR_MISTAKE: Final = 2
 
 Home = Annotated[str | None, typer.Option("--home", metavar="DIR", help="Folder of the relay.")]
-What = Annotated[str, typer.Argument(metavar="WHAT", help="A room's name or id, or a key.")]
+What = Annotated[str, typer.Argument(metavar="WHAT", help="A room's name, a uid or a PeerId.")]
 Reason = Annotated[str, typer.Option(metavar="TEXT", help="Why; whom it concerns reads it.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 

@@ -12,9 +12,9 @@ import random
 import socket
 import ssl
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import trio
@@ -32,7 +32,7 @@ from p2phouse.media import MediaProcess
 from p2phouse.net.network import Network
 from p2phouse_relay.admin import Admin, Counts, new_token, say_where
 from p2phouse_relay.carrying import Carrying
-from p2phouse_relay.denials import DenialsDamaged, DenialWatch
+from p2phouse_relay.denials import DenialsDamaged, DenialWatch, keys_of
 from p2phouse_relay.policy import Charter
 from p2phouse_relay.settings import Tls
 
@@ -124,9 +124,11 @@ class Relay:
         self._drains = trio.Event()
         self.is_among = trio.Event()  # nodes, if it is to be
         self._denials: DenialWatch | None = None
+        standing: dict[str, str] = {}
         if config.home is not None:
             self._denials = DenialWatch(config.home)
-            self.guests.deny(clock(), self._denials.changed(clock().unix) or {})
+            standing = self._denials.changed(clock().unix) or {}
+            self.guests.deny(clock(), standing)
         self._began_s = time.monotonic()
         self.ready = trio.Event()
         self.udp_port = 0
@@ -143,6 +145,7 @@ class Relay:
         )  # fmt: skip
 
         self.carrying = self._carrying(config.among, level) if config.among is not None else None
+        self._deny_keys(standing)
 
     def _carrying(self, among: Among, level: str) -> Carrying:
         """Raises UserError."""
@@ -232,6 +235,14 @@ class Relay:
         if changed is not None:
             log.info("denials standing=%d", len(changed))
             await self._perform(self.guests.deny(now, changed))
+            self._deny_keys(changed)
+
+    def _deny_keys(self, denied: Mapping[str, str]) -> None:
+        """Whose rooms of nodes are not taken any more."""
+        if self.carrying is not None and self.config.among is not None:
+            charter = self.config.among.charter
+            keys = charter.deny | keys_of(denied)
+            self.carrying.admission.charter = replace(charter, deny=keys)
 
     def counts(self) -> Counts:
         rooms = self.guests.rooms()

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from p2phouse.errors import UserError
 from p2phouse.identity.keyfile import write_atomically
+from p2phouse.identity.keys import device_of_peer_id
 
 FILE_NAME: Final = "denied.json"
 NOTICES: Final = "notices"
@@ -42,7 +43,7 @@ class ReasonUnusable(UserError):
 
 @dataclass(frozen=True, slots=True)
 class Denial:
-    """what: a room's name or id, or a key. Times are Unix seconds; until: inf if for good.
+    """what: a room's name, or a key. Times are Unix seconds; until: inf if for good.
 
     notice: the name of the file in `notices/` that it was asked for with; empty if by ourselves.
     """
@@ -81,6 +82,17 @@ def lifted(denials: list[Denial], what: str, unix: float) -> list[Denial]:
         replace(each, lifted=unix) if each.what == what and each.stands(unix) else each
         for each in denials
     ]
+
+
+def keys_of(denied: Iterable[str]) -> frozenset[bytes]:
+    """Those of what is denied that are a person's `uid`, 64 digits, or a device's PeerId."""
+    found = set()
+    for what in denied:
+        try:
+            found.add(bytes.fromhex(what) if len(what) == 64 else device_of_peer_id(what))
+        except ValueError:  # the name of a room
+            continue
+    return frozenset(found)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,8 @@ import trio
 from hypothesis import given
 from hypothesis import strategies as st
 
+from p2phouse.identity.keys import peer_id
+from p2phouse.vocabulary import DeviceKey
 from p2phouse_relay import denials, home
 from p2phouse_relay.daemon import running
 from p2phouse_relay.denials import (
@@ -24,6 +26,7 @@ from p2phouse_relay.denials import (
     ReasonUnusable,
     account,
     denied,
+    keys_of,
     lifted,
     standing,
 )
@@ -143,6 +146,12 @@ def test_a_notice_is_kept_with_what_it_asked_for(made, tmp_path):
 
 def test_december_ends_with_the_year(made):
     assert home.month_account(str(made), "2026-12")["denied"] == 0
+
+
+def test_keys_are_told_from_names_of_rooms():
+    dev = DeviceKey(bytes(range(32)))
+    uid = b"\x07" * 32
+    assert keys_of(["tea", peer_id(dev), uid.hex(), "f" * 63, "g" * 64]) == {dev, uid}
 
 
 # ── a copy of it all ─────────────────────────────────────────────────────────────────────────
