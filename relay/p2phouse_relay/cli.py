@@ -169,6 +169,56 @@ def check(home: Home = None, json: Json = False) -> None:
 
 
 @app.command()
+def rehearse(
+    listeners: Annotated[
+        int, typer.Option(min=1, max=5_000, metavar="N", help="Try up to so many.")
+    ] = 1_000,
+    voices: Annotated[int, typer.Option(min=1, max=4, help="How many speak.")] = 1,
+    seconds: Annotated[
+        float, typer.Option(min=1, max=300, metavar="S", help="How long each step is measured.")
+    ] = 5.0,
+    relay: Annotated[
+        str | None,
+        typer.Option(metavar="URL", help="One of this machine that runs; else one is started."),
+    ] = None,
+    room: Annotated[str, typer.Option(metavar="NAME", help="With --relay: its room.")] = (
+        "rehearsal"
+    ),
+    token: Annotated[str, typer.Option(metavar="T", help="With --relay: to speak there.")] = "",
+    price: Annotated[
+        float | None, typer.Option(min=0, metavar="MONEY", help="Of this machine, a month.")
+    ] = None,
+    home: Home = None,
+    json: Json = False,
+) -> None:
+    """Try how many listeners this machine carries, with as many of our own."""
+    from p2phouse_relay import rehearse as rehearsal
+    from p2phouse_relay.settings import relay_home
+
+    if not json:
+        print(rehearsal.HEAD)
+    report = rehearsal.rehearse(
+        listeners=listeners,
+        voices=voices,
+        seconds=seconds,
+        relay=relay,
+        room=room,
+        token=token,
+        say=lambda step: None if json else print(rehearsal.line(step), flush=True),
+    )
+    where = relay_home(home)
+    kept = rehearsal.keep(where, report) if where.is_dir() else None
+    if json:
+        told = rehearsal.as_json(report, price)
+        print(jsonlib.dumps({**told, "kept": None if kept is None else str(kept)}))
+        return
+    for sentence in rehearsal.sentences(report, price):
+        print(sentence)
+    if kept is not None:
+        print(f"Written to {kept}: unless relay.toml says how many, that is how many are let in.")
+
+
+@app.command()
 def status(home: Home = None, json: Json = False) -> None:
     """Show how the relay is that runs."""
     from p2phouse_relay.home import ask

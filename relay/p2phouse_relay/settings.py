@@ -4,6 +4,7 @@ A word that is not understood is an error with its place, never ignored: a limit
 wrongly would be no limit. `init` writes the file with what each line is for.
 """
 
+import json
 import os
 import re
 import tomllib
@@ -19,12 +20,14 @@ from p2phouse.errors import UserError
 from p2phouse.guest.resources import ROOM_NAME, RoomTerms, Terms
 
 FILE_NAME: Final = "relay.toml"
+REHEARSAL_NAME: Final = "rehearsal.json"
 FILE_BYTES_MAX: Final = 256 * 1024
 HTTPS_PORT: Final = 443
 UDP_PORT: Final = 8478
 PROXIED_PORT: Final = 8478
 ADMIN_PORT: Final = 8479
 TOKEN_CHARS_MIN: Final = 16
+GUESTS_MAX: Final = 900  # if nobody tried how many: a core carries about a thousand listeners
 WAITING_MAX: Final = 8  # of one network, without a token, that have not come yet
 _DOMAIN: Final = re.compile(r"(?=.{1,253}$)([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z][a-z0-9-]+")
 
@@ -85,20 +88,30 @@ def read_settings(home: Path) -> Settings:
         raise SettingsWrong(path=path, what=f"others may read it; run: chmod 600 {path}")
     if len(data) > FILE_BYTES_MAX:
         raise SettingsWrong(path=path, what=f"it has more than {FILE_BYTES_MAX:,} bytes")
-    return understood(path, data.decode(errors="replace"))
+    return understood(path, data.decode(errors="replace"), rehearsed(home) or GUESTS_MAX)
 
 
-def understood(path: Path, text: str) -> Settings:
-    """Settings from the text of a file; path: for what is said of it. Raises SettingsWrong."""
+def rehearsed(home: Path) -> int | None:
+    """How many listeners this machine was found to carry; None if nobody tried (rehearse.py)."""
     try:
-        return _settings(_Table("", tomllib.loads(text)))
+        found = json.loads((home / REHEARSAL_NAME).read_bytes())["listeners"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return found if type(found) is int and found > 0 else None
+
+
+def understood(path: Path, text: str, guests_max: int = GUESTS_MAX) -> Settings:
+    """Settings from the text of a file. path: for what is said of it. guests_max: if the file does
+    not say how many. Raises SettingsWrong."""
+    try:
+        return _settings(_Table("", tomllib.loads(text)), guests_max)
     except tomllib.TOMLDecodeError as error:
         raise SettingsWrong(path=path, what=f"it is no TOML ({error})") from error
     except _Wrong as error:
         raise SettingsWrong(path=path, what=str(error)) from error
 
 
-def _settings(top: "_Table") -> Settings:
+def _settings(top: "_Table", guests_max: int) -> Settings:
     tls, proxied = _tls(top.table("tls"))
     found = Settings(
         name=top.text("name", most=60),
@@ -110,7 +123,7 @@ def _settings(top: "_Table") -> Settings:
         udp_port=top.number("udp_port", UDP_PORT, most=65_535),
         admin_port=top.number("admin_port", ADMIN_PORT, most=65_535),
         tls=tls,
-        terms=_terms(top),
+        terms=_terms(top, guests_max),
     )
     top.has_no_more()
     return found
@@ -206,7 +219,7 @@ def _address(word: str, text: str) -> str:
         raise _Wrong(f"{word}: {text} is no IP address") from error
 
 
-def _terms(top: _Table) -> Terms:
+def _terms(top: _Table, guests_max: int) -> Terms:
     limits, rooms = top.table("limits"), top.table("rooms")
     named = {}
     for name in rooms.names():
@@ -224,7 +237,7 @@ def _terms(top: _Table) -> Terms:
     found = Terms(
         rooms=named,
         rooms_max=limits.number("rooms", 20, most=1_000),
-        guests_max=limits.number("guests", 900, most=20_000),
+        guests_max=limits.number("guests", guests_max, most=20_000),
         waiting_max=WAITING_MAX,
         ice_servers=top.texts("ice_servers", most=4),
     )
@@ -260,8 +273,9 @@ key = "/etc/letsencrypt/live/{plain_domain}/privkey.pem"
 # proxy = true
 
 [limits]
-# One core carries about a thousand listeners of one voice at a time.
-guests = 900
+# If this does not say it, what `p2phouse-relay rehearse` found that this machine carries; 900 if
+# that was not tried.
+# guests = 900
 rooms = 20
 
 # The rooms, each with the token of who may speak in it (by WHIP). Anybody may listen who has the

@@ -90,7 +90,7 @@ def test_a_home_without_settings_says_what_to_do(tmp_path):
         (r"^udp_port = .*", "udp_port = 70000", "udp_port has to be a number"),
         (r"^udp_port = .*", "udp_port = true", "udp_port has to be a number"),
         (r"^udp_port = .*", "udp_prot = 1", "udp_prot is no setting"),
-        (r"^guests = .*", "guest = 5", "limits.guest is no setting"),
+        (r"^# guests = .*", "guest = 5", "limits.guest is no setting"),
         (r"^key = .*", "", "tls.key is missing"),
         (r"^key = .*", 'key = "x"\nproxy = true', "tls.certificate is no setting"),
         (r"^speak = .*", 'speak = "short"', "at least 16 characters"),

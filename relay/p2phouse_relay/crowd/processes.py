@@ -1,0 +1,201 @@
+"""A relay in trial and a crowd, each a process, and what they cost: for rehearsals and bench.
+
+Both end with us, however we end: their standard input is ours to hold open.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from p2phouse.errors import P2PHouseError
+from p2phouse_relay.crowd.crowd import Joined, Measured
+
+END_S_MAX: Final = 30.0
+_NS: Final = 1e9
+
+
+class CannotRehearse(P2PHouseError):
+    """{what} did not begin: {reason}"""
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """A relay that was started for us."""
+
+    http: str
+    udp_port: int
+    control_pid: int
+    media_pid: int
+
+
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """CPU seconds of a relay's two processes, and their memory, at a moment."""
+
+    media_s: float
+    control_s: float
+    rss_kb: int
+
+    def since(self, before: "Spent") -> "Spent":
+        return Spent(
+            self.media_s - before.media_s,
+            self.control_s - before.control_s,
+            self.rss_kb - before.rss_kb,
+        )
+
+
+class CrowdProcess:
+    """Each method is the Crowd's. Raises CannotRehearse if the crowd says why not."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self._process = process
+        self.pid = process.pid
+
+    def speak(self) -> None:
+        self._ask(do="speak")
+
+    def join(self, listeners: int, *, at_once: int, per_s: float | None = None) -> Joined:
+        pace = {} if per_s is None else {"per_s": per_s}
+        return Joined(**self._ask(do="join", listeners=listeners, at_once=at_once, **pace))
+
+    def rest(self, seconds: float) -> None:
+        self._ask(do="rest", seconds=seconds)
+
+    def mark(self) -> None:
+        self._ask(do="mark")
+
+    def tell(self) -> Measured:
+        return Measured(**self._ask(do="tell"))
+
+    def leave(self) -> None:
+        self._ask(do="leave")
+
+    def _ask(self, **command: object) -> dict[str, Any]:
+        told = ""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        try:
+            self._process.stdin.write(json.dumps(command) + "\n")
+            self._process.stdin.flush()
+            told = self._process.stdout.readline()
+        except BrokenPipeError:
+            pass
+        answer = json.loads(told) if told else {"error": self._last_words()}
+        if "error" in answer:
+            raise CannotRehearse(what="The crowd", reason=answer["error"])
+        return dict(answer)
+
+    def _last_words(self) -> str:
+        return _last_words(self._process)
+
+
+@contextmanager
+def trial_relay(
+    *, core: int | None = None, environment: dict[str, str] | None = None
+) -> Iterator[Trial]:
+    """A relay of its own on loopback, on any free ports. core: the one it runs on."""
+    command = (
+        "p2phouse_relay",
+        "up",
+        "--dev",
+        "--json",
+        "--tied",
+        "--http-port",
+        "0",
+        "--udp-port",
+        "0",
+    )
+    with _process(command, environment) as process:
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        facts: dict[str, Any] = json.loads(line) if line else {"error": _last_words(process)}
+        if "error" in facts:
+            raise CannotRehearse(what="The relay", reason=facts["error"])
+        trial = Trial(facts["http"], facts["udp_port"], facts["control_pid"], facts["media_pid"])
+        pin(core, trial.control_pid, trial.media_pid)
+        yield trial
+
+
+@contextmanager
+def crowd_at(
+    relay: str, *, listeners: int, voices: int, room: str = "rehearsal", token: str = "",
+    core: int | None = None,
+) -> Iterator[CrowdProcess]:  # fmt: skip
+    command = (
+        "p2phouse_relay.crowd", relay, "--listeners", str(listeners), "--voices", str(voices),
+        "--room", room, *(("--token", token) if token else ()),
+    )  # fmt: skip
+    with _process(command) as process:
+        pin(core, process.pid)
+        yield CrowdProcess(process)
+
+
+def pin(core: int | None, *pids: int) -> None:
+    """If that is allowed: what is measured on cores that others use is less exact, not wrong."""
+    if core is not None and core in os.sched_getaffinity(0):
+        for pid in pids:
+            os.sched_setaffinity(pid, {core})
+
+
+def spent(trial: Trial) -> Spent:
+    """Until now."""
+    return Spent(
+        cpu_s(trial.media_pid),
+        cpu_s(trial.control_pid),
+        rss_kb(trial.media_pid) + rss_kb(trial.control_pid),
+    )
+
+
+def cpu_s(pid: int) -> float:
+    """User and system, all threads that live; /proc counts in nanoseconds there."""
+    tasks = Path(f"/proc/{pid}/task").iterdir()
+    return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks) / _NS
+
+
+def rss_kb(pid: int) -> int:
+    """Of its own alone: what it shares with its sister is not paid twice."""
+    for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+        if line.startswith("Pss:"):
+            return int(line.split()[1])
+    raise AssertionError("smaps_rollup has a Pss")
+
+
+@contextmanager
+def _process(
+    module: Sequence[str], environment: dict[str, str] | None = None
+) -> Iterator[subprocess.Popen[str]]:
+    process = subprocess.Popen(
+        [sys.executable, "-m", *module],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, **(environment or {})},
+    )
+    with process:
+        try:
+            yield process
+        finally:
+            _end(process)
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    assert process.stdin is not None
+    with suppress(BrokenPipeError):
+        process.stdin.close()
+    try:
+        process.wait(END_S_MAX)
+    except subprocess.TimeoutExpired:
+        process.kill()
+
+
+def _last_words(process: subprocess.Popen[str]) -> str:
+    assert process.stderr is not None
+    lines = process.stderr.read().strip().splitlines()
+    return lines[-1] if lines else "it ended without a word."
