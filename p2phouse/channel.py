@@ -65,6 +65,7 @@ class OpenLink:
     link: LinkNumber
     role: LinkRole
     local_only: bool  # a lan room: TTL 1 and only addresses of attached subnets
+    room: int = 0  # of a relay, which carries several: the table that the link belongs to
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +106,7 @@ class SetTable:
     hurried: links whose other end stands by for us and must notice our end at once.
     loudest: of the voices that go to more than one place, only so many at a time; 0: all.
     leaning: the link to the standby while none to the hub is up: it brings nothing unless pulled.
+    room: of a relay, which has a table for each that it carries.
     """
 
     epoch: int
@@ -113,6 +115,7 @@ class SetTable:
     hurried: Annotated[tuple[LinkNumber, ...], Count(0, 256)] = ()
     loudest: Annotated[int, Range(0, 16)] = 0
     leaning: LinkNumber | None = None
+    room: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -329,6 +332,7 @@ class Pulls:
 
     count: int
     of: int
+    room: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -161,7 +161,7 @@ NONSENSE: dict[str, cbor.Value] = {
     "false for kind 0": [False, 1, 0, False],
     "text for a kind": ["OpenLink", 1, 0, False],
     "a field missing": [0, 1, 0],
-    "a field too many": [0, 1, 0, False, 0],
+    "a field too many": [0, 1, 0, False, 0, 0],
     "a role that is none": [0, 1, 2, False],
     "a number for a truth": [0, 1, 0, 0],
     "a text for a link": [0, "1", 0, False],

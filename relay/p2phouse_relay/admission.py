@@ -5,6 +5,7 @@ another relay, if the operator knows one.
 """
 
 from dataclasses import dataclass
+from typing import Final
 
 from p2phouse.errors import PeerError
 from p2phouse.hall.relay_ask import AskCarry, Said, Verdict
@@ -13,6 +14,8 @@ from p2phouse.record.types import Access, Admits, Genesis, GrantOf, RelayGrant
 from p2phouse.vocabulary import DeviceKey, Now, RoomId
 from p2phouse_relay.policy import Charter
 from p2phouse_relay.quota import Ledger, Pressure
+
+BUSY_PERMILLE: Final = 700  # above it packets begin to wait for one another
 
 
 @dataclass(slots=True)
@@ -23,6 +26,7 @@ class Admission:
     own: DeviceKey
     ledger: Ledger
     drains: bool = False
+    load_permille: int = 0  # of media's core
     _turn: int = 0  # of the others that refusals name
 
     def decide(self, now: Now, asker: DeviceKey, ask: AskCarry) -> Said:
@@ -64,7 +68,8 @@ class Admission:
         if self.ledger.rooms_of(_account(ask)) >= self.charter.rooms_each:
             return Verdict.TOO_MANY
         is_full = self.ledger.is_full_of_rooms or self.ledger.rooms_max == 0
-        if is_full or self.ledger.pressure is not Pressure.NONE:
+        is_busy = self.load_permille >= BUSY_PERMILLE
+        if is_full or is_busy or self.ledger.pressure is not Pressure.NONE:
             return Verdict.FULL
         return Verdict.CARRIED
 

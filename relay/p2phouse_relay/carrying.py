@@ -1,15 +1,16 @@
 """The rooms that this relay carries: it comes into each as a member without voice or ear, and goes.
 
-One network for all of them, and for each a core of rooms of its own with a media process. What is
-asked on /p2phouse/relay/1 is judged by `admission`, what comes of the network goes to the core of
-the room that it is about. Nothing of a room is kept once it is left.
+One network and one media process for all of them, and for each a core of rooms of its own. What is
+asked on /p2phouse/relay/1 is judged by `admission`; what comes of the network or of media goes to
+the core of the room that it is about. Nothing of a room is kept once it is left.
 """
 
+import itertools
 import logging
 import math
 import os
 import random
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -22,7 +23,6 @@ from p2phouse.hall import invitation, relay_ask
 from p2phouse.hall.invitation import Invitation
 from p2phouse.hall.relay_ask import AskCarry, AskPolicy, Said, Shown, Verdict
 from p2phouse.identity.keys import Me
-from p2phouse.media import MediaProcess
 from p2phouse.net import events as net
 from p2phouse.net.network import Network
 from p2phouse.record import envelope
@@ -34,12 +34,12 @@ from p2phouse.shell import Kept, Shell
 from p2phouse.vocabulary import DeviceKey, RoomId, key_short
 from p2phouse_relay import policy
 from p2phouse_relay.admission import Admission
+from p2phouse_relay.numbers import RoomNumbers
 from p2phouse_relay.policy import Charter
 from p2phouse_relay.quota import Ledger
 
 log = logging.getLogger(__name__)
 
-FORWARDING: Final = (channel.OpenLink, channel.ConnectLink, channel.CloseLink, channel.SetTable)
 LOOK_S: Final = 1.0
 NAMED_S: Final = 30.0  # a host writes the entry at once; it is a relay's leave to be there
 ALONE_S: Final = 60.0  # people whose network is gone come back within that
@@ -55,7 +55,7 @@ class Stay:
 
     room: RoomId
     shell: Shell
-    media: MediaProcess
+    numbers: RoomNumbers
     scope: trio.CancelScope
     began: float
     seen_at: float = math.inf  # when somebody was there last
@@ -72,11 +72,11 @@ class Carrying:
         charter: Charter,
         new_network: Callable[["Carrying"], Network],
         *,
-        media_module: str = "p2phouse_relay.media",
-        media_arguments: tuple[str, ...] = (),
+        to_media: Callable[[channel.Down], Awaitable[None]],
+        links: Iterator[int],
     ) -> None:
-        """new_network: one whose questions `answer` answers. Not before `run`. media_module: what
-        carries the packets of a room, in a process for each."""
+        """new_network: one whose questions `answer` answers. Not before `run`. to_media: to the
+        relay's process, whose links are counted by `links`."""
         self.me = me
         self.charter = charter
         self.ledger = Ledger(charter.rooms, charter.kbps)
@@ -84,8 +84,9 @@ class Carrying:
         self.stays: dict[RoomId, Stay] = {}
         self.network: Network
         self._new_network = new_network
-        self._media_module = media_module
-        self._media_arguments = media_arguments
+        self._to_media = to_media
+        self._links = links
+        self._rooms = itertools.count(1)
         self._nursery: trio.Nursery
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -136,29 +137,20 @@ class Carrying:
             return
         core = Rooms(self.me, rng=random.Random(), entropy=os.urandom, ear="none", serves=True)
 
-        async def from_media(message: channel.Up) -> None:
-            await shell.tell(message)
+        numbers = RoomNumbers(next(self._rooms), self._links)
 
         async def to_media(message: channel.Down) -> None:
-            # Security: no key goes to media, whatever the core should say.
-            if isinstance(message, FORWARDING):
-                await media.send(message)
+            told = numbers.down(message)
+            if told is not None:
+                await self._to_media(told)
 
-        async def media_gone() -> None:
-            await shell.tell(messages.MediaGone())
-
-        media = MediaProcess(
-            from_media, media_gone, module=self._media_module, arguments=self._media_arguments
-        )
         shell = Shell(core, self.network, to_media, _forget)
-        stay = Stay(room, shell, media, trio.CancelScope(), trio.current_time())
+        stay = Stay(room, shell, numbers, trio.CancelScope(), trio.current_time())
         self.stays[room] = stay
         try:
             with stay.scope:
                 async with trio.open_nursery() as nursery:
                     await nursery.start(shell.run)
-                    nursery.start_soon(media.run)
-                    await media.started.wait()
                     await shell.tell(messages.OwnAddresses(tuple(self.network.addrs)))
                     await self._offer(stay)
                     await self._come_in(stay, way)
@@ -168,6 +160,9 @@ class Carrying:
         finally:
             self.stays.pop(room, None)
             self.ledger.drop(room)
+            with trio.CancelScope(shield=True):
+                for closing in numbers.close_all():
+                    await self._to_media(closing)
             stay.over.set()
             log.info("left room=%s", key_short(room))
 
@@ -257,7 +252,23 @@ class Carrying:
             await trio.sleep(HAND_OVER_AGAIN_S)
         await self._leave(stay)
 
-    # ── from the network ─────────────────────────────────────────────────────────────────────
+    # ── from media and the network ───────────────────────────────────────────────────────────
+
+    async def heard(self, message: channel.Up) -> None:
+        """What the relay's media says; most of it is about guests."""
+        if isinstance(message, channel.Load):
+            self.admission.load_permille = message.core_permille
+            return
+        for stay in list(self.stays.values()):
+            told = stay.numbers.up(message)
+            if told is not None:
+                await stay.shell.tell(told)
+
+    async def media_gone(self) -> None:
+        """It died; the next one knows of no link."""
+        for stay in list(self.stays.values()):
+            stay.numbers.close_all()
+            await stay.shell.tell(messages.MediaGone())
 
     async def _from_network(self) -> None:
         async for event in self.network.events:

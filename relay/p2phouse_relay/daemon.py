@@ -74,12 +74,11 @@ class MediaSilent(P2PHouseError):
 @dataclass(frozen=True, slots=True)
 class Among:
     """How a relay is among nodes. port: of libp2p and hello; None for the usual one or any that is
-    free. media_module: what carries a room of nodes."""
+    free."""
 
     charter: Charter
     port: int | None = None
     lan: LanMode = "off"
-    media_module: str = "p2phouse_relay.media"
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,10 +143,10 @@ class Relay:
             ),
         )  # fmt: skip
 
-        self.carrying = self._carrying(config.among, level) if config.among is not None else None
+        self.carrying = self._carrying(config.among) if config.among is not None else None
         self._deny_keys(standing)
 
-    def _carrying(self, among: Among, level: str) -> Carrying:
+    def _carrying(self, among: Among) -> Carrying:
         """Raises UserError."""
         make_private(runtime_of(), RuntimeUnsafe)
         now = clock()
@@ -157,9 +156,6 @@ class Relay:
             me = load_or_create(
                 self.config.home, now=now, entropy=os.urandom, name=among.charter.name
             )
-        arguments: tuple[str, ...] = ("--log", level)
-        if among.media_module == self.config.media_module:
-            arguments = ("--address", self.config.bind, "--udp-port", "0", *arguments)
 
         def new_network(carrying: Carrying) -> Network:
             return Network(
@@ -174,13 +170,7 @@ class Relay:
                 answerer=carrying.answer,
             )
 
-        return Carrying(
-            me,
-            among.charter,
-            new_network,
-            media_module=among.media_module,
-            media_arguments=arguments,
-        )
+        return Carrying(me, among.charter, new_network, to_media=self.media.send, links=self.links)
 
     @property
     def http_port(self) -> int:
@@ -299,6 +289,8 @@ class Relay:
 
     async def _from_media(self, message: channel.Up) -> None:
         await self._perform(self.guests.heard(clock(), message))
+        if self.carrying is not None:
+            await self.carrying.heard(message)
         match message:
             case channel.PortReady():
                 log.info("media_ready udp_port=%d", message.port)
@@ -309,6 +301,8 @@ class Relay:
 
     async def _media_gone(self) -> None:
         self.guests.gone()
+        if self.carrying is not None:
+            await self.carrying.media_gone()
 
 
 @asynccontextmanager

@@ -7,6 +7,7 @@ control of each link, and the port. It has no voice and no ear of its own.
 import logging
 import os
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from math import inf
 from typing import Final
 
@@ -33,7 +34,7 @@ STATS_EACH_S: Final = 1.0
 
 
 class NodeLinks:
-    """Of one room, for the table of which there is only one; call `tick` at `deadline`."""
+    """Of one room; call `tick` at `deadline`."""
 
     def __init__(
         self,
@@ -41,7 +42,9 @@ class NodeLinks:
         ports: Sequence[Port],
         fingerprint: bytes,
         say: Callable[[channel.Up], None],
+        room: int = 0,
     ) -> None:
+        self.room = room
         self._peers = peers
         self._fingerprint = fingerprint
         self._say = say
@@ -57,6 +60,9 @@ class NodeLinks:
 
     def __contains__(self, number: LinkNumber) -> bool:
         return number in self._roles
+
+    def __len__(self) -> int:
+        return len(self._roles)
 
     # ── commands ─────────────────────────────────────────────────────────────────────────────
 
@@ -180,6 +186,8 @@ class NodeLinks:
                     if control is not None:
                         data = control.request(kind, self._carrier.epoch, altogether=altogether)
                         self._sinks[link].control(data)
+                case channel.Pulls():
+                    self._say(replace(output, room=self.room))
                 case _:
                     self._say(output)
 
@@ -209,6 +217,69 @@ class NodeLinks:
 
     def _fail(self, number: LinkNumber, reason: str) -> None:
         self._say(channel.LinkState(number, LinkStatus.FAILED, reason))
+
+
+class NodeRooms:
+    """All rooms of nodes, each with its own links and table; asked as one of them is."""
+
+    def __init__(self, new_room: Callable[[int], NodeLinks]) -> None:
+        self._new_room = new_room
+        self._rooms: dict[int, NodeLinks] = {}
+        self._of: dict[LinkNumber, NodeLinks] = {}
+
+    def __contains__(self, number: LinkNumber) -> bool:
+        return number in self._of
+
+    def open(self, now_s: float, to: OpenLink) -> None:
+        room = self._room(to.room)
+        room.open(now_s, to)
+        if to.link in room:
+            self._of[to.link] = room
+
+    def connect(self, now_s: float, to: ConnectLink) -> None:
+        if to.link in self._of:
+            self._of[to.link].connect(now_s, to)
+
+    def close(self, number: LinkNumber) -> None:
+        room = self._of.pop(number)
+        room.close(number)
+        if not room:  # its number is never used again, or begins with a new table
+            self._rooms.pop(room.room, None)
+
+    def set_table(self, now_s: float, to: SetTable) -> None:
+        if to.room in self._rooms or to.rows:
+            self._room(to.room).set_table(now_s, to)
+
+    def link_state(self, now_s: float, number: LinkNumber, status: LinkStatus, reason: str) -> None:
+        self._of[number].link_state(now_s, number, status, reason)
+
+    def moved(self, number: LinkNumber) -> None:
+        self._of[number].moved(number)
+
+    def packet(self, now_s: float, number: LinkNumber, packet: bytes) -> None:
+        room = self._of.get(number)
+        if room is not None:
+            room.packet(now_s, number, packet)
+
+    def control(self, now_s: float, number: LinkNumber, data: bytes) -> None:
+        room = self._of.get(number)
+        if room is not None:
+            room.control(now_s, number, data)
+
+    @property
+    def deadline(self) -> float:
+        return min((room.deadline for room in self._rooms.values()), default=inf)
+
+    def tick(self, now_s: float) -> None:
+        for room in list(self._rooms.values()):
+            if now_s >= room.deadline:
+                room.tick(now_s)
+
+    def _room(self, number: int) -> NodeLinks:
+        room = self._rooms.get(number)
+        if room is None:
+            room = self._rooms[number] = self._new_room(number)
+        return room
 
 
 def _candidate(port: Port) -> str:

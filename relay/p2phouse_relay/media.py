@@ -38,7 +38,7 @@ from p2phouse.link.lite import Credentials
 from p2phouse.link.peers import Peers
 from p2phouse.link.port import Port, Sink
 from p2phouse.vocabulary import HERE, LinkNumber
-from p2phouse_relay.links import NodeLinks
+from p2phouse_relay.links import NodeLinks, NodeRooms
 
 log = logging.getLogger(__name__)
 
@@ -83,7 +83,9 @@ class Media:
             on_state=self._link_state,
             on_moved=self._moved,
         )
-        self._links = NodeLinks(self.peers, ports, identity.fingerprint, say)
+        self._links = NodeRooms(
+            lambda room: NodeLinks(self.peers, ports, identity.fingerprint, say, room)
+        )
         self._rooms: dict[int, GuestRoom] = {}
         self._guests: dict[LinkNumber, OpenGuest] = {}
         self._holders: dict[int, tuple[LinkNumber, ...]] = {}  # as told last

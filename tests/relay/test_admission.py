@@ -154,6 +154,14 @@ def test_at_nine_tenths_of_what_it_may_send_a_relay_takes_no_more():
     assert open_relay.decide(NOW, ANA.dev, first).verdict is Verdict.CARRIED
 
 
+def test_a_relay_whose_media_is_busy_takes_no_more():
+    open_relay = relay(admits=Admits.EVERYBODY)
+    open_relay.load_permille = 700
+    assert open_relay.decide(NOW, ANA.dev, ask()).verdict is Verdict.FULL
+    open_relay.load_permille = 699
+    assert open_relay.decide(NOW, ANA.dev, ask()).verdict is Verdict.CARRIED
+
+
 def test_a_relay_that_drains_takes_nothing_new_and_keeps_its_word_to_the_rest():
     open_relay = relay(admits=Admits.EVERYBODY)
     first = ask(salt=1)

@@ -1,5 +1,6 @@
 """A relay among nodes: real networks on 127.0.0.1, real cores, media that says it is linked."""
 
+import itertools
 import os
 import random
 from collections.abc import AsyncIterator
@@ -91,14 +92,19 @@ def network(key, folder: Path, **more) -> Network:
 @asynccontextmanager
 async def relay(folder: Path, charter: Charter = OPEN) -> AsyncIterator[Carrying]:
     me = make_identity(now=clock(), entropy=os.urandom, name=charter.name)
+
+    async def to_media(message: channel.Down) -> None:
+        for said in stand_in_media.what_follows(message):
+            await made.heard(said)
+
     made = Carrying(
         me,
         charter,
         lambda its: network(
             me.device_key, folder / f"relay-{os.urandom(4).hex()}", answerer=its.answer
         ),
-        media_module=stand_in_media.__name__,
-        media_arguments=("--address", "127.0.0.1", "--udp-port", "0"),
+        to_media=to_media,
+        links=itertools.count(1),
     )
     with trio.fail_after(120):
         async with trio.open_nursery() as nursery:

@@ -9,7 +9,7 @@ import pytest
 
 from p2phouse import channel
 from p2phouse.carry.control import LinkControl
-from p2phouse.carry.rtcp import Keepalive
+from p2phouse.carry.rtcp import ControlKind, Keepalive
 from p2phouse.channel import (
     CloseLink,
     ConnectLink,
@@ -18,6 +18,7 @@ from p2phouse.channel import (
     LinkStatus,
     LocalDescription,
     OpenLink,
+    Pulls,
     SetTable,
     Stats,
     TableRow,
@@ -76,9 +77,9 @@ class Relay:
             while not is_so():  # noqa: ASYNC110 - of three processes' worth of things
                 await asyncio.sleep(0.002)
 
-    async def open(self, number: LinkNumber, role: LinkRole) -> Description:
+    async def open(self, number: LinkNumber, role: LinkRole, room: int = 0) -> Description:
         """The relay's end, in this role."""
-        self.media.perform(OpenLink(number, role, local_only=False))
+        self.media.perform(OpenLink(number, role, local_only=False, room=room))
         said = self.said[-1]
         assert isinstance(said, LocalDescription)
         return Description(said.ufrag, said.pwd, said.fp, said.cands)
@@ -86,12 +87,12 @@ class Relay:
     def meet(self, number: LinkNumber, end: Description) -> None:
         self.media.perform(ConnectLink(number, end.ufrag, end.pwd, end.fp, end.cands))
 
-    async def join(self, role: LinkRole = LinkRole.OFFERER) -> Node:
+    async def join(self, role: LinkRole = LinkRole.OFFERER, room: int = 0) -> Node:
         """A node in this role is connected."""
         number = LinkNumber(len(self.nodes) + 1)
         node = Node(number, role)
         self.nodes.append(node)
-        ours = await self.open(number, OTHER[role])
+        ours = await self.open(number, OTHER[role], room)
         theirs = await node.link.open()
         if role is LinkRole.ANSWERER:
             # Its answer takes a while to us, and it checks already.
@@ -106,9 +107,9 @@ class Relay:
         await self.until(lambda: node.is_connected and connected in self.said)
         return node
 
-    def set_rows(self, *rows: TableRow) -> None:
+    def set_rows(self, *rows: TableRow, room: int = 0) -> None:
         self.epoch += 1
-        self.media.perform(SetTable(self.epoch, rows))
+        self.media.perform(SetTable(self.epoch, rows, room=room))
 
     def states(self, node: Node) -> list[LinkState]:
         return [
@@ -151,6 +152,43 @@ def test_a_voice_goes_from_one_node_to_the_others_as_it_came():
         await relay.until(lambda: ana.packets == [a_packet(BEN, 7)])
         await relay.until(lambda: any(isinstance(each, Stats) for each in relay.said))
         await relay.until(lambda: refused(relay, TWO) == 1)
+
+    run(test)
+
+
+def test_rooms_know_nothing_of_one_another():
+    """Each has its own table, whose end is not that of the others; both here have a voice of one
+    SSRC, as chance may have it."""
+
+    async def test(relay: Relay) -> None:
+        ana, ben = [await relay.join(room=1) for _ in range(2)]
+        cem, dan = [await relay.join(room=2) for _ in range(2)]
+        four = LinkNumber(4)
+        relay.set_rows(TableRow(ONE, ANA, None, (TWO,)), room=1)
+        relay.set_rows(TableRow(THREE, ANA, None, (four,)), room=2)
+        ana.link.send(a_packet(ANA, 1))
+        cem.link.send(a_packet(ANA, 9))
+        await relay.until(lambda: ben.packets == [a_packet(ANA, 1)])
+        await relay.until(lambda: dan.packets == [a_packet(ANA, 9)])
+        for number in (ONE, TWO):
+            relay.media.perform(CloseLink(number))
+        relay.media.perform(SetTable(1, (), room=1))
+        cem.link.send(a_packet(ANA, 10))
+        await relay.until(lambda: dan.packets[1:] == [a_packet(ANA, 10)])
+        assert ben.packets == [a_packet(ANA, 1)]
+
+    run(test)
+
+
+def test_pulls_are_told_with_their_room():
+    async def test(relay: Relay) -> None:
+        ana = await relay.join(room=7)
+        ben = await relay.join(room=7)
+        relay.set_rows(TableRow(ONE, ANA, None, (), (TWO,)), room=7)
+        ana.link.send(a_packet(ANA, 1))
+        control = LinkControl(lambda size: bytes([9] * size))
+        ben.link.send_control(control.request(ControlKind.PULL, 1, altogether=False))
+        await relay.until(lambda: Pulls(1, 1, room=7) in relay.said)
 
     run(test)
 
