@@ -20,7 +20,7 @@ from pathlib import Path
 import trio
 
 from p2phouse import channel
-from p2phouse.config import LanMode, RuntimeUnsafe, make_private, runtime_of
+from p2phouse.config import HomeUnusable, LanMode, RuntimeUnsafe, make_private, runtime_of
 from p2phouse.drive import clock
 from p2phouse.errors import P2PHouseError, UserError
 from p2phouse.guest.exchange import Reply, Request
@@ -74,11 +74,12 @@ class MediaSilent(P2PHouseError):
 @dataclass(frozen=True, slots=True)
 class Among:
     """How a relay is among nodes. port: of libp2p and hello; None for the usual one or any that is
-    free."""
+    free. home: where its key is; a trial without one has a new key each time."""
 
     charter: Charter
     port: int | None = None
     lan: LanMode = "off"
+    home: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,13 +150,12 @@ class Relay:
     def _carrying(self, among: Among) -> Carrying:
         """Raises UserError."""
         make_private(runtime_of(), RuntimeUnsafe)
-        now = clock()
-        if self.config.home is None:  # a trial has a key of its own each time
-            me = make_identity(now=now, entropy=os.urandom, name=among.charter.name)
+        now, name = clock(), among.charter.name
+        if among.home is None:
+            me = make_identity(now=now, entropy=os.urandom, name=name)
         else:
-            me = load_or_create(
-                self.config.home, now=now, entropy=os.urandom, name=among.charter.name
-            )
+            make_private(among.home, HomeUnusable)
+            me = load_or_create(among.home, now=now, entropy=os.urandom, name=name)
 
         def new_network(carrying: Carrying) -> Network:
             return Network(

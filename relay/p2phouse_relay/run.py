@@ -81,7 +81,12 @@ def _config(settings: Settings) -> RelayConfig:
             http_port=HTTP_PORT if settings.http_port is None else settings.http_port,
             udp_port=UDP_PORT if settings.udp_port is None else settings.udp_port,
             terms=DEV_TERMS,
-            among=Among(DEV_CHARTER, settings.port, _lan(address)),
+            among=Among(
+                DEV_CHARTER,
+                settings.port,
+                _lan(address),
+                relay_home(settings.home) if settings.home is not None else None,
+            ),
         )
     home = relay_home(settings.home)
     for option, value in (
@@ -103,7 +108,12 @@ def _config(settings: Settings) -> RelayConfig:
         is_proxied=its.tls is None,
         home=home,
         admin_port=its.admin_port,
-        among=Among(_charter(home, its.name, its.contact), settings.port, _lan(its.addresses[0])),
+        among=Among(
+            _charter(home, its.name, its.contact),
+            settings.port,
+            _lan(its.addresses[0]),
+            home,
+        ),
     )
 
 

@@ -39,6 +39,7 @@ class RelayProcess:
     def start(self) -> None:
         command = ["ip", "netns", "exec", self._namespace, sys.executable, "-m", "p2phouse_relay"]
         command += ["up", "--dev", "--json", "--tied", "--log", "info", "--port", str(PORT)]
+        command += ["--home", str(self.home)]
         command += ["--address", f"10.77.0.{NUMBER}", "--http-port", "0", "--udp-port", "0"]
         path = os.pathsep.join([str(ROOT), str(ROOT / "relay")])
         with self.log_path.open("ab") as log:

@@ -15,8 +15,9 @@ from typing import Any
 from nacl.public import PrivateKey
 from nacl.signing import SigningKey
 
-from p2phouse.hall import invitation
+from p2phouse.hall import invitation, relay_ask
 from p2phouse.hall.invitation import Invitation
+from p2phouse.hall.relay_ask import Ask, AskCarry, AskPolicy, Reply, Said, Shown, Verdict
 from p2phouse.identity.keys import key_tag, peer_id
 from p2phouse.net import hello
 from p2phouse.record import cbor, envelope
@@ -60,6 +61,7 @@ def vectors() -> Json:
         "refused records": _refused(),
         "hello": _hello(),
         "room frames": _frames(),
+        "questions to relays": _relay_frames(),
         "card of a moderator": _granted_card(),
         "join link": {
             "room": ROOM.hex(),
@@ -202,6 +204,23 @@ def _frames() -> list[Json]:
     return [
         {"name": name, "data": (len(body).to_bytes(4, "big") + body).hex()}
         for name, body in ((name, cbor.encode(value)) for name, value in frame.items())
+    ]
+
+
+def _relay_frames() -> list[Json]:
+    genesis, grant = samples.SIGNED_GENESIS, signed(samples.RELAY_GRANT)
+    carry = AskCarry(genesis, (samples.LAN_ADDRESS,), grant)  # type: ignore[arg-type]  # it is one
+    shown = Shown(signed(samples.POLICY))  # type: ignore[arg-type]  # it is one
+    frame: dict[str, Ask | Reply] = {
+        "what are you?": AskPolicy(),
+        "a policy": shown,
+        "carry this room": carry,
+        "it is carried": Said(Verdict.CARRIED, "", 200, 20_000, genesis.record.exp),
+        "full, ask another": Said(Verdict.FULL, "relay.example.org:17472"),
+    }
+    return [
+        {"name": name, "data": (len(body).to_bytes(4, "big") + body).hex()}
+        for name, body in ((name, relay_ask.write(value)) for name, value in frame.items())
     ]
 
 

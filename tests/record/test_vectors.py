@@ -14,7 +14,7 @@ from nacl.public import PrivateKey, SealedBox
 from nacl.signing import SigningKey, VerifyKey
 
 from p2phouse.errors import PeerError
-from p2phouse.hall import invitation
+from p2phouse.hall import invitation, relay_ask
 from p2phouse.hall.card import read_card
 from p2phouse.net import hello
 from p2phouse.record import cbor, envelope
@@ -22,7 +22,7 @@ from p2phouse.record.types import RECORDS, Soft
 from p2phouse.room import frames, lobby
 from p2phouse.room.beats import read_beat
 from p2phouse.vocabulary import DeviceKey, Now, RoomId
-from tests.record import make_vectors
+from tests.record import make_vectors, samples
 
 PATH = Path(__file__).parents[1] / "vectors" / "records.json"
 VECTORS = json.loads(PATH.read_text())
@@ -80,6 +80,22 @@ def test_hello_goes_there_and_back():
     request, reply = unhex(vector["request"]), unhex(vector["reply"])
     assert request == unhex(vector["nonce"]) + bytes(448)
     assert hello.check(reply, request[:64]).dev.hex() == VECTORS["keys"][1]["public"]
+
+
+def test_questions_to_relays_and_replies_read_as_written():
+    told = {each["name"]: unhex(each["data"]) for each in VECTORS["questions to relays"]}
+    for data in told.values():
+        assert int.from_bytes(data[:4], "big") == len(data) - 4
+    read = {name: data[4:] for name, data in told.items()}
+    relay = DeviceKey(samples.DEV)
+    assert relay_ask.read_ask(read["what are you?"]) == relay_ask.AskPolicy()
+    assert relay_ask.read_policy(read["a policy"], relay).record == samples.POLICY
+    carry = relay_ask.read_ask(read["carry this room"])
+    assert isinstance(carry, relay_ask.AskCarry)
+    assert carry.grant is not None
+    assert carry.grant.record == samples.RELAY_GRANT
+    assert relay_ask.read_said(read["it is carried"]).verdict is relay_ask.Verdict.CARRIED
+    assert relay_ask.read_said(read["full, ask another"]).another == "relay.example.org:17472"
 
 
 def test_a_greeting_reads_as_written():
