@@ -11,7 +11,7 @@ from typing import Final
 
 import trio
 
-from p2phouse.errors import P2PHouseError, PeerError, UserError
+from p2phouse.errors import P2PHouseError, UserError
 from p2phouse.hall import relay_ask
 from p2phouse.hall.relay_ask import AskCarry, AskPolicy, Said, Verdict
 from p2phouse.net.network import Network
@@ -21,11 +21,12 @@ from p2phouse.record.envelope import Signed
 from p2phouse.record.types import RelayGrant
 from p2phouse.room import messages
 from p2phouse.room.room import Rooms
-from p2phouse.vocabulary import DeviceKey, Now, RoomId, key_short
+from p2phouse.vocabulary import DeviceKey, Now, UserKey, key_short
 
 log = logging.getLogger(__name__)
 
 PORT: Final = 17_472
+LOOK_S: Final = 2.0
 AGAIN_S: Final = 5.0
 AGAIN_S_MAX: Final = 120.0
 
@@ -68,8 +69,7 @@ class Relays:
         self._rooms = rooms
         self._network = network
         self._act = act
-        self._given: dict[RoomId, tuple[KnownRelay, Signed[RelayGrant] | None]] = {}
-        self._asked = trio.Event()
+        self._given: dict[UserKey, tuple[KnownRelay, Signed[RelayGrant] | None]] = {}
 
     async def known(self) -> list[KnownRelay]:
         """Raises UserError."""
@@ -107,8 +107,7 @@ class Relays:
         said = await self._ask(relay, grant)
         if said.verdict is Verdict.CARRIED:
             await self._act(messages.NameRelay(relay.uid))
-            self._given[here.room] = (relay, grant)
-            self._asked.set()
+            self._given[relay.uid] = (relay, grant)
         return said
 
     async def _ask(self, relay: KnownRelay, grant: Signed[RelayGrant] | None) -> Said:
@@ -131,31 +130,45 @@ class Relays:
         return found.addrs
 
     async def run(self) -> None:
-        """Until cancelled."""
+        """Until cancelled: asks again those that our room names and that are not in it."""
+        again_at: dict[UserKey, float] = {}
+        pauses: dict[UserKey, float] = {}
         while True:
-            await self._asked.wait()
-            self._asked = trio.Event()
-            again_s = AGAIN_S
-            while (given := self._given.get(self._rooms.room or RoomId(b""))) is not None:
-                await trio.sleep(again_s)
-                here = self._rooms.membership
-                if here is None or here.genesis is None or given[0].dev in here.members:
-                    again_s = AGAIN_S
+            await trio.sleep(LOOK_S)
+            now = trio.current_time()
+            missing = self._missing()
+            for uid in again_at.keys() - missing:
+                del again_at[uid], pauses[uid]
+            for uid in missing:
+                if again_at.setdefault(uid, now + AGAIN_S) > now:
                     continue
-                if not here.is_relay(given[0].uid):
-                    break  # a moderator or its owner has put it out
-                try:
-                    said = await self._ask(*given)
-                    log.info(
-                        "asked_again relay=%s verdict=%s",
-                        key_short(given[0].dev),
-                        said.verdict.name,
-                    )
-                except (P2PHouseError, PeerError) as error:
-                    log.info("relay_away relay=%s error=%s", key_short(given[0].dev), error)
-                again_s = min(AGAIN_S_MAX, again_s * 1.5)
-            if self._rooms.room is None:
-                self._given.clear()
+                pauses[uid] = min(AGAIN_S_MAX, pauses.get(uid, AGAIN_S) * 1.5)
+                again_at[uid] = now + pauses[uid]
+                await self._ask_again(uid)
+
+    def _missing(self) -> set[UserKey]:
+        """Relays of a room of ours that are not in it."""
+        here = self._rooms.membership
+        if here is None or not here.joined or here.genesis is None:
+            self._given.clear()
+            return set()
+        if here.genesis.record.dev != self._network.dev:
+            return set()
+        present = {member.uid for member in here.members.values()}
+        return {uid for uid in here.log.state.relays if uid not in present}
+
+    async def _ask_again(self, uid: UserKey) -> None:
+        try:
+            given = self._given.get(uid)
+            if given is None:  # named before this node was started anew
+                known = [each for each in await self.known() if each.uid == uid]
+                given = (known[0], None) if known else None
+            if given is None:
+                return
+            said = await self._ask(*given)
+            log.info("asked_again relay=%s verdict=%s", key_short(given[0].dev), said.verdict.name)
+        except P2PHouseError as error:
+            log.info("relay_away relay=%s error=%s", key_short(uid), error)
 
 
 def address_of(text: str) -> tuple[str, int]:

@@ -53,8 +53,7 @@ class Admission:
         # Security: whoever has seen a card could have a relay come into a room that is not his.
         if genesis.dev != asker:
             return Verdict.NOT_THE_HOST
-        by = set() if grant is None else {grant.record.by}
-        if self.charter.deny & {genesis.uid, genesis.dev, asker, *by}:
+        if self.denies(genesis) or (grant is not None and grant.record.by in self.charter.deny):
             return Verdict.DENIED
         if grant is not None and not self._is_good(now, ask, grant.record):
             return Verdict.GRANT_UNFIT
@@ -72,6 +71,10 @@ class Admission:
         if is_full or is_busy or self.ledger.pressure is not Pressure.NONE:
             return Verdict.FULL
         return Verdict.CARRIED
+
+    def denies(self, genesis: Genesis) -> bool:
+        """Whether whoever opened the room is refused, by person or by device."""
+        return bool(self.charter.deny & {genesis.uid, genesis.dev})
 
     def _is_good(self, now: Now, ask: AskCarry, grant: RelayGrant) -> bool:
         """Whether the relay grant counts here; its signature was checked when it was read."""

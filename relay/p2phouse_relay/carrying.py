@@ -30,6 +30,7 @@ from p2phouse.record.types import Offer
 from p2phouse.room import frames, messages
 from p2phouse.room.frames import ByeReason, FrameKind
 from p2phouse.room.room import Rooms
+from p2phouse.room.state import Membership
 from p2phouse.shell import Kept, Shell
 from p2phouse.vocabulary import DeviceKey, RoomId, key_short
 from p2phouse_relay import policy
@@ -42,6 +43,7 @@ log = logging.getLogger(__name__)
 
 LOOK_S: Final = 1.0
 NAMED_S: Final = 30.0  # a host writes the entry at once; it is a relay's leave to be there
+COME_IN_S_MAX: Final = 60.0  # whoever asked writes the entry that lets us in at once
 ALONE_S: Final = 60.0  # people whose network is gone come back within that
 JOIN_AGAIN_S: Final = 2.0
 JOIN_TRIES: Final = 5
@@ -58,7 +60,9 @@ class Stay:
     numbers: RoomNumbers
     scope: trio.CancelScope
     began: float
+    until: float  # by the clock; then a relay grant is over, or the room
     seen_at: float = math.inf  # when somebody was there last
+    goes: bool = False
     offered: messages.Carry | None = None
     over: trio.Event = field(default_factory=trio.Event)
 
@@ -123,14 +127,17 @@ class Carrying:
         log.info(
             "asked room=%s by=%s verdict=%s", key_short(room), key_short(dev), said.verdict.name
         )
-        if said.verdict is Verdict.CARRIED and room not in self.stays:
-            way = Invitation(room, dev, ask.at)
-            self._nursery.start_soon(self._stay, way)
+        if said.verdict is Verdict.CARRIED:
+            if room in self.stays:
+                self.stays[room].until = said.until
+            else:
+                way = Invitation(room, dev, ask.at)
+                self._nursery.start_soon(self._stay, way, said.until)
         return said
 
     # ── in a room ────────────────────────────────────────────────────────────────────────────
 
-    async def _stay(self, way: Invitation) -> None:
+    async def _stay(self, way: Invitation, until: float) -> None:
         """From coming in to having left, whatever happens there."""
         room = way.room
         if room in self.stays:
@@ -145,7 +152,7 @@ class Carrying:
                 await self._to_media(told)
 
         shell = Shell(core, self.network, to_media, _forget)
-        stay = Stay(room, shell, numbers, trio.CancelScope(), trio.current_time())
+        stay = Stay(room, shell, numbers, trio.CancelScope(), trio.current_time(), until)
         self.stays[room] = stay
         try:
             with stay.scope:
@@ -189,21 +196,35 @@ class Carrying:
 
     async def _look_at(self, stay: Stay) -> None:
         membership = stay.shell.rooms.membership
-        if membership is None or not membership.joined:
-            if math.isfinite(stay.seen_at):  # it was in, and is out
-                stay.scope.cancel()
-            return
         now = trio.current_time()
+        if membership is None or not membership.joined:
+            was_in = math.isfinite(stay.seen_at)
+            if was_in or now - stay.began > COME_IN_S_MAX:
+                await self._leave(stay)
+            return
         if membership.members:
             stay.seen_at = now
         is_named = membership.is_relay(self.me.uid)
-        is_over = now - stay.seen_at > ALONE_S
-        if is_over or (not is_named and now - stay.began > NAMED_S):
-            log.info(
-                "leaving room=%s reason=%s", key_short(stay.room), "empty" if is_over else "unnamed"
-            )
-            await self._leave(stay)
-            return
+        genesis = membership.genesis
+        if now - stay.seen_at > ALONE_S:
+            await self._go(stay, "empty")
+        elif not is_named and now - stay.began > NAMED_S:
+            await self._go(stay, "unnamed")
+        elif stay.until <= clock().unix:
+            await self._go(stay, "over")
+        elif genesis is not None and self.admission.denies(genesis.record):
+            await self._go(stay, "denied")
+        else:
+            await self._measure(stay, membership)
+
+    async def _go(self, stay: Stay, reason: str) -> None:
+        """Out of a room that goes on, if anybody is in it, by somebody else."""
+        if not stay.goes:
+            stay.goes = True
+            log.info("leaving room=%s reason=%s", key_short(stay.room), reason)
+            self._nursery.start_soon(self._hand_over, stay)
+
+    async def _measure(self, stay: Stay, membership: Membership) -> None:
         carrying = stay.shell.rooms.facts().get("carrying")
         kbps = carrying["kbps"] if isinstance(carrying, dict) else 0
         listeners = membership.people - membership.on_stage_count

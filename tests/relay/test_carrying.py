@@ -5,6 +5,7 @@ import os
 import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,7 @@ from p2phouse.room import messages
 from p2phouse.room.room import Rooms
 from p2phouse.room.state import Membership
 from p2phouse.shell import Kept, Shell
+from p2phouse.vocabulary import DeviceKey
 from p2phouse_relay import carrying
 from p2phouse_relay.carrying import Carrying
 from p2phouse_relay.policy import Charter
@@ -64,6 +66,10 @@ class Person:
     def here(self) -> Membership:
         assert self.rooms.membership is not None
         return self.rooms.membership
+
+    def is_linked(self, dev: DeviceKey) -> bool:
+        member = self.here.members.get(dev)
+        return member is not None and member.link_up
 
     @property
     def link(self) -> str:
@@ -155,7 +161,7 @@ async def test_it_carries_the_room_that_a_host_gives_it_and_hands_it_over_when_i
         await ben.shell.act(messages.Join(link))
         for person in (ana, ben):
             await until(lambda p=person: p.here.hub == its.me.dev, "the relay carries both")
-            await until(lambda p=person: p.here.members[its.me.dev].link_up, "a link to the relay")
+            await until(lambda p=person: p.is_linked(its.me.dev), "a link to the relay")
             assert person.rooms.facts()["people"] == 2
         (stay,) = its.stays.values()
         core = stay.shell.rooms.membership
@@ -205,6 +211,24 @@ async def test_only_whoever_opened_the_room_gives_it_to_a_relay(tmp_path):
         with pytest.raises(NotYours):
             await give(ben, its)
         assert not its.stays
+
+
+async def test_it_hands_over_and_leaves_when_the_relay_grant_is_over_or_who_opened_it_is_denied(
+    tmp_path,
+):
+    async with relay(tmp_path) as its, people(tmp_path, "ana") as (ana,):
+        await ana.shell.act(messages.Open("Tea"))
+        for end in ("over", "denied"):
+            its.admission.charter = OPEN
+            await give(ana, its)
+            await until(lambda: its.me.dev in ana.here.members, "it has come in")
+            (stay,) = its.stays.values()
+            if end == "over":
+                stay.until = clock().unix - 1
+            else:
+                its.admission.charter = replace(OPEN, deny=frozenset({ana.me.uid}))
+            await until(lambda: not its.stays, f"it has left: {end}")
+            await until(lambda: its.me.dev not in ana.here.members, "and says so")
 
 
 async def test_it_leaves_a_room_that_does_not_name_it(tmp_path, monkeypatch):
