@@ -5,12 +5,12 @@ from typing import Final
 
 import pytest
 
-from p2phouse.record.types import Access, ChatKind
+from p2phouse.record.types import Access, Act, ChatKind
 from p2phouse.room import messages
 from p2phouse.room.messages import Write
 from tests.sim.election_world import ElectionWorld
 from tests.sim.test_election import AGREED_S, hub_and_standby
-from tests.sim.test_hub import by_name, hubs, until
+from tests.sim.test_hub import by_name, hubs, missed, talking, until
 from tests.sim.test_sealed import knock, let_in
 from tests.sim.world import GOOD_WIFI, LAN, SEEDS, Node, World, heard_by_all
 
@@ -19,7 +19,7 @@ WIRES: Final = [LAN, GOOD_WIFI]
 
 
 def room_with_relay(
-    seed: int, count: int, access: Access = Access.OPEN
+    seed: int, count: int, access: Access = Access.OPEN, stage: str = "everyone"
 ) -> tuple[World, list[Node]]:
     """So many people and, last of the nodes, a relay that the first has named."""
     world = World(seed, WIRES[seed % len(WIRES)])
@@ -28,7 +28,7 @@ def room_with_relay(
     for node in [*people, relay]:
         node.offer(cap=100 if node is relay else 30)
     host = people[0]
-    host.act(messages.Open("Tea", access))
+    host.act(messages.Open("Tea", access, stage))
     name(host, relay)
     world.run_until(lambda: relay.is_inside)
     for node in people[1:]:
@@ -38,7 +38,12 @@ def room_with_relay(
         else:
             node.act(messages.Join(str(host.rooms.facts()["link"])))
             world.run_until(lambda node=node: node.is_inside)  # type: ignore[misc]
-    until(world, lambda: hubs([*people, relay]) == {"relay"} and heard_by_all(people))
+    speakers = people if stage == "everyone" else [host]
+
+    def is_heard() -> bool:
+        return all(node.hears(each) for node in people for each in speakers if each is not node)
+
+    until(world, lambda: hubs([*people, relay]) == {"relay"} and is_heard())
     return world, [*people, relay]
 
 
@@ -90,6 +95,26 @@ def test_a_relay_of_a_closed_room_reads_nothing(seed: int) -> None:
     assert len(relay.rooms.membership.chats) == 0
 
 
+@pytest.mark.parametrize("seed", FEW[:2])
+def test_listeners_of_a_closed_room_have_its_key_and_its_chat_by_the_member_that_stands_by(
+    seed: int,
+) -> None:
+    """The relay, by which they hear, has neither to give."""
+    world, nodes = room_with_relay(seed, 11, Access.CLOSED, "invited")
+    *people, relay = nodes
+    world.run_for(10.0)
+    assert people[5].rooms.membership.is_listener  # type: ignore[union-attr]  # it is in
+    people[5].act(Write(ChatKind.TEXT, "from the audience"))
+    until(world, lambda: all("from the audience" in str(n.rooms.chat()) for n in people))
+    people[0].act(messages.Decide(Act.ROLE, people[9].name, "remove"))
+    rest = [node for node in people if node is not people[9]]
+    until(world, lambda: not people[9].hears(people[0]), within_s=5.0)
+    until(world, lambda: all(node.hears(people[0]) for node in rest[1:]), within_s=5.0)
+    assert not people[9].hears(people[0])
+    assert relay.rooms.membership is not None
+    assert len(relay.rooms.membership.chats) == 0
+
+
 @pytest.mark.parametrize("seed", FEW)
 def test_a_relay_that_dies_is_followed_by_a_member_and_has_the_room_back_when_it_returns(
     seed: int,
@@ -135,6 +160,58 @@ def test_who_comes_as_a_relay_and_was_not_named_carries_nothing() -> None:
     world.run_for(30)
     assert hubs(people) == {""}
     assert by_name(people, "ana").rooms.facts()["people"] == 4
+
+
+# ── what is heard (M1 to M4 are checked of every packet) ──────────────────────────────────────
+
+
+def nobody_misses(world: World, speakers: list[Node], people: list[Node], since: float) -> None:
+    for speaker in speakers:
+        for node in people:
+            if node is not speaker:
+                assert missed(world, speaker, node, since, world.time - 1.0) == 0
+
+
+@pytest.mark.parametrize("seed", FEW[:2])
+def test_no_packet_is_lost_when_a_relay_takes_a_room_over_and_when_it_drains(seed: int) -> None:
+    """From the mesh to the relay, and from the relay to a member."""
+    world = World(seed)
+    people = world.join("ana", "ben", "cleo", "dan")
+    (relay,) = world.join("relay", serve=True)
+    for node in [*people, relay]:
+        node.offer(cap=30)
+    people[0].act(messages.Open("Tea"))
+    for node in people[1:]:
+        node.act(messages.Join(str(people[0].rooms.facts()["link"])))
+    until(world, lambda: heard_by_all(people))
+    speakers = talking(world, people)
+    begin = world.time
+    name(people[0], relay)
+    until(world, lambda: hubs([*people, relay]) == {"relay"})
+    world.run_for(8)
+    ticket = relay.act(messages.HandOver())
+    until(world, lambda: ticket in relay.answers, within_s=5.0)
+    relay.act(messages.Leave())
+    until(world, lambda: len(hubs(people)) == 1)
+    world.run_for(8)
+    nobody_misses(world, speakers, people, begin)
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("seed", FEW)
+def test_no_packet_is_lost_when_a_member_gives_the_room_back_to_its_relay(seed: int) -> None:
+    world, nodes = room_with_relay(seed - seed % len(WIRES), 9)
+    *people, relay = nodes
+    world.run_for(8)
+    world.crash(relay)
+    until(world, lambda: len(hubs(people)) == 1 and heard_by_all(people), within_s=4.0)
+    world.run_for(8)
+    speakers = talking(world, people)
+    begin = world.time
+    world.restart(relay)
+    until(world, lambda: hubs(nodes) == {"relay"}, within_s=40.0)
+    world.run_for(8)
+    nobody_misses(world, speakers, people, begin)
 
 
 # ── the election alone (E1, E2, E3, E9 are checked in its world) ─────────────────────────────
