@@ -7,6 +7,7 @@ import signal
 import sys
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import trio
@@ -37,7 +38,8 @@ class BadRelay(UserError):
 
 
 class NoRelay(UserError):
-    """--relay-only needs a relay: nobody else would ever see your node. Add --relay HOST:PORT."""
+    """--relay-only needs a relay: nobody else would ever see your node. Add --relay HOST:PORT, or
+    first keep one: p2phouse relays add HOST."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,11 +63,15 @@ def run_node(settings: Settings) -> None:
     """Until Ctrl-C or SIGTERM. Raises P2PHouseError."""
     began = time.monotonic()
     _start_log(settings.log)
-    if settings.relay_only and not settings.relays:
-        raise NoRelay
+    home = home_of(settings.home)
+    relays = _relays(settings.relays)
+    if settings.relay_only and not relays:
+        relays = known_relays(home)
+        if not relays:
+            raise NoRelay
     mouth, ear = _audio(settings.audio, page=settings.page)
     config = Config(
-        home=home_of(settings.home),
+        home=home,
         runtime=runtime_of(),
         port=settings.port,
         lan=settings.lan,
@@ -73,7 +79,7 @@ def run_node(settings: Settings) -> None:
         ear=ear,
         name=settings.name,
         page=settings.page,
-        relays=_relays(settings.relays),
+        relays=relays,
         relay_only=settings.relay_only,
     )
     try:
@@ -118,6 +124,14 @@ def _relays(given: tuple[str, ...]) -> tuple[NamedRelay, ...]:
             raise BadRelay(given=text, most=RELAYS_MAX)
         found.append(NamedRelay(host.strip("[]"), int(port), dev))
     return tuple(found)
+
+
+def known_relays(home: Path) -> tuple[NamedRelay, ...]:
+    """Those that the owner has added, by the keys that they had then. Raises UserError."""
+    from p2phouse.people.relays import RelayBook
+
+    known = RelayBook(home).read()[:RELAYS_MAX]
+    return tuple(NamedRelay(each.host, each.port, each.dev) for each in known)
 
 
 def _start_log(level: str) -> None:

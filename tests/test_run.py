@@ -6,8 +6,18 @@ import pytest
 
 from p2phouse.config import NamedRelay
 from p2phouse.identity.keys import peer_id
-from p2phouse.run import RELAYS_MAX, BadRelay, NoRelay, Settings, _relays, run_node
+from p2phouse.people.relays import RelayBook
+from p2phouse.run import (
+    RELAYS_MAX,
+    BadRelay,
+    NoRelay,
+    Settings,
+    _relays,
+    known_relays,
+    run_node,
+)
 from p2phouse.vocabulary import DeviceKey
+from tests.people.test_relays import relay
 
 PLAIN = Settings(
     home="/nonexistent/home",
@@ -52,3 +62,10 @@ def test_the_key_of_a_relay_may_stand_before_its_address():
         NamedRelay("2001:db8::1", 17_472, dev),
         NamedRelay("example.org", 17_473),
     )
+
+
+def test_relays_that_were_kept_are_the_ones_that_relay_only_shows_itself_to(tmp_path):
+    assert known_relays(tmp_path) == ()
+    kept = relay(7)
+    RelayBook(tmp_path).put(kept)
+    assert known_relays(tmp_path) == (NamedRelay("7.example", 17_472, kept.dev),)

@@ -1,0 +1,54 @@
+"""A relay as it is started, among nodes: its policy over HTTP, and a room that it carries."""
+
+from dataclasses import replace
+
+import trio
+
+from p2phouse.drive import clock
+from p2phouse.hall.relay_ask import Verdict
+from p2phouse.record import envelope
+from p2phouse.record.types import Policy
+from p2phouse.room import messages
+from p2phouse_relay.daemon import Among, running
+from tests.relay.test_carrying import OPEN, people, until
+from tests.relay.test_relay import PLAIN
+
+
+async def get(port: int, path: str) -> tuple[bytes, bytes]:
+    """Head and body."""
+    async with await trio.open_tcp_stream("127.0.0.1", port) as stream:
+        await stream.send_all(
+            f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode()
+        )
+        told = b"".join([part async for part in stream])
+    head, _, body = told.partition(b"\r\n\r\n")
+    return head, body
+
+
+async def test_the_policy_is_one_record_over_http_and_over_libp2p(tmp_path, monkeypatch):
+    monkeypatch.setenv("P2PHOUSE_RUNTIME_DIR", str(tmp_path / "runtime"))
+    config = replace(PLAIN, among=Among(OPEN, 0, "loopback", tmp_path / "relay"))
+    with trio.fail_after(90):
+        async with running(config) as relay, people(tmp_path, "ana") as (ana,):
+            assert relay.carrying is not None
+            head, body = await get(relay.http_port, "/.well-known/p2phouse")
+            assert b"200" in head.splitlines()[0]
+            assert b"application/cbor" in head
+            record = envelope.read(body, Policy).record
+            envelope.check_time(record, clock().unix)
+            address = f"127.0.0.1:{relay.carrying.network.port}"
+            found = await ana.relays.look(address)
+            assert (found.dev, found.policy.record.name) == (record.dev, record.name)
+            await ana.shell.act(messages.Open("Tea"))
+            assert (await ana.relays.give(found, None)).verdict is Verdict.CARRIED
+            await until(lambda: found.dev in ana.here.members, "the relay is in the room")
+            relay.drain()
+            await relay.drained.wait()
+            await until(lambda: found.dev not in ana.here.members, "and has left it")
+
+
+async def test_without_nodes_it_has_no_policy_to_show():
+    with trio.fail_after(60):
+        async with running(PLAIN) as relay:
+            head, _ = await get(relay.http_port, "/.well-known/p2phouse")
+            assert b"404" in head.splitlines()[0]
