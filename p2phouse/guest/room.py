@@ -9,7 +9,8 @@ from math import inf
 from typing import Final
 
 from p2phouse.carry.slots import Slots
-from p2phouse.link.port import SEGMENTS_MAX, Crowd, Sink
+from p2phouse.link.crowd import Crowd
+from p2phouse.link.port import SEGMENTS_MAX, Sink
 from p2phouse.vocabulary import HERE, Entropy, LinkNumber, Ssrc
 from p2phouse.voice.plain import NotPlain, Plain, build, parse
 

@@ -1,9 +1,8 @@
-"""SRTP (RFC 3711, RFC 7714) by libsrtp, for many sinks at once, and the only module that knows how
-pylibsrtp reaches it.
+"""SRTP (RFC 3711) by libsrtp, and the only module that knows how pylibsrtp reaches it.
 
-pylibsrtp's Session copies twice and makes four objects a packet. For a crowd the same library is
-called on prepared pointers by `map`, which runs no bytecode for any listener. The private name that
-this needs is held by tests/link/test_srtp.py.
+All that comes in, all RTCP, and what goes out to who does not know AES-GCM (gcm.py). Pylibsrtp's
+Session copies twice and makes four objects a packet; here the library is called on prepared memory,
+for a crowd by `map`. The private name that this needs is held by tests/link/test_srtp.py.
 """
 
 from typing import Any, Final, NewType
@@ -23,6 +22,7 @@ WINDOW_PACKETS: Final = 128
 TRAILER_BYTES_MAX: Final = 16
 CONTROL_TRAILER_BYTES: Final = 4 + 16  # RFC 3711 §3.4: index, then the tag
 PACKET_BYTES_MAX: Final = 1_484
+DATAGRAM_BYTES_MAX: Final = PACKET_BYTES_MAX + TRAILER_BYTES_MAX
 
 protect = lib.srtp_protect  # (handle, pointer to the packet, pointer to its length) -> 0 if done
 new = ffi.new

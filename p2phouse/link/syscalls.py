@@ -30,6 +30,7 @@ ffi.cdef("""
 """)
 
 
+SEGMENT_SIZE_SPACE: Final = ffi.sizeof("struct segment_size")  # CMSG_SPACE(2)
 SEGMENT_SIZE_LENGTH: Final = ffi.offsetof("struct segment_size", "size") + 2  # CMSG_LEN(2)
 
 
@@ -43,6 +44,11 @@ def _find() -> Any:  # noqa: ANN401 - a function of cffi
 
 
 sendmmsg: Final = _find()
+
+
+def address_of(pointer: Pointer) -> int:
+    address: int = int(ffi.cast("uintptr_t", pointer))
+    return address
 
 
 def last_errno() -> int:

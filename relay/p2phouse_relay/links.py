@@ -20,10 +20,12 @@ from p2phouse.carry.control import LinkControl
 from p2phouse.carry.table import TableRefused, compile_table
 from p2phouse.channel import ConnectLink, LinkRole, LinkStatus, OpenLink, SetTable
 from p2phouse.errors import PeerError
+from p2phouse.link.crowd import Alone, gatherer
+from p2phouse.link.gcm import Flows
 from p2phouse.link.ice import CANDIDATES_MAX, CONSENT_S_MAX
 from p2phouse.link.lite import Credentials
 from p2phouse.link.peers import Peers
-from p2phouse.link.port import Port, Sink, gather
+from p2phouse.link.port import Port, Sink
 from p2phouse.vocabulary import FRAME_S, LinkNumber
 
 log = logging.getLogger(__name__)
@@ -49,7 +51,8 @@ class NodeLinks:
         self._fingerprint = fingerprint
         self._say = say
         self._cands = tuple(map(_candidate, ports[:CANDIDATES_MAX]))
-        self._forwarder = BatchForwarder(lambda ssrc, packet: None, gather)
+        self._flows = Flows()
+        self._forwarder = BatchForwarder(lambda ssrc, packet: None, gatherer(self._flows))
         self._carrier = Carrier(lambda ssrc, packet: None, self._forwarder)
         self._roles: dict[LinkNumber, LinkRole] = {}  # of all that were opened
         self._controls: dict[LinkNumber, LinkControl] = {}  # of those that are connected
@@ -110,7 +113,7 @@ class NodeLinks:
             self._sinks[number] = sink
             self._controls[number] = LinkControl(os.urandom)
             self._told[number] = Traffic()
-            self._carrier.add(now_s, number, sink)
+            self._carrier.add(now_s, number, Alone(sink, self._flows))
             self._due_s = min(self._due_s, now_s)
             self._stats_s = min(self._stats_s, now_s + STATS_EACH_S)
         else:

@@ -39,6 +39,7 @@ from p2phouse.link.peers import Peers
 from p2phouse.link.port import Port, Sink
 from p2phouse.vocabulary import HERE, LinkNumber
 from p2phouse_relay.links import NodeLinks, NodeRooms
+from p2phouse_relay.thrift import ABOVE_PERMILLE, Thrift
 
 log = logging.getLogger(__name__)
 
@@ -47,10 +48,6 @@ LOAD_EACH_S: Final = 1.0
 SLOTS_EACH_S: Final = 0.1
 UNREAD_BYTES_MAX: Final = 4 * 1024 * 1024  # of a thousand guests that come or go at once: 100 kB
 READ_BYTES: Final = 256 * 1024
-# From here on several voices of a room go together. They then cost a little over half, so only far
-# below is it not needed any more.
-TOGETHER_ABOVE_PERMILLE: Final = 600
-TOGETHER_KEEPS: Final = 0.4
 SWITCH_S: Final = 0.0005
 
 
@@ -67,11 +64,10 @@ class Media:
         say: Callable[[channel.Up], None],
         ports: Sequence[Port],
         *,
-        together_above: int = TOGETHER_ABOVE_PERMILLE,
+        together_above: int = ABOVE_PERMILLE,
     ) -> None:
         """together_above: load from which on packets of several voices go in one call."""
-        self._together_above = together_above
-        self.together = together_above == 0
+        self._thrift = Thrift(together_above)
         identity = Identity()
         self._say = say
         self.peers = Peers(
@@ -129,14 +125,18 @@ class Media:
         self._choose(permille)
 
     def _choose(self, permille: int) -> None:
-        """Whether packets go together; it costs delay, and halves the load of several voices."""
-        above = self._together_above
-        together = permille >= (above * TOGETHER_KEEPS if self.together else above)
-        if together is not self.together:
-            log.info("together=%s permille=%d", together, permille)
-            self.together = together
+        """Whether packets go together from now on."""
+        before = self.together
+        self._thrift.hear(permille)
+        if self.together is not before:
+            log.info("together=%s permille=%d", self.together, permille)
             for room in self._rooms.values():
-                room.together = together
+                room.together = self.together
+
+    @property
+    def together(self) -> bool:
+        """Whether packets of several voices wait for one another."""
+        return self._thrift.together
 
     @property
     def deadline(self) -> float:
@@ -339,7 +339,7 @@ def main() -> None:
     parser.add_argument("fd", type=int)
     parser.add_argument("--address", action="append", required=True)
     parser.add_argument("--udp-port", type=int, default=0)
-    parser.add_argument("--together-above", type=int, default=TOGETHER_ABOVE_PERMILLE)
+    parser.add_argument("--together-above", type=int, default=ABOVE_PERMILLE)
     parser.add_argument("--log", default="WARNING")
     arguments = parser.parse_args()
     logging.basicConfig(

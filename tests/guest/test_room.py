@@ -9,7 +9,7 @@ from p2phouse.guest.room import TALKING_S, TOGETHER_S, GuestRoom
 from p2phouse.link.port import Port
 from p2phouse.vocabulary import FRAME_S, LinkNumber, Ssrc
 from p2phouse.voice.plain import Plain, build, parse
-from tests.link.test_port import Listener
+from tests.link.test_crowd import Listener
 
 SSRCS = (Ssrc(11), Ssrc(12), Ssrc(13), Ssrc(14))
 ANA, BEN = LinkNumber(1), LinkNumber(2)

@@ -13,9 +13,10 @@ import pytest
 
 from p2phouse.channel import LinkStatus
 from p2phouse.link import peers as subject
+from p2phouse.link.crowd import Crowd
 from p2phouse.link.handshake import PROFILES, Identity
 from p2phouse.link.peers import SHAKING_MAX, WORK_TICK_S, Peers
-from p2phouse.link.port import Crowd, Port, Sink
+from p2phouse.link.port import Port, Sink
 from p2phouse.vocabulary import LinkNumber, Ssrc
 from p2phouse.voice.packet import PT_OPUS
 from p2phouse.voice.plain import Plain, build, parse
