@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 import trio
@@ -16,7 +17,7 @@ from p2phouse.drive import clock
 from p2phouse.identity.keys import make_identity
 from p2phouse.net.network import Network
 from p2phouse.net.relay_asks import NoReply
-from p2phouse.record.types import Access, Admits
+from p2phouse.record.types import Access, Admits, ChatKind
 from p2phouse.relays import NotYours, Relays
 from p2phouse.room import messages
 from p2phouse.room.room import Rooms
@@ -172,6 +173,40 @@ async def test_it_carries_the_room_that_a_host_gives_it_and_hands_it_over_when_i
         for person in (ana, ben):
             await until(lambda p=person: p.here.hub != its.me.dev, "somebody else carries")
             await until(lambda p=person: its.me.dev not in p.here.members, "the relay has left")
+
+
+async def test_several_rooms_are_carried_at_once_and_know_nothing_of_one_another(tmp_path):
+    async with relay(tmp_path) as its, people(tmp_path, "ana", "ben") as hosts:
+        for host in hosts:
+            await host.shell.act(messages.Open(f"with {host.me.name}"))
+            await give(host, its)
+        for host in hosts:
+            await until(lambda p=host: p.here.hub == its.me.dev, "the relay carries it")
+            assert host.rooms.facts()["people"] == 1
+            assert host.here.members.keys() == {its.me.dev}
+        numbers = [stay.numbers for stay in its.stays.values()]
+        assert len({each.room for each in numbers}) == 2
+        assert not set(numbers[0].to_core) & set(numbers[1].to_core)
+
+
+async def test_what_one_room_runs_into_ends_no_other(tmp_path, monkeypatch):
+    """Security: whoever finds out how to trip a core trips his own room's."""
+    async with relay(tmp_path) as its, people(tmp_path, "ana", "ben") as (ana, ben):
+        for host in (ana, ben):
+            await host.shell.act(messages.Open(f"with {host.me.name}"))
+            await give(host, its)
+            await until(lambda p=host: p.here.hub == its.me.dev, "the relay carries it")
+
+        def trip(*_: object) -> NoReturn:
+            raise ZeroDivisionError
+
+        monkeypatch.setattr(its.stays[ana.here.room].shell.rooms, "receive", trip)
+        await ana.shell.act(messages.Write(ChatKind.TEXT, "hello"))
+        await until(lambda: ana.here.room not in its.stays, "Ana's room is left")
+        assert its.stays.keys() == {ben.here.room}
+        await until(lambda: ben.is_linked(its.me.dev), "Ben is carried on")
+        monkeypatch.undo()
+        await until(lambda: ana.here.room in its.stays, "Ana has asked again")
 
 
 async def test_a_relay_that_was_started_anew_is_asked_again(tmp_path):
