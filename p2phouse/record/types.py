@@ -434,6 +434,7 @@ class BidFlag(IntFlag):
     MAINS = 4
     DRAINING = 8  # is about to leave
     STRAINED = 16  # its processor or uplink does not keep up
+    DESERTED = 32  # hears neither hub nor standby
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,7 @@ PEOPLE_MIN: Final = 5
 BID_S: Final = 30.0
 BID_S_MIN: Final = 5.0
 FIRST_S_MIN: Final = 2.0  # the first bids bring what is measured as soon as it is
+DESERTED_S_MIN: Final = 0.5  # a link that comes and goes floods nobody
 FIRST_BIDS: Final = 3
 SAMPLES: Final = 30  # one a second
 LINKLESS_S: Final = 3.0  # two who have not met by then cannot, or not now
@@ -37,8 +38,9 @@ LOOK_S: Final = 1.0  # as often as there is something new to measure
 U16: Final = 65_535
 
 NOBODY: Final = Carry(willing=False, on_mains=False, metered=False, cap=0)
-Offered = tuple[Carry, bool]
-"""What our person lets us do, and whether we are about to leave."""
+Offered = tuple[Carry, bool, bool]
+"""What our person lets us do, whether we are about to leave, and whether we hear neither hub nor
+standby."""
 
 
 @dataclass(slots=True)
@@ -65,7 +67,7 @@ class Bidding:
     skipped_ticks: int = 0  # of media, as it told last
     strained_for: int = 0  # seconds in a row
     strained_until: float = -math.inf
-    offered: Offered = (NOBODY, False)  # what our person let us do when we looked last
+    offered: Offered = (NOBODY, False, False)  # what our person let us do when we looked last
 
     def heard(self, now: Now, membership: Membership, stats: Stats) -> None:
         """Once a second."""
@@ -112,7 +114,8 @@ class Bidding:
             dev for dev, each in self.measured.items() if each.wanted_at + LINKLESS_S <= now.mono
         }
 
-    def make(self, now: Now, me: Me, membership: Membership, carry: Carry, *, drains: bool) -> Bid:
+    def make(self, now: Now, me: Me, membership: Membership, offered: Offered) -> Bid:
+        carry, drains, is_deserted = offered
         lost = self.lost(now)
         rows = [_row(dev, each, is_lost=dev in lost) for dev, each in self.measured.items()]
         carriers = (membership.hub, membership.standby)
@@ -129,6 +132,8 @@ class Bidding:
             flags |= BidFlag.DRAINING
         if now.mono < self.strained_until:
             flags |= BidFlag.STRAINED
+        if is_deserted:
+            flags |= BidFlag.DESERTED
         last_seq = -1 if self.last is None else self.last.record.seq
         return Bid(
             room=membership.room,
@@ -154,10 +159,12 @@ class Bidding:
 
     def look_at(self, offered: Offered) -> float:
         """When to see whether there is news: not after each message, for a bid is work."""
-        _, drains = offered
-        _, drained = self.offered
+        _, drains, is_deserted = offered
+        _, drained, was_deserted = self.offered
         if drains and not drained:
             return -math.inf  # a farewell waits for nothing
+        if is_deserted and not was_deserted:
+            return self.said_at + DESERTED_S_MIN  # others wait for that word
         next_at = self.said_at + (FIRST_S_MIN if self.count < FIRST_BIDS else BID_S_MIN)
         return next_at if offered != self.offered else max(next_at, self.again_at)
 

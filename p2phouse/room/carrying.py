@@ -32,6 +32,7 @@ from p2phouse.shape.election import (
     PullsHeard,
     ReleasedBy,
     Seen,
+    State,
     TellAgain,
 )
 from p2phouse.shape.election import Event as ElectionEvent
@@ -296,12 +297,13 @@ class Carrying:
         is_alone = not membership.members
         if membership.is_listener or is_alone or not (is_asked or bidding.lost(now)):
             return
-        offered = (self.offer, carried.drains)
+        is_deserted = carried.election.state(now.mono) is State.SUSPECT
+        offered = (self.offer, carried.drains, is_deserted)
         at = bidding.look_at(offered)
         if now.mono < at:
             bidding.due = min(bidding.due, at)
             return
-        bid = bidding.make(now, self._me, membership, self.offer, drains=carried.drains)
+        bid = bidding.make(now, self._me, membership, offered)
         bidding.looked(now, offered)
         at = bidding.said_at if bidding.is_news(bid) else bidding.said_at + BID_S
         if now.mono < at:

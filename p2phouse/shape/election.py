@@ -13,7 +13,7 @@ with whom it hears, and the greater claim wins when they meet again.
 | STANDBY | we are next | the hub is gone, or half the members pull: HUB |
 | HUB | we carry | a greater claim: YIELDING |
 | YIELDING | we did, and some may need it still | all have released us, or time is up |
-| SUSPECT | neither hub nor standby is heard | heard again; a claim; our turn by rank: HUB |
+| SUSPECT | neither hub nor standby is heard | heard again; a claim; by rank, if others agree: HUB |
 """
 
 import math
@@ -155,6 +155,7 @@ class Election:
         self._calm_at = math.inf  # since when it would do
         self._heard_once: set[DeviceKey] = set()  # of hub and standby, in this epoch
         self._unheard_at: dict[DeviceKey, float] = {}
+        self._doubted_at = math.inf  # since when others miss hub and standby as we do
         self._again_at = math.inf
         self._told_at = -math.inf
         self._outbid: tuple[float, int] | None = None  # from when, and which epoch
@@ -200,7 +201,7 @@ class Election:
             return State.YIELDING
         if self.hub is None:
             return State.SETTLING if self._needed_at < math.inf else State.MESH
-        if self._silence(now) >= LEASE_S:
+        if now >= self._silent_at() + LEASE_S:
             return State.SUSPECT
         return State.STANDBY if self.standby == self._me else State.MEMBER
 
@@ -271,8 +272,11 @@ class Election:
             self._note_heard(dev, now)
 
     def _is_cut_off(self, view: View) -> bool:
-        """Whether nobody is here, or nobody is heard, though we carry the room."""
-        return len(view.members) == 1 or (self.hub == self._me and not view.heard)
+        """Whether nobody is here, or nobody is heard, though we carry the room or stand by."""
+        if len(view.members) == 1:
+            return True
+        stands_by = self.standby == self._me and len(view.members) > 2
+        return not view.heard and (self.hub == self._me or stands_by)
 
     def _note_heard(self, dev: DeviceKey | None, now: float) -> None:
         if dev is None or dev == self._me:
@@ -327,6 +331,7 @@ class Election:
         self._outbid = None
         self._refused.clear()
         self._adopted_at = now
+        self._doubted_at = math.inf
         self._calm_at = math.inf
         self._needed_at = math.inf
         if self.hub != before:
@@ -536,21 +541,25 @@ class Election:
         return self._claim(self._me, self._next([self._me, self.hub]), now)
 
     def _as_member(self, now: float) -> list[Output]:
-        silent_at = self._silent_at()
-        if silent_at == math.inf:
+        hub, silent_at = self.hub, self._silent_at()
+        assert hub is not None
+        is_due = silent_at < math.inf and self._is_due(silent_at + LEASE_S, now)
+        # Security: whoever has lost them alone has lost his own network, or never had a way.
+        # Test: test_election.py::test_one_who_alone_hears_neither_hub_nor_standby_claims_nothing
+        if not is_due or not measure.is_doubted(self._view, hub, self.standby, self._me):
+            self._doubted_at = math.inf
             return []
-        ranks = measure.rank(self._view, but=[self.hub, self.standby])
-        if self._me not in ranks:
+        self._doubted_at = min(self._doubted_at, now)
+        ranks = measure.rank(self._view, but=[hub, self.standby])
+        # A listener leaves it to the stage, whatever it bid when it stood there.
+        if self._view.listens or self._me not in ranks:
             return []
-        at = silent_at + LEASE_S + RANK_S * ranks.index(self._me)
+        at = self._doubted_at + RANK_S * ranks.index(self._me)
         if not self._is_due(max(at, self._since + NEWCOMER_S), now):
             return []
         return self._claim(self._me, self._next([self._me, self.hub, self.standby]), now)
 
     # ── silence ──────────────────────────────────────────────────────────────────────────────
-
-    def _silence(self, now: float) -> float:
-        return now - self._silent_at()
 
     def _silent_at(self) -> float:
         """Since when neither hub nor standby is heard; inf if one is, or may be soon."""

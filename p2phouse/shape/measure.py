@@ -114,6 +114,16 @@ def is_strained(view: View, dev: DeviceKey) -> bool:
     return bid is not None and bool(bid.flags & BidFlag.STRAINED)
 
 
+def is_doubted(view: View, hub: DeviceKey, standby: DeviceKey | None, by: DeviceKey) -> bool:
+    """Whether others on the stage say what `by` finds: that they hear neither of the two."""
+    carriers = (hub, standby)
+    if not view.members - {by, *carriers}:
+        return False  # nobody is left to be carried
+    bids = [view.bids[dev] for dev in view.speakers & view.bids.keys() - {by, *carriers}]
+    agree = sum(bool(bid.flags & BidFlag.DESERTED) for bid in bids)
+    return agree >= -(-len(bids) // 3)
+
+
 def reporters_due(members: int) -> int:
     return min(members - 1, max(2, -(-members // 3)))
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from p2phouse.channel import LinkStats, Pulls, SetTable, Stats
+from p2phouse.channel import Heard, LinkStats, Pulls, SetTable, Silent, Stats
 from p2phouse.errors import PeerError
 from p2phouse.record import envelope
 from p2phouse.record.cbor import Value
@@ -214,6 +214,27 @@ def test_who_cannot_keep_up_for_five_seconds_says_so_for_five_minutes(table: Tab
     assert True in flags(10, 12)
     assert flags(0, 250) == {True}
     assert False in flags(0, 80)
+
+
+def test_who_hears_neither_hub_nor_standby_says_so_at_once_and_when_it_does_again(table: Table):
+    ann, ben, *_ = fill(table, 4)
+    links = [table.connect(person) for person in (ann, ben)]
+    table.frame(ann, claim(ann, table.here.room, ann.dev, ben.dev))
+    table.wait(40.0)
+
+    def flags(said: list[messages.Output]) -> set[int]:
+        bids = [each.frame for each in of(SendRoomFrame, said) if each.frame[0] == FrameKind.BID]
+        return {envelope.read(frame[1], Bid).record.flags for frame in bids}  # type: ignore[arg-type]
+
+    for link in links:
+        table.media(Silent(link))
+    assert not flags(table.wait(0.9))
+    (said,) = flags(table.wait(0.6))
+    assert said & BidFlag.DESERTED
+    for link in links:
+        table.media(Heard(link))
+    (said,) = flags(table.wait(6.0))
+    assert not said & BidFlag.DESERTED
 
 
 def test_two_who_cannot_meet_say_so_though_they_are_few(table: Table):

@@ -11,6 +11,7 @@ from p2phouse.record.types import Bid, BidFlag, BidRow, Claim
 from p2phouse.shape import measure
 from p2phouse.shape.claims import Register
 from p2phouse.shape.election import (
+    RANK_S,
     Adopted,
     ClaimHeard,
     Election,
@@ -93,6 +94,59 @@ def test_a_listener_takes_no_room_from_a_hub_that_it_alone_has_lost(me: Me):
         lost = replace(view, members=members, heard=view.heard & members, listens=listens)
         election.handle(Seen(lost), 60.5)
         assert bool(go(election, 70.0)) is not listens
+
+
+DESERTED = WILLING | int(BidFlag.DESERTED)
+
+
+def deserted(me: Me, *sayers: DeviceKey, listens: bool = False) -> tuple[Election, View]:
+    """Hub and standby fall silent for us at 60.5; these others say that they hear neither."""
+    bids = [bid(dev, DESERTED if dev in sayers else WILLING) for dev in (me.dev, *NINE[1:])]
+    view = nine(me, *bids)
+    view = replace(view, speakers=view.members, listens=listens)
+    election = Election(me.dev, view, 0.0)
+    said = signed(me, MakeClaim(1, 200, NINE[1], NINE[2]))
+    election.handle(ClaimHeard(said, NINE[1], 60.0), 60.0)
+    view = replace(view, heard=view.heard - {NINE[1], NINE[2]})
+    election.handle(Seen(view), 60.5)
+    return election, view
+
+
+def test_one_who_alone_hears_neither_hub_nor_standby_claims_nothing(me: Me):
+    """Security: whoever has lost his network would take the room with him when he comes back."""
+    for sayers in ([], NINE[3:4], [NINE[1], NINE[2], NINE[3]]):
+        election, _ = deserted(me, *sayers)
+        assert not go(election, 90.0)
+
+
+def test_one_who_hears_neither_and_of_others_who_do_not_claims_by_rank_from_then(me: Me):
+    election, view = deserted(me)
+    assert not go(election, 64.0)
+    said_by = {dev: bid(dev, DESERTED) for dev in NINE[3:5]}
+    said_by[me.dev] = replace(bid(me.dev, DESERTED), uptime_min=0)
+    view = replace(view, bids={**view.bids, **said_by})
+    election.handle(Seen(view), 64.0)
+    place = measure.rank(view, but=NINE[1:3]).index(me.dev)
+    assert place == 6, "we have just come"
+    assert not go(election, 64.0 + RANK_S * place)
+    (said,) = claims(election.handle(None, election.deadline))
+    assert said.hub == me.dev
+
+
+def test_a_listener_claims_nothing_though_it_once_bid_and_others_are_deserted_too(me: Me):
+    assert go(deserted(me, *NINE[3:])[0], 70.0)
+    assert not go(deserted(me, *NINE[3:], listens=True)[0], 70.0)
+
+
+def test_a_standby_that_hears_nobody_at_all_claims_nothing(me: Me):
+    """It has lost its own network; the hub has taken another by now."""
+    for heard, is_promoted in ((frozenset(NINE[2:]), True), (frozenset[DeviceKey](), False)):
+        view = nine(me, *(bid(dev, WILLING) for dev in (me.dev, *NINE[1:])))
+        election = Election(me.dev, view, 0.0)
+        said = signed(me, MakeClaim(1, 200, NINE[1], me.dev))
+        election.handle(ClaimHeard(said, NINE[1], 60.0), 60.0)
+        election.handle(Seen(replace(view, heard=heard)), 60.5)
+        assert bool(go(election, 80.0)) is is_promoted
 
 
 def test_a_hub_that_may_carry_no_more_keeps_nine_people_whom_nobody_else_would_carry(me: Me):

@@ -25,6 +25,7 @@ from p2phouse.shape.election import (
     Output,
     PullsHeard,
     Seen,
+    State,
     TellAgain,
 )
 from p2phouse.shape.measure import View, would_carry
@@ -151,7 +152,14 @@ class ElectionWorld:
                     known.add(other.dev)
                     self.after(since + limit_s - self.time, lambda: self.look(person))
         bids = {dev: bid for dev, bid in person.heard_of.items() if dev in members}
-        view = View(ROOM, frozenset(members), bids, frozenset(heard), relays=self.relays & members)
+        view = View(
+            ROOM,
+            frozenset(members),
+            bids,
+            frozenset(heard),
+            speakers=frozenset(members),
+            relays=self.relays & members,
+        )
         self.tell(person, Seen(view))
         self._pull(person)
 
@@ -175,6 +183,7 @@ class ElectionWorld:
         outputs = person.election.handle(event, self.time)
         for output in outputs:
             self._do(person, output)
+        self._say_whether_deserted(person)
         at = person.election.deadline
         if at != person.wake_at and at < float("inf"):
             person.wake_at = at
@@ -186,6 +195,13 @@ class ElectionWorld:
                     assert person.election.deadline > self.time, "a core that spins"
 
             self.after(max(0.0, at - self.time), wake)
+
+    def _say_whether_deserted(self, person: Person) -> None:
+        """As room/bidding.py does, of one who hears neither hub nor standby."""
+        flag = int(BidFlag.DESERTED)
+        is_deserted = person.election.state(self.time) is State.SUSPECT
+        if is_deserted is not bool(person.bid.flags & flag):
+            self.rebid(person, flags=person.bid.flags ^ flag)
 
     def _do(self, person: Person, output: Output) -> None:
         match output:

@@ -204,6 +204,46 @@ def test_a_hub_that_a_speaker_reaches_no_more_gives_way_within_ten_seconds(
             assert missed(world, speaker, node, moved, world.time - 1.0) == 0
 
 
+@pytest.mark.parametrize("listens", [False, True])
+@pytest.mark.parametrize("cut", [World.cut, World.cut_sound])
+@pytest.mark.parametrize("seed", FEW[:1])
+def test_one_who_reaches_neither_hub_nor_standby_takes_the_room_from_nobody(
+    seed: int, cut: Callable[[World, Node, Node], None], listens: bool
+) -> None:
+    """From the stage the hub finds him another; to a listener it comes in no claim."""
+    world, nodes, hub, standby = carried(seed)
+    lost, speaker = [node for node in nodes if node not in (hub, standby)][:2]
+    if listens:
+        lost.act(messages.StepDown())
+    talking(world, [speaker], 1)
+    world.run_for(12)
+    for carrier in (hub, standby):
+        cut(world, carrier, lost)
+    begin = world.time
+    while world.time < begin + 40:
+        world.run_for(0.5)
+        assert lost.name not in hubs(nodes)
+    reached = [node for node in nodes if node not in (speaker, lost)]
+    reached += [] if listens else [lost]
+    for node in reached:
+        assert missed(world, speaker, node, world.time - 5.0, world.time - 1.0) == 0
+
+
+@pytest.mark.parametrize("whom", ["standby", "member"])
+@pytest.mark.parametrize("seed", FEW[:1])
+def test_who_hears_nobody_for_some_seconds_leaves_the_room_as_it_is(seed: int, whom: str) -> None:
+    """A Wi-Fi that drops out: its node brings no claim of its own with it when it is back."""
+    world, nodes, hub, standby = carried(seed)
+    lost = standby if whom == "standby" else next(n for n in nodes if n not in (hub, standby))
+    rest = [node for node in nodes if node is not lost]
+    world.split([lost], rest)
+    world.run_for(6)
+    world.heal()
+    until(world, lambda: hubs(nodes) == {hub.name} and heard_by_all(nodes), within_s=20.0)
+    world.run_for(20)
+    assert hubs(nodes) == {hub.name}
+
+
 @pytest.mark.nightly
 @pytest.mark.parametrize("seed", FEW)
 def test_two_halves_that_were_apart_agree_on_one_hub_again(seed: int) -> None:
