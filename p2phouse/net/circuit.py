@@ -23,6 +23,7 @@ from p2phouse.net.circuit_messages import (
     Kind,
     Message,
     Status,
+    device_in,
     read_hop,
     read_stop,
     write_hop,
@@ -80,8 +81,9 @@ async def _ask(wire: Wire, question: Message) -> Message:
 async def accept(wire: Wire) -> None:
     """Reads a relay's announcement of somebody and says that they may come. Raises PeerError."""
     announced = read_stop(await wire.receive(size_max=MESSAGE_BYTES_MAX, framing=Framing.VARINT))
-    if announced.kind is not Kind.CONNECT or len(announced.peer) != len(PEER_ID_PREFIX) + 32:
+    if announced.kind is not Kind.CONNECT:
         raise BadCircuitMessage
+    device_in(announced.peer)  # whoever it is proves that itself, in its handshake
     await wire.send_varint(write_stop(Message(Kind.STATUS, status=Status.OK)))
 
 

@@ -11,9 +11,12 @@ from enum import IntEnum
 from typing import Final
 
 from p2phouse.errors import PeerError
+from p2phouse.identity.keys import PEER_ID_PREFIX
 from p2phouse.net.wire import varint
+from p2phouse.vocabulary import DeviceKey
 
 MESSAGE_BYTES_MAX: Final = 4_096  # a reservation with a voucher and a few addresses has 500
+KEY_BYTES: Final = 32
 _VARINT_BYTES_MAX: Final = 10
 _FIELDS_MAX: Final = 64
 
@@ -55,6 +58,14 @@ class Message:
 
 # Stop messages have other numbers for the same things: their CONNECT is 0 and their STATUS is 1.
 _STOP_KINDS: Final = {Kind.CONNECT: 0, Kind.STATUS: 1}
+
+
+def device_in(peer: bytes) -> DeviceKey:
+    """The key in a binary PeerId. Raises BadCircuitMessage if it is of no p2phouse device."""
+    head, key = peer[: len(PEER_ID_PREFIX)], peer[len(PEER_ID_PREFIX) :]
+    if head != PEER_ID_PREFIX or len(key) != KEY_BYTES:
+        raise BadCircuitMessage
+    return DeviceKey(key)
 
 
 def write_hop(message: Message, *, addrs: tuple[bytes, ...] = ()) -> bytes:

@@ -23,6 +23,7 @@ from p2phouse.net.circuit_messages import (
     Kind,
     Message,
     Status,
+    device_in,
     read_hop,
     read_stop,
     write_hop,
@@ -135,10 +136,7 @@ class CircuitRelay:
         await wire.send_varint(write_hop(answer, addrs=tuple(self._addrs())))
 
     async def _connect(self, wire: Wire, question: Message) -> None:
-        head, key = question.peer[: len(PEER_ID_PREFIX)], question.peer[len(PEER_ID_PREFIX) :]
-        if head != PEER_ID_PREFIX or len(key) != 32:
-            raise BadCircuitMessage
-        dev = DeviceKey(key)
+        dev = device_in(question.peer)
         refused = self._refusal(wire.dev, dev)
         if refused is not None:
             await self._answer(wire, refused)

@@ -6,11 +6,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from libp2p.relay.circuit_v2.pb import circuit_pb2 as theirs
 
+from p2phouse.identity.keys import PEER_ID_PREFIX
 from p2phouse.net.circuit_messages import (
     BadCircuitMessage,
     Kind,
     Message,
     Status,
+    device_in,
     read_hop,
     read_stop,
     write_hop,
@@ -50,6 +52,15 @@ def test_libp2p_reads_what_we_write():
     assert call.type == theirs.StopMessage.CONNECT
     assert call.peer.id == b"somebody"
     assert (call.limit.duration, call.limit.data) == (7_200, 9)
+
+
+@pytest.mark.parametrize(
+    "peer", [b"", b"\x07" * 38, PEER_ID_PREFIX + b"\x07" * 31, PEER_ID_PREFIX + b"\x07" * 33]
+)
+def test_a_peer_of_another_kind_of_key_is_refused(peer):
+    assert device_in(PEER_ID_PREFIX + b"\x07" * 32) == b"\x07" * 32
+    with pytest.raises(BadCircuitMessage):
+        device_in(peer)
 
 
 def test_we_read_what_libp2p_writes():

@@ -10,7 +10,13 @@ from p2phouse.errors import PeerError
 from p2phouse.identity.keys import PEER_ID_PREFIX
 from p2phouse.net import circuit, circuit_relay
 from p2phouse.net.circuit import RelayRefused
-from p2phouse.net.circuit_messages import BadCircuitMessage, Kind, Message, write_hop
+from p2phouse.net.circuit_messages import (
+    BadCircuitMessage,
+    Kind,
+    Message,
+    write_hop,
+    write_stop,
+)
 from p2phouse.net.circuit_relay import CircuitRelay
 from p2phouse.net.rates import Pace
 from p2phouse.net.wire import Framing, Wire, WireBroken
@@ -286,6 +292,13 @@ async def test_who_does_not_want_a_call_gets_no_circuit(make_middle):
     with pytest.raises(RelayRefused, match="does not answer"):
         await middle.circuit(ANA, BEN)
     assert middle.relay.circuits == 0
+
+
+async def test_who_is_announced_under_another_kind_of_key_is_not_welcome():
+    ours, relay = wire_pair()
+    await relay.send_varint(write_stop(Message(Kind.CONNECT, peer=b"\x07" * 38)))
+    with pytest.raises(BadCircuitMessage):
+        await circuit.accept(ours)
 
 
 async def test_a_refusal_that_we_have_no_words_for_gives_its_number():
