@@ -10,6 +10,7 @@ import contextlib
 import ipaddress
 import logging
 import random
+import traceback
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -127,6 +128,8 @@ class Lan:
         try:
             zeroconf = await trio.to_thread.run_sync(open_zeroconf)
         except OSError as error:
+            # zeroconf leaves its socket to whoever holds the error, and this one is kept for long.
+            traceback.clear_frames(error.__traceback__)
             raise NoMulticast(reason=error.strerror or "no reason given") from error
         names, heard = trio.open_memory_channel[str](QUEUE_MAX)
         try:

@@ -1,6 +1,5 @@
 """Looking for nodes nearby, which may fail and ends nothing."""
 
-import gc
 import os
 import random
 from collections.abc import Sequence
@@ -51,8 +50,6 @@ async def test_what_keeps_us_from_hearing_a_network_is_told_and_forgotten_in_the
     nursery.start_soon(nearby.run, answerer)
     with trio.fail_after(10):
         assert (await told.receive()).text == nearby.trouble
-    await trio.to_thread.run_sync(gc.collect)  # in the worker that remembers the failure
-    gc.collect()
     ground.interfaces = []
     nearby.moved()
     with trio.fail_after(10):
