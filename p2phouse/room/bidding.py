@@ -1,7 +1,8 @@
 """What we tell the room about carrying it: whether we would, and how well we reach the others.
 
 A bid is flooded each 30 s and when it has changed. In small rooms nobody needs it, and nobody says
-anything; from five people on the next may be the ninth, and then it must be known who carries.
+anything unless two cannot meet or a machine cannot keep up; from five people on the next may be the
+ninth, and then it must be known who carries.
 """
 
 import math
@@ -31,9 +32,7 @@ LINKLESS_S: Final = 3.0  # two who have not met by then cannot, or not now
 GOOD_PERMILLE: Final = 10
 NEAR_MS: Final = 10  # a round trip that has changed by less is as it was
 STRAINED_FOR: Final = 5  # seconds in a row; a busy moment is over by then
-STRAINED_S: Final = (
-    300.0  # then so long nobody counts on us: as hub we would soon be strained again
-)
+STRAINED_S: Final = 300.0  # then nobody counts on us: as hub we would soon be strained again
 LOOK_S: Final = 1.0  # as often as there is something new to measure
 U16: Final = 65_535
 
@@ -114,6 +113,9 @@ class Bidding:
             dev for dev, each in self.measured.items() if each.wanted_at + LINKLESS_S <= now.mono
         }
 
+    def is_strained(self, now: Now) -> bool:
+        return now.mono < self.strained_until
+
     def make(self, now: Now, me: Me, membership: Membership, offered: Offered) -> Bid:
         carry, drains, is_deserted = offered
         lost = self.lost(now)
@@ -130,7 +132,7 @@ class Bidding:
             flags |= BidFlag.METERED
         if drains:
             flags |= BidFlag.DRAINING
-        if now.mono < self.strained_until:
+        if self.is_strained(now):
             flags |= BidFlag.STRAINED
         if is_deserted:
             flags |= BidFlag.DESERTED

@@ -284,7 +284,8 @@ class Carrying:
 
     def _bid(self, now: Now, membership: Membership, carried: Carried) -> Iterator[Output]:
         bidding = carried.bidding
-        is_asked = membership.count >= PEOPLE_MIN or membership.hub is not None or carried.bids
+        is_asked = membership.count >= PEOPLE_MIN or membership.hub is not None
+        is_asked = is_asked or bool(carried.bids)
         bidding.due = bidding.next_lost(now)
         if membership.serves:
             # Whoever sees the bid thinks that the relay may claim at once; in its first seconds
@@ -294,8 +295,10 @@ class Carrying:
                 bidding.due = min(bidding.due, max(known_at, now.mono + BID_S_MIN))
                 return
             is_asked = True
+        # In a room of few somebody else may carry what our uplink does not.
+        is_asked = is_asked or bool(bidding.lost(now)) or bidding.is_strained(now)
         is_alone = not membership.members
-        if membership.is_listener or is_alone or not (is_asked or bidding.lost(now)):
+        if membership.is_listener or is_alone or not is_asked:
             return
         is_deserted = carried.election.state(now.mono) is State.SUSPECT
         offered = (self.offer, carried.drains, is_deserted)

@@ -40,7 +40,7 @@ class Why(Enum):
     PEOPLE = "people"
     PAIR = "pair"
     RELAY = "relay"
-    STRAIN = "uplink"
+    STRAIN = "strain"
 
 
 @dataclass(frozen=True, slots=True)

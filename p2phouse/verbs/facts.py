@@ -72,9 +72,9 @@ class Successor(TypedDict):
 
 
 ShapeWhy = Annotated[
-    Literal["", "people", "pair", "relay", "uplink", "cpu"],
+    Literal["", "people", "pair", "relay", "strain"],
     "why one forwards, or should: too many people, a pair that cannot meet, a relay that a host"
-    " named, a machine at its limit",
+    " named, a machine or connection at its limit",
 ]
 CarriedWhy = Annotated[
     Literal["", "named", "nearest", "only_one", "took_over"],

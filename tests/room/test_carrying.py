@@ -216,6 +216,19 @@ def test_who_cannot_keep_up_for_five_seconds_says_so_for_five_minutes(table: Tab
     assert False in flags(0, 80)
 
 
+def test_who_cannot_keep_up_says_so_though_they_are_few(table: Table):
+    (ann, ben) = fill(table, 2)
+    for person in (ann, ben):
+        table.connect(person)
+    table.wait(40.0)
+    told: set[DeviceKey] = set()
+    for second in range(1, 11):
+        told |= passed_on(table.media(Stats(-1, -1, 10 * second, (), ())), FrameKind.BID)
+        told |= passed_on(table.wait(1.0), FrameKind.BID)
+        assert second >= 5 or not told
+    assert told == {ann.dev, ben.dev}
+
+
 def test_who_hears_neither_hub_nor_standby_says_so_at_once_and_when_it_does_again(table: Table):
     ann, ben, *_ = fill(table, 4)
     links = [table.connect(person) for person in (ann, ben)]

@@ -157,6 +157,18 @@ def test_a_hub_whose_uplink_is_too_small_hands_over_and_nobody_misses_a_word(see
 
 
 @pytest.mark.parametrize("seed", FEW[:1])
+def test_a_room_of_four_is_carried_once_one_of_them_cannot_send_to_all(seed: int) -> None:
+    world, nodes = crowd(4, seed)
+    world.run_for(10)
+    assert hubs(nodes) == {""}
+    narrow = nodes[2]
+    narrow.loses_permille = 300
+    until(world, lambda: is_hub_room(nodes), within_s=30.0)
+    assert hubs(nodes) != {narrow.name}
+    assert all(node.rooms.facts()["shape_why"] == "strain" for node in nodes)
+
+
+@pytest.mark.parametrize("seed", FEW[:1])
 def test_who_leaves_the_stage_hears_the_others_on(seed: int) -> None:
     world, nodes, hub, standby = carried(seed)
     quiet = next(node for node in nodes if node not in (hub, standby))
