@@ -50,7 +50,6 @@ OVERLAP_S: Final = 5.0
 REFRESH_S: Final = 60.0  # between two claims of a healthy room
 BEST_S: Final = 300.0  # the standing one is taken at its best of that time
 BETTER_MS: Final = 10
-TRIED_S: Final = 10.0  # so long a standby before it is promoted for being better
 AGAIN_FAST_S: Final = 0.5
 AGAIN_FAST_FOR_S: Final = 5.0
 AGAIN_S: Final = 5.0
@@ -331,7 +330,6 @@ class Election:
         self._outbid = None
         self._refused.clear()
         self._adopted_at = now
-        self._doubted_at = math.inf
         self._calm_at = math.inf
         self._needed_at = math.inf
         if self.hub != before:
@@ -514,7 +512,7 @@ class Election:
             is_heard = best in self._view.heard
             is_tried = is_heard and (is_owed or measure.is_tried(self._view, best))
             is_better = is_owed or (self._me not in relays and _is_better(new, standing))
-            if is_tried and is_better and now >= self._adopted_at + TRIED_S:
+            if is_tried and is_better:
                 return self._claim(best, self._me, now)
             return []
         if standby is None or is_owed or _is_better(new, measure.cost(self._view, standby)):

@@ -17,6 +17,7 @@ from p2phouse.shape.election import (
     Election,
     MakeClaim,
     Output,
+    ReleasedBy,
     Seen,
     TellAgain,
 )
@@ -133,6 +134,20 @@ def test_one_who_hears_neither_and_of_others_who_do_not_claims_by_rank_from_then
     assert said.hub == me.dev
 
 
+def test_who_was_deserted_once_waits_for_its_turn_again_the_next_time(me: Me):
+    election, view = deserted(me, *NINE[3:])
+    bids = {**view.bids, me.dev: replace(bid(me.dev, DESERTED), uptime_min=0)}
+    view = replace(view, bids=bids)
+    election.handle(Seen(view), 61.6)
+    election.handle(Seen(replace(view, heard=view.members - {me.dev})), 61.7)
+    assert not go(election, 70.0)
+    election.handle(Seen(view), 70.0)
+    place = measure.rank(view, but=NINE[1:3]).index(me.dev)
+    assert place == 6
+    assert not go(election, 71.0 + RANK_S * place)
+    assert claims(election.handle(None, election.deadline))
+
+
 def test_a_listener_claims_nothing_though_it_once_bid_and_others_are_deserted_too(me: Me):
     assert go(deserted(me, *NINE[3:])[0], 70.0)
     assert not go(deserted(me, *NINE[3:], listens=True)[0], 70.0)
@@ -236,6 +251,15 @@ def test_a_hub_that_cannot_keep_up_takes_another_standby_first_or_carries_on(me:
     assert not claims(election.handle(Seen(nine(me, *tired)), 70.0))
 
 
+def test_a_hub_gives_way_to_no_standby_that_it_does_not_hear_itself(me: Me):
+    election = hub_of_nine(me, bid(NINE[1], WILLING))
+    view = apart(me, NINE[2])
+    view = replace(view, heard=view.heard - {NINE[1]})
+    (said,) = claims(election.handle(Seen(view), 70.0))
+    assert said.hub == me.dev
+    assert said.standby not in (NINE[1], NINE[2])
+
+
 def test_one_whom_no_hub_reaches_moves_the_room_each_ten_seconds(me: Me):
     election = hub_of_nine(me, bid(NINE[1], WILLING))
     assert not claims(election.handle(Seen(apart(me, NINE[2])), 61.0))
@@ -324,11 +348,26 @@ def test_a_hub_that_is_cut_off_claims_nothing_and_follows_the_room_that_it_comes
     # Whom it meets first is not the one who carries the others now.
     met = View(ROOM, frozenset([me.dev, NINE[3]]), bids)
     assert not claims(election.handle(Seen(met), 170.0))
-    theirs = signed(me, MakeClaim(epoch + 1, 1_000, NINE[1], NINE[2]))
+    theirs = signed(me, MakeClaim(epoch + 1, 1_000, NINE[1], None))
     election.handle(ClaimHeard(theirs, NINE[3], 170.0), 170.1)
-    assert (election.hub, election.standby) == (NINE[1], NINE[2])
+    assert (election.hub, election.standby) == (NINE[1], None)
     # He was our standby, heard until the cable was pulled: that is no silence of his now.
     assert not claims(tick(election, 173.0))
+
+
+def test_a_hub_that_heard_nobody_waits_for_what_was_claimed_meanwhile(me: Me):
+    """The first that it hears again are not those who could tell it."""
+    bids = [bid(dev, WILLING) for dev in (me.dev, NINE[1], NINE[2])]
+    election = hub_of_nine(me, *bids[1:])
+    assert election.standby == NINE[1]
+    view = nine(me, *bids)
+    election.handle(Seen(replace(view, heard=frozenset())), 70.0)
+    assert not go(election, 75.0)
+    back = replace(view, heard=view.heard - {NINE[1]})
+    assert not claims(election.handle(Seen(back), 75.0))
+    assert not go(election, 86.0), "it is heard of, and its link is not up yet"
+    said = go(election, 90.0)[0]
+    assert said.standby == NINE[2]
 
 
 def test_a_hub_that_is_no_relay_gives_the_room_to_one_that_a_host_named(me: Me):
@@ -358,3 +397,47 @@ def test_a_relay_gives_the_room_to_nobody_who_is_only_nearer(me: Me):
     election.handle(ClaimHeard(signed(me, said), me.dev, 10.0), 10.0)
     assert (election.hub, election.standby) == (me.dev, NINE[1])
     assert not claims(tick(election, 400.0))
+
+
+def test_a_former_hub_is_needed_until_all_but_hub_and_standby_have_released_it(me: Me):
+    """These two take each voice from who speaks, and release nobody."""
+    election = hub_of_nine(me, bid(NINE[1], WILLING), bid(NINE[2], WILLING))
+    said = signed(me, MakeClaim(9, 200, NINE[1], NINE[2]))
+    election.handle(ClaimHeard(said, NINE[1], 70.0), 70.0)
+    for dev in NINE[3:]:
+        assert election.former(70.1) == me.dev
+        election.handle(ReleasedBy(dev), 70.1)
+    assert election.former(70.1) is None
+
+
+def test_a_relay_that_nobody_has_measured_claims_a_mesh_as_if_it_had_been(me: Me):
+    """A host vouches for it; others would wait ten seconds for somebody who was measured."""
+    for relays, is_at_once in ((frozenset([me.dev]), True), (frozenset[DeviceKey](), False)):
+        view = replace(nine(me, bid(me.dev, WILLING)), relays=relays)
+        election = Election(me.dev, view, 0.0)
+        election.handle(Seen(view), 60.0)
+        assert bool(go(election, 61.0)) is is_at_once
+
+
+def test_a_relay_that_is_not_heard_just_now_is_given_nothing(me: Me):
+    election = hub_of_nine(me)
+    view = nine(me, bid(me.dev, WILLING), bid(NINE[1], WILLING))
+    view = replace(view, relays=frozenset([NINE[1]]))
+    (said,) = claims(election.handle(Seen(view), 70.0))
+    assert said.standby == NINE[1]
+    election.handle(ClaimHeard(signed(me, said), me.dev, 70.0), 70.0)
+    tick(election, 79.7)
+    election.handle(Seen(replace(view, heard=view.heard - {NINE[1]})), 79.8)
+    assert not go(election, 80.5)
+    (said,) = claims(election.handle(Seen(view), 80.6))
+    assert said.hub == NINE[1]
+
+
+def test_who_has_just_come_takes_nothing_over_in_its_first_three_seconds(me: Me):
+    view = nine(me, *(bid(dev, WILLING) for dev in (me.dev, NINE[1], NINE[2])))
+    election = Election(me.dev, view, 60.0)
+    said = signed(me, MakeClaim(1, 200, NINE[1], NINE[2]))
+    election.handle(ClaimHeard(said, NINE[1], 60.0), 60.1)
+    election.handle(Seen(replace(view, heard=view.heard - {NINE[1], NINE[2]})), 60.2)
+    assert not go(election, 63.0)
+    assert claims(election.handle(None, election.deadline))
