@@ -64,7 +64,10 @@ class Admission:
             return Verdict.CARRIED  # it is carried already, and may be while we drain
         if self.drains:
             return Verdict.DRAINING
-        if self.ledger.rooms_of(_account(ask)) >= self.charter.rooms_each:
+        account = _account(ask)
+        if self.ledger.rooms_of(account) >= self.charter.rooms_each:
+            return Verdict.TOO_MANY
+        if self.ledger.is_spent(account):
             return Verdict.TOO_MANY
         is_full = self.ledger.is_full_of_rooms or self.ledger.rooms_max == 0
         is_busy = self.load_permille >= BUSY_PERMILLE

@@ -38,7 +38,8 @@ class Whose(Enum):
 
 @dataclass(slots=True)
 class Load:
-    """Of one room. key: on whose account it is, a person or a relay grant."""
+    """Of one room. key: on whose account it is, a person or a relay grant. kbps_max: of all rooms
+    of that account together."""
 
     key: bytes
     listeners_max: int
@@ -68,6 +69,9 @@ class Ledger:
     def rooms_of(self, key: bytes) -> int:
         return sum(each.key == key for each in self.loads.values())
 
+    def kbps_of(self, key: bytes) -> int:
+        return sum(each.kbps for each in self.loads.values() if each.key == key)
+
     @property
     def kbps(self) -> int:
         return sum(each.kbps for each in self.loads.values())
@@ -83,14 +87,19 @@ class Ledger:
         return 1_000 * (len(self.loads) + 1) > NEARLY_PERMILLE * self.rooms_max and bool(self.loads)
 
     def pressure_of(self, room: RoomId) -> Pressure:
-        """Of one room: its own, or that of all together."""
+        """Of one room: its own, its account's, or that of all together."""
         load = self.loads[room]
         own = [
             _pressure(load.listeners, load.listeners_max),
-            _pressure(load.kbps, load.kbps_max),
+            _pressure(self.kbps_of(load.key), load.kbps_max),
             self.pressure,
         ]
         return max(own, key=[*Pressure].index)
+
+    def is_spent(self, key: bytes) -> bool:
+        """Whether the account uses so much that it has no room more."""
+        most = [each.kbps_max for each in self.loads.values() if each.key == key]
+        return bool(most) and _pressure(self.kbps_of(key), min(most)) is not Pressure.NONE
 
     def place_for(self, room: RoomId, whose: Whose) -> Place:
         pressure = self.pressure_of(room)
@@ -103,7 +112,7 @@ class Ledger:
         load = self.loads[room]
         if self.pressure_of(room) is not Pressure.NONE:
             return links
-        spare_kbps = min(load.kbps_max - load.kbps, self.kbps_max - self.kbps)
+        spare_kbps = min(load.kbps_max - self.kbps_of(load.key), self.kbps_max - self.kbps)
         return min(load.listeners_max, links + max(0, spare_kbps) // LISTENER_KBPS)
 
 

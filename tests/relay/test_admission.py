@@ -138,6 +138,15 @@ def test_of_one_person_so_many_rooms_are_carried_and_asking_again_is_not_one_mor
     assert open_relay.decide(NOW, BEN.dev, ask(BEN, salt=3)).verdict is Verdict.CARRIED
 
 
+def test_a_relay_grant_whose_rooms_send_what_it_allows_has_no_room_more():
+    listing = relay(allow=frozenset({CHOIR.dev}), rooms_each=5)
+    first = ask(grant=grant(), salt=1)
+    listing.decide(NOW, ANA.dev, first)
+    listing.ledger.measured(RoomId(first.genesis.id), listeners=9, kbps=7_200)
+    said = listing.decide(NOW, ANA.dev, ask(grant=grant(), salt=2))
+    assert said.verdict is Verdict.TOO_MANY
+
+
 def test_at_nine_tenths_of_its_rooms_a_relay_takes_no_more():
     open_relay = relay(admits=Admits.EVERYBODY, rooms=10, rooms_each=100)
     for salt in range(9):

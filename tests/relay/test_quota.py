@@ -72,3 +72,16 @@ def test_as_many_links_are_offered_as_there_is_something_left_for(ledger):
     assert ledger.links_for(TEA, 12) == 12 + (5_000 - 1_660) // LISTENER_KBPS
     ledger.measured(TEA, listeners=95, kbps=1_660)
     assert ledger.links_for(TEA, 97) == 97, "whoever is there stays"
+
+
+def test_what_one_account_sends_in_all_its_rooms_counts_together(ledger):
+    ledger.take(CHOIR, b"ana", listeners_max=100, kbps_max=5_000)
+    ledger.measured(TEA, listeners=5, kbps=2_000)
+    ledger.measured(CHOIR, listeners=5, kbps=2_499)
+    assert ledger.pressure_of(TEA) is Pressure.NONE
+    assert not ledger.is_spent(b"ana")
+    ledger.measured(CHOIR, listeners=5, kbps=2_500)
+    assert ledger.pressure_of(TEA) is ledger.pressure_of(CHOIR) is Pressure.NEARLY
+    assert ledger.is_spent(b"ana")
+    assert not ledger.is_spent(b"ben")
+    assert ledger.links_for(TEA, 7) == 7
