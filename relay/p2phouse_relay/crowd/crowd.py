@@ -191,7 +191,8 @@ class Crowd:
             self._speakers.append(_Speaker(voice, guest, now_s + voice * FRAME_S / self._voices))
 
     def join(self, listeners: int, *, at_once: int, per_s: float = inf) -> Joined:
-        """Listeners come, and are waited for until each has a packet or has failed.
+        """Listeners come, and are waited for until each has a packet or has failed; if nobody
+        speaks, until each has its keys.
 
         at_once: how many may be on their way. per_s: how many may begin in a second.
         """
@@ -367,6 +368,8 @@ class Crowd:
             if row % PROBE_EACH == 0:
                 self._probes[row] = Receiving(guest.keys)
                 self._is_probe[row] = True
+        if not self._speakers:
+            guest.first_s = guest.in_s
         self._ears.add(row, guest.udp, is_timed=row in self._probes)
         self._asks.append((time.monotonic() + CONSENT_S, row))
 

@@ -47,6 +47,7 @@ class Guest:
         self.ssrc = ssrc
         self.stage = Stage.NEW
         self.reason = ""  # why it failed
+        self.stalls = False  # it says no more after its first flight, as an attacker might
         self.status = 0  # of HTTP
         self.location = ""
         self.began_s = self.in_s = self.first_s = 0.0
@@ -97,6 +98,8 @@ class Guest:
             self._fail(str(error))
 
     def tick(self, now_s: float) -> None:
+        if self.stage in (Stage.IN, Stage.FAILED):
+            return
         if now_s > self.began_s + JOIN_S_MAX:
             self._fail(f"not in after {JOIN_S_MAX:.0f} s: {self.stage.value}")
         elif self.stage in (Stage.CHECKING, Stage.SHAKING) and now_s >= self._again_s:
@@ -169,6 +172,8 @@ class Guest:
     def _read(self, now_s: float) -> None:
         assert self.answer is not None
         while self.stage in (Stage.CHECKING, Stage.SHAKING):
+            if self.stalls and self.stage is Stage.SHAKING:
+                return
             data = self.udp.recv(DATAGRAM_BYTES_MAX)
             if data[0] < 4:
                 is_yes = self.control(data)

@@ -96,30 +96,23 @@ class CrowdProcess:
 
 
 @contextmanager
-def trial_relay(
-    *, core: int | None = None, environment: dict[str, str] | None = None
-) -> Iterator[Trial]:
+def trial_relay(*, core: int | None = None) -> Iterator[Trial]:
     """A relay of its own on loopback, on any free ports. core: the one it runs on."""
-    command = (
-        "p2phouse_relay",
-        "up",
-        "--dev",
-        "--json",
-        "--tied",
-        "--http-port",
-        "0",
-        "--udp-port",
-        "0",
-    )
-    with _process(command, environment) as process:
+    with relay_process("--dev", "--http-port", "0", "--udp-port", "0") as trial:
+        pin(core, trial.control_pid, trial.media_pid)
+        yield trial
+
+
+@contextmanager
+def relay_process(*options: str) -> Iterator[Trial]:
+    """`p2phouse-relay up` with these options. Raises CannotRehearse."""
+    with _process(("p2phouse_relay", "up", "--json", "--tied", *options)) as process:
         assert process.stdout is not None
         line = process.stdout.readline()
         facts: dict[str, Any] = json.loads(line) if line else {"error": _last_words(process)}
         if "error" in facts:
             raise CannotRehearse(what="The relay", reason=facts["error"])
-        trial = Trial(facts["http"], facts["udp_port"], facts["control_pid"], facts["media_pid"])
-        pin(core, trial.control_pid, trial.media_pid)
-        yield trial
+        yield Trial(facts["http"], facts["udp_port"], facts["control_pid"], facts["media_pid"])
 
 
 @contextmanager
@@ -159,24 +152,18 @@ def cpu_s(pid: int) -> float:
 
 
 def rss_kb(pid: int) -> int:
-    """Of its own alone: what it shares with its sister is not paid twice."""
-    for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
-        if line.startswith("Pss:"):
-            return int(line.split()[1])
-    raise AssertionError("smaps_rollup has a Pss")
+    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") // 1_024
 
 
 @contextmanager
-def _process(
-    module: Sequence[str], environment: dict[str, str] | None = None
-) -> Iterator[subprocess.Popen[str]]:
+def _process(module: Sequence[str]) -> Iterator[subprocess.Popen[str]]:
     process = subprocess.Popen(
         [sys.executable, "-m", *module],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env={**os.environ, **(environment or {})},
     )
     with process:
         try:
