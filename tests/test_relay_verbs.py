@@ -32,7 +32,7 @@ class OneRelay:
         asked = relay_ask.read_ask(question)
         self.asked.append(asked)
         if isinstance(asked, AskPolicy):
-            return relay_ask.write(Shown(signed(samples.POLICY)))  # type: ignore[arg-type]
+            return relay_ask.write(Shown(signed(samples.POLICY), signed(samples.IDENTITY)))  # type: ignore[arg-type]
         return relay_ask.write(self._said)
 
     def name_relay(self, dev, addrs) -> None:

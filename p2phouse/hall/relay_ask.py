@@ -14,7 +14,7 @@ from p2phouse.record import cbor, envelope, limits
 from p2phouse.record.cbor import Malformed, Value
 from p2phouse.record.envelope import Signed
 from p2phouse.record.schema import Count, Range, Size, Text, pack, unpack
-from p2phouse.record.types import Address, Genesis, Policy, RelayGrant
+from p2phouse.record.types import Address, Genesis, Identity, Policy, RelayGrant
 from p2phouse.vocabulary import DeviceKey
 
 VERSION: Final = 1
@@ -55,7 +55,10 @@ class AskCarry:
 
 @dataclass(frozen=True, slots=True)
 class Shown:
+    """identity: of the relay, that proves whom a room's log is to name."""
+
     policy: Signed[Policy]
+    identity: Signed[Identity]
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,8 +100,8 @@ def write(message: Ask | Reply) -> bytes:
         case AskCarry(genesis, at, grant):
             proof = grant.data if grant is not None else b""
             frame = [VERSION, 1, *pack(_Carry(genesis.data, at, proof))]
-        case Shown(policy):
-            frame = [VERSION, 0, policy.data]
+        case Shown(policy, identity):
+            frame = [VERSION, 0, policy.data, identity.data]
         case Said():
             fields = (message.another, message.listeners, message.kbps, message.until)
             frame = [VERSION, 1, *pack(_Said(message.verdict, *fields))]
@@ -121,13 +124,19 @@ def read_policy(data: bytes, relay: DeviceKey) -> Signed[Policy]:
     """Of that relay itself. Raises PeerError."""
     kind, fields = _frame(data, limits.RELAY_REPLY_BYTES_MAX)
     match kind, fields:
-        case 0, [bytes(signed)]:
+        case 0, [bytes(signed), bytes(proof)]:
             policy = envelope.read(signed, Policy)
+            identity = envelope.read(proof, Identity).record
         case _:
             raise AskUnreadable(reason="no policy")
     # Security: or one relay could show the policy that another has signed.
     if policy.record.dev != relay:
         raise AskUnreadable(reason="the policy of another relay")
+    # Security: a host names this person a relay, who then has no voice. Or a relay could have
+    # anybody silenced by showing his uid for its own.
+    is_listed = any(device.dev == relay for device in identity.devices)
+    if identity.uid != policy.record.uid or not is_listed:
+        raise AskUnreadable(reason="a policy in the name of another person")
     return policy
 
 

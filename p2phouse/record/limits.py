@@ -91,4 +91,4 @@ POLICY_LIFE_S_MAX: Final = 90 * 86_400  # a relay that nobody keeps is forgotten
 OTHER_RELAYS_MAX: Final = 3  # that one relay names in its place
 RELAY_GRANT_LIFE_S_MAX: Final = 366 * 86_400  # a year, then its community looks again
 RELAY_ASK_BYTES_MAX: Final = 1_536  # a genesis, four addresses and a relay grant
-RELAY_REPLY_BYTES_MAX: Final = 2_304  # a policy
+RELAY_REPLY_BYTES_MAX: Final = 3_600  # a policy and an identity

@@ -117,7 +117,7 @@ class Carrying:
             case AskPolicy():
                 at = tuple(self.network.addrs)
                 signed = policy.card(self.charter, self.me, at=at, now=clock())
-                return relay_ask.write(Shown(signed))
+                return relay_ask.write(Shown(signed, self.me.record))
             case AskCarry() as ask:
                 return relay_ask.write(self._asked(dev, ask))
 

@@ -32,9 +32,9 @@ async def test_what_is_asked_of_a_relay_has_1536_bytes_and_no_more():
         await serve(theirs, b"reply")
 
 
-async def test_what_a_relay_replies_has_2304_bytes_and_no_more():
-    for size in (2_304, 2_305):
-        assert limits.RELAY_REPLY_BYTES_MAX == 2_304
+async def test_what_a_relay_replies_has_3600_bytes_and_no_more():
+    for size in (3_600, 3_601):
+        assert limits.RELAY_REPLY_BYTES_MAX == 3_600
         ours, theirs = wire_pair()
         async with trio.open_nursery() as nursery:
             nursery.start_soon(serve, theirs, bytes(size))

@@ -210,7 +210,7 @@ def _frames() -> list[Json]:
 def _relay_frames() -> list[Json]:
     genesis, grant = samples.SIGNED_GENESIS, signed(samples.RELAY_GRANT)
     carry = AskCarry(genesis, (samples.LAN_ADDRESS,), grant)  # type: ignore[arg-type]  # it is one
-    shown = Shown(signed(samples.POLICY))  # type: ignore[arg-type]  # it is one
+    shown = Shown(signed(samples.POLICY), signed(samples.IDENTITY))  # type: ignore[arg-type]  # it is one
     frame: dict[str, Ask | Reply] = {
         "what are you?": AskPolicy(),
         "a policy": shown,
