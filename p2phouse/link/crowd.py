@@ -201,12 +201,13 @@ class _Group:
     def send(self, items: Sequence[Item]) -> None:
         raise NotImplementedError
 
-    def _send_rows(self, start: int, number: int) -> None:
-        """A bad address does not starve those behind it: it is passed over."""
+    def _send_rows(self, start: int, number: int) -> bool:
+        """False if the system takes no more for now: then the rest of the crowd is not tried, for
+        each try would wait. A bad address does not starve those behind it: it is passed over."""
         if syscalls.sendmmsg is None:
             for row in range(number):
                 self._port.send(self._tray.row(row), self._sinks[start + row].address)
-            return
+            return True
         done = 0
         while done < number:
             messages = self._messages + (start + done)
@@ -214,15 +215,16 @@ class _Group:
             if sent > 0:
                 done += sent
             elif syscalls.last_errno() in syscalls.WOULD_BLOCK:
-                self._port.dropped += number - done
-                return
+                self._port.dropped += len(self._sinks) - start - done
+                return False
             elif syscalls.last_errno() == errno.EIO and self._is_cut:
                 self._port.can_segment = False  # this way out cannot; the next packets go singly
-                self._port.dropped += number - done
-                return
+                self._port.dropped += len(self._sinks) - start - done
+                return False
             elif syscalls.last_errno() != errno.EINTR:
                 self._port.dropped += 1
                 done += 1
+        return True
 
     def _cut(self, size: int) -> None:
         """Messages are datagrams of this size; 0: each is one."""
@@ -356,7 +358,8 @@ class _GcmGroup(_Group):
             sealed = map(AESGCM.encrypt, ciphers, nonces, repeat(body), repeat(header))
             data = header + header.join(sealed)
             srtp.move(self._tray.memory, data, len(data))
-            self._send_rows(start, len(ciphers))
+            if not self._send_rows(start, len(ciphers)):
+                return
 
     def _send_cut(self, items: Sequence[Item]) -> None:
         """All as one message for each sink, which the system cuts apart."""
@@ -384,7 +387,8 @@ class _GcmGroup(_Group):
                 columns.append(map(AESGCM.encrypt, ciphers, nonces, repeat(body), repeat(header)))
             data = b"".join(chain.from_iterable(zip(*columns, strict=False)))
             srtp.move(self._tray.memory, data, len(data))
-            self._send_rows(start, len(ciphers))
+            if not self._send_rows(start, len(ciphers)):
+                return
 
     def _lane(self, item: Item) -> _Lane:
         """Of this voice, with a nonce for each sink, unless the packet is from before a wrap."""
@@ -454,7 +458,8 @@ class _OtherGroup(_Group):
             srtp.move(self._sizes, sizes, len(some) * _INT.size)
             codes = list(map(srtp.protect, some, rows, self._size_pointers))
             if not any(codes):
-                self._send_rows(start, len(some))
+                if not self._send_rows(start, len(some)):
+                    return
                 continue
             # Security: what libsrtp refuses stands there in clear and must not leave.
             # Test: test_crowd.py::test_a_packet_that_is_not_protected_does_not_leave

@@ -1,5 +1,6 @@
 """Crowds over loopback: everybody gets each packet once, under its own key, whatever else is."""
 
+import errno
 import os
 import random
 import socket
@@ -287,4 +288,32 @@ def test_ipv6_has_a_port_as_well():
         crowd.add(Sink(port, sock.getsockname(), Keys(PROFILES[0], key, other), None))
         crowd.send(packet(1))
         assert Receiving(Keys(PROFILES[0], other, key)).open(sock.recv(2_048)) == packet(1)
+    port.close()
+
+
+@pytest.mark.skipif(syscalls.sendmmsg is None, reason="this system has no sendmmsg")
+@pytest.mark.parametrize("profile", [PROFILES[0], PROFILES[2]], ids=["gcm", "other"])
+def test_a_network_that_takes_no_more_is_asked_once_a_packet_and_not_for_everybody(
+    listeners: list[Listener], monkeypatch: pytest.MonkeyPatch, profile: Profile
+):
+    """Each try waits up to 20 ms; for a crowd of thousands that would be everybody's sound."""
+    port = Port("127.0.0.1", 0)
+    listeners += [Listener(port, profile) for _ in range(3 * CHUNK)]
+    crowd, tries = Crowd(), 0
+
+    def full(*call: object) -> int:
+        nonlocal tries
+        tries += 1
+        return -1
+
+    for each in listeners:
+        crowd.add(each.sink)
+    with monkeypatch.context() as patch:
+        patch.setattr(syscalls, "sendmmsg", full)
+        patch.setattr(syscalls, "last_errno", lambda: errno.EAGAIN)
+        crowd.send(packet(1))
+    assert tries == 1
+    assert port.dropped == 3 * CHUNK
+    crowd.send(packet(2))
+    assert all(each.heard() == [packet(2)] for each in listeners)
     port.close()
