@@ -206,15 +206,15 @@ def rehearse(
         token=token,
         say=lambda step: None if json else print(rehearsal.line(step), flush=True),
     )
+    if not json:
+        for sentence in rehearsal.sentences(report, price):
+            print(sentence)
     where = relay_home(home)
     kept = rehearsal.keep(where, report) if where.is_dir() else None
     if json:
         told = rehearsal.as_json(report, price)
         print(jsonlib.dumps({**told, "kept": None if kept is None else str(kept)}))
-        return
-    for sentence in rehearsal.sentences(report, price):
-        print(sentence)
-    if kept is not None:
+    elif kept is not None:
         print(f"Written to {kept}: unless relay.toml says how many, that is how many are let in.")
 
 

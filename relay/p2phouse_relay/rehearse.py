@@ -189,7 +189,7 @@ def as_json(report: Report, price: float | None) -> dict[str, object]:
 
 
 def keep(home: Path, report: Report, *, unix_s: float | None = None) -> Path:
-    """Writes what was found where the relay finds it."""
+    """Writes what was found where the relay finds it. Raises FileNotWritten."""
     path = home / REHEARSAL_NAME
     best = report.best
     found = {

@@ -212,6 +212,18 @@ def test_a_thousand_who_begin_and_do_not_go_on_cost_those_who_listen_nothing(hou
         _await(is_gone, 20.0)
 
 
+def test_a_hundred_who_come_at_once_get_in_and_take_nothing_from_who_listens():
+    with trial_relay() as relay, crowd_at(relay.http, listeners=120, voices=1) as crowd:
+        crowd.speak()
+        assert crowd.join(20, at_once=4).joined == 20
+        crowd.mark()
+        assert crowd.join(100, at_once=100).joined == 100
+        crowd.rest(1.0)
+        told = crowd.tell()
+    is_well(told)
+    assert told.listeners == 20
+
+
 def test_what_comes_twice_or_changed_is_heard_once_and_as_it_was_said(house: House):
     ana, ben = house.guest(0, "/whip/tea/ana", ssrc=Ssrc(7)), house.guest(1, "/whep/tea")
     walk([ana, ben], is_in)

@@ -1,13 +1,16 @@
 """What a rehearsal says of a machine, and what a relay then makes of it."""
 
 import json
+import resource
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from p2phouse.identity.keyfile import FileNotWritten
 from p2phouse_relay.crowd.crowd import Joined, Measured
+from p2phouse_relay.crowd.processes import trial_relay
 from p2phouse_relay.home import make_home
 from p2phouse_relay.rehearse import Report, Step, cost_of_100, keep, line, sentences
 from p2phouse_relay.settings import FILE_NAME, GUESTS_MAX, read_settings
@@ -70,6 +73,27 @@ def test_a_relay_lets_in_as_many_as_were_carried_unless_its_owner_says_how_many(
     path = home / FILE_NAME
     path.write_text(path.read_text().replace("# guests = 900", "guests = 77"))
     assert read_settings(home).terms.guests_max == 77
+
+
+def test_a_full_disk_is_said(tmp_path: Path):
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, limits[1]))
+    try:
+        with pytest.raises(FileNotWritten, match="Free some space"):
+            keep(tmp_path, Report(1, 350, "", (step(350),)))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert not (tmp_path / "rehearsal.json").exists()
+
+
+def test_a_relay_that_runs_can_be_tried(tmp_path: Path):
+    with trial_relay() as relay:
+        for _ in range(5):
+            done = command("--relay", relay.http, "--listeners", "4", "--json", home=tmp_path)
+            if " late" not in done.stdout:
+                break
+    told = json.loads(done.stdout)
+    assert (told["listeners"], told["steps"][0]["cpu_us"]) == (4, None)
 
 
 def command(*arguments: str, home: Path) -> subprocess.CompletedProcess[str]:
