@@ -72,8 +72,10 @@ class Browser:
         self._seq = 100
 
     def bind(self) -> socket.socket:
-        sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        sock.bind(("127.0.0.1", 0))
+        host = self.relay[0]  # all of these tests stay on one machine
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        sock = socket.socket(family, socket.SOCK_DGRAM)
+        sock.bind((host, 0))
         sock.setblocking(False)
         return sock
 

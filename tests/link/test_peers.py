@@ -26,9 +26,9 @@ from tests.link.browser import Browser, check, credentials, meet, new_credential
 class House:
     """Our side: a port and everybody at it."""
 
-    def __init__(self) -> None:
+    def __init__(self, host: str = "127.0.0.1") -> None:
         self.identity = Identity()
-        self.port = Port("127.0.0.1", 0)
+        self.port = Port(host, 0)
         self.states: list[tuple[LinkNumber, LinkStatus, str]] = []
         self.packets: list[tuple[LinkNumber, bytes]] = []
         self.moved: list[Sink] = []
@@ -47,7 +47,7 @@ class House:
 
     @property
     def address(self) -> tuple[str, int]:
-        return ("127.0.0.1", self.port.number)
+        return (self.port.host, self.port.number)
 
     def expect(self, name: str = "guest", *, ssrcs_max: int = 1) -> Browser:
         ours = new_credentials()
@@ -130,6 +130,26 @@ def test_a_guest_joins_is_heard_and_hears(house: House):
     crowd.add(sink)
     crowd.send(packet(3))
     assert meet(house.turn, lambda: ana.packets == [packet(3)])
+
+
+def test_a_guest_joins_over_ipv6_as_well():
+    try:
+        house = House("::1")
+    except OSError:
+        pytest.skip("this machine has no IPv6")
+    ana = house.join()
+    ana.speak(seq=7)
+    assert meet(house.turn, lambda: house.packets == [(ANA, packet(7))])
+    sink = house.peers.sink(ANA)
+    assert sink is not None
+    crowd = Crowd()
+    crowd.add(sink)
+    crowd.send(packet(3))
+    assert meet(house.turn, lambda: ana.packets == [packet(3)])
+    ana.move()
+    ana.check()
+    assert meet(house.turn, lambda: bool(house.moved))
+    house.close()
 
 
 def test_a_hundred_join_at_once(house: House):
