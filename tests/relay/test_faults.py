@@ -46,6 +46,7 @@ from tests.guest.test_sdp import offer, section
 LISTENERS = 20
 STRANGERS = 1_000  # their numbers begin behind the crowd's, so that no network is shared
 SECONDS = 2.0
+STALLED = int(os.environ.get("P2PHOUSE_STALLED", "1000"))  # at night more
 IDENTITY = Identity()
 
 
@@ -191,10 +192,10 @@ def test_a_flood_from_many_networks_takes_nothing_from_who_listens_and_keeps_nob
 
 
 @pytest.mark.slow
-def test_a_thousand_who_begin_and_do_not_go_on_cost_those_who_listen_nothing(house: House):
+def test_a_thousand_who_begin_and_go_no_further_take_nothing_from_who_listens(house: House):
     """They ask, check, begin a handshake and say no more."""
     before_kb = rss_kb(house.relay.media_pid) + rss_kb(house.relay.control_pid)
-    strangers = [house.guest(number) for number in range(1_000)]
+    strangers = [house.guest(number) for number in range(STALLED)]
     for each in strangers:
         each.stalls = True
 
