@@ -74,6 +74,7 @@ def run_relay(settings: Settings) -> None:
 def _config(settings: Settings) -> RelayConfig:
     if settings.dev:
         address = settings.address or "127.0.0.1"
+        kept = relay_home(settings.home) if settings.home is not None else None
         return RelayConfig(
             name="Dev",
             addresses=(address,),
@@ -81,12 +82,8 @@ def _config(settings: Settings) -> RelayConfig:
             http_port=HTTP_PORT if settings.http_port is None else settings.http_port,
             udp_port=UDP_PORT if settings.udp_port is None else settings.udp_port,
             terms=DEV_TERMS,
-            among=Among(
-                DEV_CHARTER,
-                settings.port,
-                _lan(address),
-                relay_home(settings.home) if settings.home is not None else None,
-            ),
+            home=kept,
+            among=Among(DEV_CHARTER, settings.port, _lan(address), kept),
         )
     home = relay_home(settings.home)
     for option, value in (

@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+from tests.relay.process import relay
 from tests.relay.test_settings import GIVEN
 
 ANSWERS = [each for name, value in GIVEN.items() for each in (f"--{name}", value)]
@@ -64,6 +65,17 @@ def test_what_cannot_be_done_is_one_sentence(typed):
     assert code == 2
     assert "relay.toml" in told
     assert json.loads(typed("status", "--json")[1])["yours"] is True
+
+
+def test_a_trial_with_a_home_tells_its_state_and_can_be_drained(typed, tmp_path):
+    home = ["--home", str(tmp_path / "trial")]
+    with relay(*home) as running:
+        told = json.loads(typed("status", "--json", *home)[1])
+        assert (told["rooms"], told["listeners"]) == (0, 0)
+        assert typed("drain", *home)[0] == 0
+        assert running.process.wait(20) == 0
+        running.stop()
+    assert typed("status", *home)[0] == 2
 
 
 def test_version_is_printed(typed):
