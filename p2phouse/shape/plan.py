@@ -171,14 +171,12 @@ def _row(voice: Voice, of: Neighbour, links: _Links, here: Standpoint) -> TableR
     others = tuple(link for link in links.all if link not in (of.link, ingress, standby))
     sinks: tuple[LinkNumber, ...] = (HERE,)
     warm: tuple[LinkNumber, ...] = ()
-    if here.shape is Shape.HUB and here.part is Part.HUB:
-        # The standby too: it may not have a link to everybody yet.
+    if here.yields or (here.shape is Shape.HUB and here.part is Part.HUB):
+        # To the standby too: it may not have a link to everybody yet. Not to who carries the room
+        # now: that is where the voice might come from.
         sinks = (HERE, *others)
-    elif here.yields:
-        # Whoever carries the room now takes each voice from its speaker alone.
-        sinks = (HERE, *(link for link in others if link not in links.hub))
     elif here.shape is Shape.HUB and here.part is Part.STANDBY and ingress == of.link:
-        warm = tuple(link for link in others if link not in links.hub)
+        warm = others
     pinned = voice.pinned and here.shape is Shape.HUB
     return TableRow(ingress, voice.ssrc, standby, sinks, warm, pinned)
 

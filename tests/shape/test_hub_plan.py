@@ -174,6 +174,14 @@ def test_who_has_the_former_hub_still_leans_on_nobody():
     room = Room(5, former=2)
     room.links -= {frozenset((0, 3))}
     assert room.plan_of(3).leaning is None
+    room.links -= {frozenset((0, 2))}
+    assert room.plan_of(2).leaning is None, "each voice comes to it from who speaks"
+
+
+def test_a_former_hub_gives_the_present_one_nothing_but_its_own_voice():
+    """That one takes each voice from who speaks."""
+    made = Room(5, former=2).plan_of(2)
+    assert [row.ssrc for row in made.rows if link(0) in row.sinks] == [voice(2).ssrc]
 
 
 def test_who_runs_the_room_is_heard_however_loud_others_are():

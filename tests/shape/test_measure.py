@@ -164,3 +164,30 @@ def test_why_a_room_is_no_mesh() -> None:
     view = a_view(4)
     strained = {**view.bids, CEM: a_bid(CEM, flags=CARRIES | BidFlag.STRAINED)}
     assert measure.why_no_mesh(replace(view, bids=strained)) is Why.STRAIN
+
+
+def test_a_relay_goes_before_whoever_is_nearer() -> None:
+    view = a_view()
+    far = {dev: replace(bid, rows=(*bid.rows, a_row(BEN, 400))) for dev, bid in view.bids.items()}
+    view = replace(view, bids=far)
+    assert measure.rank(view)[0] == ANA
+    assert measure.rank(replace(view, relays=frozenset([BEN])))[0] == BEN
+
+
+def test_a_hub_is_doubted_if_a_third_of_the_others_on_the_stage_miss_it_too() -> None:
+    """Security: of five two; not what it or its standby say, nor who only listens."""
+    view = a_view()
+    view = replace(view, speakers=frozenset(PEOPLE[:8]))
+
+    def is_doubted(*sayers: DeviceKey, view: View = view) -> bool:
+        said = {dev: a_bid(dev, flags=CARRIES | BidFlag.DESERTED) for dev in sayers}
+        return measure.is_doubted(replace(view, bids={**view.bids, **said}), ANA, BEN, CEM)
+
+    assert not is_doubted()
+    assert not is_doubted(PEOPLE[3])
+    assert is_doubted(*PEOPLE[3:5])
+    assert not is_doubted(ANA, BEN, CEM, PEOPLE[8], PEOPLE[3])
+    # Nobody else has a say: then it is one's own ear that counts, if anybody is to be carried.
+    few = replace(view, speakers=frozenset([CEM]))
+    assert is_doubted(view=few)
+    assert not is_doubted(view=replace(few, members=frozenset([ANA, BEN, CEM])))
