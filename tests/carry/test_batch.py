@@ -70,6 +70,15 @@ class TestBatchForwarder(ForwarderTests):
         assert forwarder.traffic(THREE) == Traffic(1, 100, 5.0)
         assert forwarder.traffic(FOUR) == Traffic()
 
+    def test_traffic_is_the_same_however_often_and_in_whatever_order_it_is_added_up(self):
+        here, forwarder, _ = self.batch()
+        here.add(ONE, TWO)
+        here.set_rows(TableRow(ONE, ANA, None, (TWO,)), TableRow(ONE, BEN, None, (TWO,)))
+        for now_s, ssrc, seq in ((1.0, ANA, 1), (1.01, BEN, 1), (1.02, ANA, 2)):
+            forwarder.now_s = now_s
+            forwarder.receive(ONE, a_packet(ssrc, seq, payload=bytes(10)))
+        assert forwarder.traffic(TWO) == forwarder.traffic(TWO) == Traffic(3, 30, 1.02)
+
     def test_traffic_is_kept_when_ways_change(self):
         here, forwarder, _ = self.batch()
         here.add(ONE, TWO, THREE)

@@ -239,6 +239,8 @@ def test_who_hears_neither_hub_nor_standby_says_so_at_once_and_when_it_does_agai
         bids = [each.frame for each in of(SendRoomFrame, said) if each.frame[0] == FrameKind.BID]
         return {envelope.read(frame[1], Bid).record.flags for frame in bids}  # type: ignore[arg-type]
 
+    willing = messages.Carry(willing=True, on_mains=True, metered=False, cap=30)
+    assert flags(table.tell(table.me.dev, willing)), "so that another bid would wait for 5 s"
     for link in links:
         table.media(Silent(link))
     assert not flags(table.wait(0.9))
