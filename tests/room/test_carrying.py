@@ -4,6 +4,8 @@ import pytest
 
 from p2phouse.channel import Heard, LinkStats, Pulls, SetTable, Silent, Stats
 from p2phouse.errors import PeerError
+from p2phouse.hall import invitation
+from p2phouse.hall.invitation import Invitation
 from p2phouse.record import envelope
 from p2phouse.record.cbor import Value
 from p2phouse.record.envelope import Signed
@@ -13,7 +15,7 @@ from p2phouse.room.frames import FrameKind
 from p2phouse.room.messages import SendRoomFrame
 from p2phouse.vocabulary import DeviceKey, LinkNumber, RoomId
 from tests.room.company.people import fill
-from tests.room.table import Person, Table, down, of
+from tests.room.table import ADDR, Person, Table, down, of
 
 CARRIES = int(BidFlag.CARRIES | BidFlag.MAINS)
 
@@ -302,3 +304,23 @@ def test_a_hub_whose_machine_slept_claims_nothing_before_it_could_hear_of_others
     assert (table.here.standby == ann.dev) is bool(slept_s)
     table.wait(3)
     assert table.here.standby in (ben.dev, cem.dev)
+
+
+def test_a_relay_that_was_named_bids_once_it_may_claim_and_another_never():
+    """From three seconds on; whoever hears a bid of it counts on it at once."""
+    for is_named in (True, False):
+        host = Table(seed=1)
+        host.open()
+        relay, room = Table(serves=True), host.here.room
+        if is_named:
+            host.ask(messages.NameRelay(relay.me.uid))
+        relay.tell(relay.me.dev, messages.Carry(True, on_mains=True, metered=False, cap=30))
+        relay.ask(messages.Join(invitation.write(Invitation(room, host.me.dev, (ADDR,)))))
+        ana = Person(host.me)
+        relay.up(ana, outbound=True)
+        assert host.here.genesis is not None
+        relay.frame(ana, ana.greeting(room, host.here.genesis))
+        entries: list[Value] = [entry.data for entry in host.here.log]
+        said = relay.frame(ana, [int(FrameKind.ENTRY), entries, [host.me.record.data]])
+        assert not passed_on(said + relay.wait(2.9), FrameKind.BID)
+        assert passed_on(relay.wait(40.0), FrameKind.BID) == ({ana.dev} if is_named else set())

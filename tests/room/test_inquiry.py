@@ -149,6 +149,26 @@ def test_who_was_not_asked_brings_nobody_in(table: Table, carriers: list[Person]
     assert not table.answers(ticket)
 
 
+def test_who_carries_the_room_no_more_brings_nobody_in(table: Table, carriers: list[Person]):
+    eve, ann = table.person("eve"), table.person("ann")
+    table.let_in(eve)
+    ticket = table.ask(Invite("ann"))
+    carry(table, carriers[0], eve)
+    find(table, carriers[1], ann)
+    assert "ann" not in names(table)
+    find(table, carriers[0])
+    assert not table.answers(ticket)
+    table.wait(2.1)
+    assert isinstance(table.answer(ticket).error, NobodyCalled)
+
+
+def test_of_more_than_sixteen_questions_at_once_the_rest_are_answered_from_what_is_known(
+    table: Table, carriers: list[Person]
+):
+    tickets = [table.ask(Invite(f"ann{number}")) for number in range(17)]
+    assert [bool(table.answers(ticket)) for ticket in tickets] == [False] * 16 + [True]
+
+
 def test_where_everybody_is_linked_nobody_is_asked(table: Table):
     table.let_in(table.person("bob"))
     assert isinstance(table.answer(table.ask(Invite("ann"))).error, NobodyCalled)
