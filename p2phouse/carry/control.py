@@ -5,7 +5,7 @@ keepalive comes; what follows from that is repair.py's. Formats: rtcp.py, docs/p
 """
 
 from math import inf
-from typing import Final
+from typing import Final, Protocol
 
 from p2phouse.carry.rtcp import (
     BLOCKS_MAX,
@@ -27,7 +27,6 @@ from p2phouse.voice.packet import (
     SEQ_MODULUS,
     TIMESTAMP_MODULUS,
     NotAPacket,
-    Packet,
     parse,
 )
 
@@ -51,13 +50,24 @@ _CLOCK_HZ: Final = 1 << 16
 _U32: Final = 1 << 32
 
 
-class _Reception:
+class Timed(Protocol):
+    """A packet of a voice, of ours or of a browser's."""
+
+    @property
+    def payload_type(self) -> int: ...
+    @property
+    def seq(self) -> int: ...
+    @property
+    def timestamp(self) -> int: ...
+
+
+class Reception:
     """One voice as this link brings it: loss by RFC 3550 §A.3, jitter by §A.8.
 
     Without the probation of §A.1: whoever sends here has proved himself to SRTP.
     """
 
-    def __init__(self, now_s: float, packet: Packet) -> None:
+    def __init__(self, now_s: float, packet: Timed) -> None:
         self._first = self._highest = packet.seq  # highest: with its wraps above 16 bits
         self._received = 0
         self._expected_told = self._received_told = 0  # in the last report
@@ -69,7 +79,7 @@ class _Reception:
     def jitter(self) -> int:
         return self._jitter_16 >> 4
 
-    def hear(self, now_s: float, packet: Packet) -> None:
+    def hear(self, now_s: float, packet: Timed) -> None:
         self.heard_s = now_s
         self.fresh = True  # since the last report
         ahead = (packet.seq - self._highest) % SEQ_MODULUS
@@ -122,7 +132,7 @@ class LinkControl:
         self._is_standby = False
         self._report_due_s = -inf
         self._packets = self._octets = 0
-        self._voices: dict[Ssrc, _Reception] = {}
+        self._voices: dict[Ssrc, Reception] = {}
         self._peer_ssrc = Ssrc(0)
         self._peer_clock: int | None = None  # in its last SR
         self._peer_heard_s = 0.0
@@ -172,7 +182,7 @@ class LinkControl:
             # One report has space for so many. The voice unheard for longest makes room, so a
             # flood of made-up ones spoils no figures but those of its own link.
             del self._voices[min(self._voices, key=lambda ssrc: self._voices[ssrc].heard_s)]
-        self._voices[parsed.ssrc] = _Reception(now_s, parsed)
+        self._voices[parsed.ssrc] = Reception(now_s, parsed)
 
     def receive(self, now_s: float, data: bytes) -> Keepalive | Request | None:
         """An RTCP datagram came: its message, or None if it only reports. Raises PeerError."""

@@ -5,13 +5,19 @@ are a crowd, and carry/slots.py chooses for each number by itself: the loudest a
 one line, is not the first of four.
 """
 
+from collections.abc import Iterator
+from dataclasses import replace
 from math import inf
 from typing import Final
 
+from p2phouse.carry.control import Reception
+from p2phouse.carry.rtcp import Block, Report, decode, encode_report
 from p2phouse.carry.slots import Slots
+from p2phouse.errors import PeerError
 from p2phouse.link.crowd import Crowd
 from p2phouse.link.port import SEGMENTS_MAX, Sink
 from p2phouse.vocabulary import HERE, Entropy, LinkNumber, Ssrc
+from p2phouse.voice.packet import PT_OPUS
 from p2phouse.voice.plain import NotPlain, Plain, build, parse
 
 # How long a packet waits for those of the other voices when they go together. Voices whose frames
@@ -75,6 +81,30 @@ class _Speaker:
     def __init__(self, payload_type: int, level_extension: int) -> None:
         self.payload_type = payload_type
         self.level_extension = level_extension
+        self.reception: Reception | None = None
+        self.ssrc = Ssrc(0)
+        self._clock = 0  # in its last sender report, by which it measures the way there and back
+        self._clock_s = 0.0
+
+    def hear(self, now_s: float, packet: Plain) -> None:
+        timed = packet._replace(payload_type=PT_OPUS)  # whatever number it has for this browser
+        if self.reception is None:
+            self.ssrc, self.reception = packet.ssrc, Reception(now_s, timed)
+        else:
+            self.reception.hear(now_s, timed)
+
+    def hear_report(self, now_s: float, report: Report) -> None:
+        if report.sender is not None:
+            self._clock, self._clock_s = report.sender.clock, now_s
+
+    def block(self, now_s: float) -> Block | None:
+        """What we received of it since the last call; None if that is nothing."""
+        if self.reception is None or not self.reception.fresh:
+            return None
+        block = self.reception.block(self.ssrc)
+        if not self._clock:
+            return block
+        return replace(block, lsr=self._clock, dlsr=int((now_s - self._clock_s) * 65_536))
 
 
 class GuestRoom:
@@ -84,6 +114,7 @@ class GuestRoom:
         """ssrcs: what listeners know its slots by, as many as anybody may have lines."""
         self._ssrcs = ssrcs
         self._entropy = entropy
+        self._ssrc = Ssrc(int.from_bytes(entropy(4)))  # of our reports
         self._speakers: dict[LinkNumber, _Speaker] = {}
         self._by_lines: dict[int, _Listeners] = {}
         self._lines: dict[LinkNumber, tuple[int, Sink]] = {}
@@ -131,10 +162,32 @@ class GuestRoom:
         if packet.payload_type != speaker.payload_type:
             self.refused += 1  # not Opus: telephone events, comfort noise
             return
+        speaker.hear(now_s, packet)
         for listeners in self._by_lines.values():
             out = listeners.slots.place(now_s, link, packet)
             if out is not None:
                 listeners.send(now_s, out, together=self.together)
+
+    def hear_control(self, now_s: float, link: LinkNumber, data: bytes) -> None:
+        """RTCP of a speaker; a listener's reports are not used. Raises nothing."""
+        speaker = self._speakers.get(link)
+        if speaker is None:
+            return
+        try:
+            decoded = decode(data)
+        except PeerError:
+            return
+        if isinstance(decoded, tuple):
+            for report in decoded:
+                speaker.hear_report(now_s, report)
+
+    def reports(self, now_s: float) -> Iterator[tuple[LinkNumber, bytes]]:
+        """What each speaker whose voice came since the last call is told of how it came: from the
+        loss a browser decides how much of it to repeat."""
+        for link, speaker in self._speakers.items():
+            block = speaker.block(now_s)
+            if block is not None:
+                yield link, encode_report(Report(self._ssrc, None, (block,)))
 
     @property
     def holders(self) -> tuple[LinkNumber, ...]:

@@ -46,6 +46,7 @@ log = logging.getLogger(__name__)
 CHANNEL_VERSION: Final = 1
 LOAD_EACH_S: Final = 1.0
 SLOTS_EACH_S: Final = 0.1
+REPORTS_EACH_S: Final = 1.0
 UNREAD_BYTES_MAX: Final = 4 * 1024 * 1024  # of a thousand guests that come or go at once: 100 kB
 READ_BYTES: Final = 256 * 1024
 SWITCH_S: Final = 0.0005
@@ -85,7 +86,7 @@ class Media:
         self._rooms: dict[int, GuestRoom] = {}
         self._guests: dict[LinkNumber, OpenGuest] = {}
         self._holders: dict[int, tuple[LinkNumber, ...]] = {}  # as told last
-        self._slots_s = 0.0
+        self._slots_s = self._reports_s = 0.0
         self._in: dict[LinkNumber, GuestRoom] = {}  # speakers, by link
         self._cpu_s = _cpu_s()
         self._told_s = monotonic()
@@ -157,6 +158,16 @@ class Media:
         if now_s >= self._slots_s:
             self._slots_s = now_s + SLOTS_EACH_S
             self._tell_slots()
+        if now_s >= self._reports_s:
+            self._reports_s = now_s + REPORTS_EACH_S
+            self._report(now_s)
+
+    def _report(self, now_s: float) -> None:
+        for room in self._rooms.values():
+            for link, data in room.reports(now_s):
+                sink = self.peers.sink(link)
+                if sink is not None:
+                    sink.control(data)
 
     def _tell_slots(self) -> None:
         for number, room in self._rooms.items():
@@ -239,8 +250,11 @@ class Media:
             self._links.packet(monotonic(), number, packet)
 
     def _control(self, number: LinkNumber, data: bytes) -> None:
-        # What a guest's browser reports is not used yet.
-        self._links.control(monotonic(), number, data)
+        room = self._in.get(number)
+        if room is not None:
+            room.hear_control(monotonic(), number, data)
+        else:
+            self._links.control(monotonic(), number, data)
 
     def _moved(self, number: LinkNumber, sink: Sink) -> None:
         if number in self._links:

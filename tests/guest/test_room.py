@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from p2phouse.carry.rtcp import decode
 from p2phouse.guest.room import TALKING_S, TOGETHER_S, GuestRoom
 from p2phouse.link.port import Port
 from p2phouse.vocabulary import FRAME_S, LinkNumber, Ssrc
@@ -127,6 +128,23 @@ def test_whoever_leaves_is_sent_nothing_and_is_no_voice(house: House):
     house.says(ANA, "a2")
     assert words(gone) == []
     assert words(stays) == ["a1"]
+
+
+def test_reports_count_what_is_lost_and_noise_changes_nothing(house: House):
+    for n in (1, 2, 3, 7, 8, 6):
+        packet = Plain(111, False, n, 960 * n, Ssrc(ANA), 30, b"word")
+        house.room.receive(house.now_s, ANA, build(packet))
+    for noise in (b"", b"\x80\xc8\x00\x06", bytes(60), os.urandom(100)):
+        house.room.hear_control(house.now_s, ANA, noise)
+        house.room.hear_control(house.now_s, LinkNumber(99), noise)
+    ((link, data),) = house.room.reports(house.now_s)
+    reports = decode(data)
+    assert isinstance(reports, tuple)
+    (report,) = reports
+    assert link == ANA
+    assert (report.blocks[0].lost, report.blocks[0].highest_seq) == (2, 8)
+    assert 0.2 < report.blocks[0].fraction_lost / 256 <= 0.25
+    assert list(house.room.reports(house.now_s)) == []  # nothing new
 
 
 def test_nobody_begins_to_hear_a_slot_just_before_it_wraps():

@@ -13,7 +13,7 @@ from aioice import stun
 
 from p2phouse.link.handshake import PROFILES, Handshake, Identity, Profile
 from p2phouse.link.lite import Credentials
-from p2phouse.link.srtp import Receiving, new, open_sending, protect, read
+from p2phouse.link.srtp import Receiving, new, open_sending, protect, protect_control, read
 from p2phouse.vocabulary import Ssrc
 from p2phouse.voice.packet import PT_OPUS
 from p2phouse.voice.plain import Plain, build
@@ -64,6 +64,7 @@ class Browser:
         self.shakes_hands = True
         self.stalls = False  # says no more after its first flight
         self.packets: list[bytes] = []  # that opened
+        self.controls: list[bytes] = []  # RTCP that opened
         self.unread: list[bytes] = []  # SRTP that came before the keys or did not open
         self.late: list[bytes] = []  # DTLS that came after the keys
         self.socket = self.bind()
@@ -165,11 +166,23 @@ class Browser:
             self._receiving = Receiving(self.tls.keys)
 
     def _srtp(self, data: bytes) -> None:
-        plain = None if self._receiving is None else self._receiving.open(data)
+        is_control = 192 <= data[1] < 224
+        plain = None
+        if self._receiving is not None:
+            plain = (self._receiving.open_control if is_control else self._receiving.open)(data)
         if plain is None:
             self.unread.append(data)
         else:
-            self.packets.append(plain)
+            (self.controls if is_control else self.packets).append(plain)
+
+    def report(self, data: bytes) -> None:
+        """Sends this RTCP."""
+        assert self.tls.keys is not None
+        if not hasattr(self, "_sending"):
+            self._sending = open_sending(self.tls.keys)
+        protected = protect_control(self._sending, data)
+        assert protected is not None
+        self.send(protected)
 
 
 def meet(turn: Callable[[], None], until: Callable[[], bool], seconds: float = MEET_S_MAX) -> bool:

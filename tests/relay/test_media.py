@@ -10,6 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 from p2phouse import channel
+from p2phouse.carry.rtcp import Report, SenderInfo, decode, encode_report
 from p2phouse.channel import (
     CloseGuestRoom,
     CloseLink,
@@ -167,6 +168,26 @@ def test_who_has_which_slot_is_told_when_it_changes(relay: Relay):
     relay.media.perform(CloseLink(LinkNumber(2)))
     assert meet(relay.turn, lambda: told(0, 1, 0, 0))
     assert len([each for each in relay.said if isinstance(each, GuestSlots)]) == 3
+
+
+def test_a_speaker_is_told_how_its_voice_comes_and_can_measure_the_way(relay: Relay):
+    ana = relay.speaker()
+    sender = SenderInfo(clock=0x12345678, packets=3, octets=30)
+    ana.report(encode_report(Report(Ssrc(5), sender, ())))
+    for seq in (1, 2, 4):  # one is lost
+        ana.speak(seq=seq)
+    assert meet(relay.turn, lambda: bool(ana.controls))
+    time.sleep(0.01)
+    ana.speak(seq=5)
+    assert meet(relay.turn, lambda: len(ana.controls) > 1)
+    reports = decode(ana.controls[-1])
+    assert isinstance(reports, tuple)
+    (report,) = reports
+    (block,) = report.blocks
+    assert report.sender is None
+    assert (block.ssrc, block.highest_seq, block.lost) == (5, 5, 1)
+    assert block.lsr == 0x12345678
+    assert 0 < block.dlsr < 5 * 65_536
 
 
 def test_packets_that_are_not_of_the_voice_go_nowhere(relay: Relay):
