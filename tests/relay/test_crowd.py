@@ -1,6 +1,8 @@
 """A crowd of our own at a relay of our own: real sockets, ICE, DTLS and SRTP on loopback."""
 
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -145,3 +147,17 @@ def test_it_says_what_it_could_not_do():
             pytest.raises(CannotRehearse, match=what),
         ):
             crowd.speak()
+
+
+def test_it_ends_when_nobody_wants_it_any_more():
+    with trial_relay() as relay:
+        command = (sys.executable, "-m", "p2phouse_relay.crowd", relay.http, "--listeners", "1")
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as crowd:
+            assert crowd.stdin is not None
+            assert crowd.stdout is not None
+            crowd.stdin.write(b'{"do": "speak"}\n')
+            crowd.stdin.flush()
+            assert crowd.stdout.readline() == b"{}\n"
+            crowd.stdin.write(b'{"do": "rest", "seconds": 600}\n')
+            crowd.stdin.close()
+            assert crowd.wait(10.0) == 0

@@ -1,7 +1,7 @@
 """A crowd as a process of its own: one command a line of JSON on standard input, one answer a line.
 
 `{"do": "join", "listeners": 20, "at_once": 8}` and so on: the methods of Crowd by their names. It
-ends with its standard input, once what it was asked last is done.
+ends with its standard input, in the middle of whatever it does.
 """
 
 import argparse
@@ -10,11 +10,12 @@ import json
 import os
 import resource
 import sys
+from contextlib import suppress
 from dataclasses import asdict
 from typing import Any
 
 from p2phouse.errors import P2PHouseError
-from p2phouse_relay.crowd.crowd import LISTENERS_MAX, VOICES_MAX, Crowd
+from p2phouse_relay.crowd.crowd import LISTENERS_MAX, VOICES_MAX, Abandoned, Crowd
 from p2phouse_relay.crowd.place import relay_at
 
 
@@ -57,6 +58,8 @@ def _perform(crowd: Crowd, do: str, given: dict[str, Any]) -> dict[str, Any]:
                 crowd.leave()
             case _:
                 raise ValueError(do)
+    except Abandoned:
+        raise
     except P2PHouseError as error:
         return {"error": str(error)}
     return {}
@@ -84,7 +87,8 @@ def main() -> None:
         sys.exit(str(error))
     gc.collect()
     gc.freeze()
-    serve(crowd)
+    with suppress(Abandoned):
+        serve(crowd)
 
 
 if __name__ == "__main__":

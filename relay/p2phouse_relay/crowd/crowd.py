@@ -52,6 +52,10 @@ class NobodySpeaks(P2PHouseError):
     """A speaker of the crowd did not get in: {reason}."""
 
 
+class Abandoned(P2PHouseError):
+    """Nobody is there any more who asked for this crowd."""
+
+
 @dataclass(frozen=True, slots=True)
 class Joined:
     """Of one call of `join`; times in ms from a guest's first byte of HTTP."""
@@ -172,6 +176,7 @@ class Crowd:
         self._look_s = self._tick_s = 0.0
         self._round_s = 0.0  # of those who are heard now
         self.has_left = False
+        self._watched = -1
         self._begin_measure([])
 
     # ── what can be asked ────────────────────────────────────────────────────────────────────
@@ -274,7 +279,8 @@ class Crowd:
         self._joining.close()
 
     def watch(self, fd: int) -> None:
-        """`turn` returns at once when this is readable."""
+        """`turn` returns at once when this is readable, and raises Abandoned when it has ended."""
+        self._watched = fd
         self._joining.register(fd, select.EPOLLIN)
 
     # ── the loop ─────────────────────────────────────────────────────────────────────────────
@@ -282,7 +288,9 @@ class Crowd:
     def turn(self) -> None:
         """Waits for the next thing to do, and does it."""
         due_s = min([self._look_s, self._tick_s, *(each.due_s for each in self._speakers)])
-        for fd, _ in self._joining.poll(max(0.0, due_s - time.monotonic())):
+        for fd, events in self._joining.poll(max(0.0, due_s - time.monotonic())):
+            if fd == self._watched and not events & select.EPOLLIN:
+                raise Abandoned
             if fd in self._waiting:
                 guest = self._waiting[fd][1]
                 guest.act(time.monotonic())
