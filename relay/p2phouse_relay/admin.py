@@ -48,6 +48,10 @@ class Counts:
     media_restarts: int
     connections: int
     up_s: float
+    node_rooms: int = 0
+    node_people: int = 0
+    node_kbps: int = 0
+    node_refused: int = 0
 
     @property
     def guests(self) -> int:
@@ -111,7 +115,15 @@ class Admin(Collector):
             "How often the process with the sound has died.",
             value=counts.media_restarts,
         )
+        yield CounterMetricFamily(
+            "p2phouse_relay_node_rooms_refused",
+            "Rooms of nodes that were not taken, since the start.",
+            value=counts.node_refused,
+        )
         for name, said, value in (
+            ("node_rooms", "Rooms of nodes that are carried.", counts.node_rooms),
+            ("node_people", "People in them.", counts.node_people),
+            ("node_kbps", "Sent in them, in kb/s.", counts.node_kbps),
             ("rooms", "Rooms that somebody is in, or was a minute ago.", counts.rooms),
             ("waiting", "Guests whose sound has not come yet.", counts.waiting),
             ("media_load", "Share of its core that sound uses.", counts.load_permille / 1_000),
@@ -128,6 +140,10 @@ def facts(counts: Counts) -> dict[str, object]:
         "ready": counts.is_ready,
         "draining": counts.is_draining,
         "rooms": counts.rooms,
+        "node_rooms": counts.node_rooms,
+        "node_people": counts.node_people,
+        "node_kbps": counts.node_kbps,
+        "node_refused": counts.node_refused,
         "speakers": counts.speakers,
         "listeners": counts.listeners,
         "waiting": counts.waiting,

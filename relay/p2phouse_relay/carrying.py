@@ -91,6 +91,7 @@ class Carrying:
         self._to_media = to_media
         self._links = links
         self._rooms = itertools.count(1)
+        self._refused = 0
         self._nursery: trio.Nursery
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -127,6 +128,7 @@ class Carrying:
         log.info(
             "asked room=%s by=%s verdict=%s", key_short(room), key_short(dev), said.verdict.name
         )
+        self._refused += said.verdict is not Verdict.CARRIED
         if said.verdict is Verdict.CARRIED:
             if room in self.stays:
                 self.stays[room].until = said.until
@@ -134,6 +136,16 @@ class Carrying:
                 way = Invitation(room, dev, ask.at)
                 self._nursery.start_soon(self._stay, way, said.until)
         return said
+
+    def counts(self) -> dict[str, int]:
+        """For whoever runs the relay: numbers alone."""
+        rooms = [stay.shell.rooms.membership for stay in self.stays.values()]
+        return {
+            "node_rooms": len(self.stays),
+            "node_people": sum(each.people for each in rooms if each is not None),
+            "node_kbps": self.ledger.kbps,
+            "node_refused": self._refused,
+        }
 
     # ── in a room ────────────────────────────────────────────────────────────────────────────
 

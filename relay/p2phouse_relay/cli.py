@@ -231,6 +231,8 @@ def status(home: Home = None, json: Json = False) -> None:
     state = "taking nobody in" if facts["draining"] else "open" if facts["ready"] else "starting"
     print(f"{state}, up for {facts['up_s']:.0f} s")
     print(f"{facts['speakers']} speak and {facts['listeners']} listen in {facts['rooms']} room(s)")
+    among = f"{facts['node_people']} people in {facts['node_rooms']} room(s) of nodes"
+    print(f"{among}, {facts['node_kbps']} kb/s; {facts['node_refused']} room(s) were not taken")
     print(f"{facts['joined']} came since the start, {facts['refused']} were told to come later")
     again = facts["media_restarts"]
     print(f"sound uses {facts['load_pct']} % of its core, and was begun anew {again} time(s)")

@@ -250,6 +250,7 @@ class Relay:
             media_restarts=self.media.restarts,
             connections=self.front.connections,
             up_s=time.monotonic() - self._began_s,
+            **(self.carrying.counts() if self.carrying is not None else {}),
         )
 
     def drain(self) -> None:

@@ -184,6 +184,8 @@ async def test_several_rooms_are_carried_at_once_and_know_nothing_of_one_another
             await until(lambda p=host: p.here.hub == its.me.dev, "the relay carries it")
             assert host.rooms.facts()["people"] == 1
             assert host.here.members.keys() == {its.me.dev}
+        counts = its.counts()
+        assert (counts["node_rooms"], counts["node_people"], counts["node_refused"]) == (2, 2, 0)
         numbers = [stay.numbers for stay in its.stays.values()]
         assert len({each.room for each in numbers}) == 2
         assert not set(numbers[0].to_core) & set(numbers[1].to_core)
