@@ -1,11 +1,13 @@
 """A crowd of our own at a relay of our own: real sockets, ICE, DTLS and SRTP on loopback."""
 
+import os
 import socket
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
@@ -15,7 +17,7 @@ from p2phouse_relay.crowd.crowd import LISTENERS_MAX, payload_of, said_ns
 from p2phouse_relay.crowd.guest import Guest, Stage
 from p2phouse_relay.crowd.offer import NoAnswer, read_answer, write_offer
 from p2phouse_relay.crowd.place import NoPlainHttp, NotOurs, Place, relay_at, source
-from p2phouse_relay.crowd.processes import CannotRehearse, crowd_at, trial_relay
+from p2phouse_relay.crowd.processes import CannotRehearse, cpu_s, crowd_at, trial_relay
 
 
 def test_it_goes_to_this_machine_and_to_no_other():
@@ -147,6 +149,24 @@ def test_it_says_what_it_could_not_do():
             pytest.raises(CannotRehearse, match=what),
         ):
             crowd.speak()
+
+
+def test_what_another_process_costs_is_known_to_the_end_of_its_threads():
+    code = (
+        "import threading\n"
+        "work = threading.Thread(target=sum, args=(range(20_000_000),))\n"
+        "work.start(); work.join(); print(flush=True); input()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        ticks = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()[11:13]
+        in_proc = sum(map(int, ticks)) / os.sysconf("SC_CLK_TCK")
+        assert in_proc > 0.1
+        assert abs(cpu_s(process.pid) - in_proc) < 0.03
+        process.communicate(b"\n")
 
 
 def test_it_ends_when_nobody_wants_it_any_more():

@@ -3,6 +3,7 @@
 `P2PHOUSE_SOAK_MINUTES=120 pytest -m nightly tests/relay/test_soak.py -s` prints what it saw.
 """
 
+import faulthandler
 import os
 import statistics
 import time
@@ -50,6 +51,7 @@ def growth_kb(looks: Sequence[Look]) -> float:
 @pytest.mark.nightly
 @pytest.mark.slow
 def test_it_carries_on():
+    faulthandler.cancel_dump_traceback_later()  # it stands nowhere, it takes that long
     with trial_relay() as relay, crowd_at(relay.http, listeners=LISTENERS, voices=1) as crowd:
         crowd.speak()
         assert crowd.join(LISTENERS, at_once=16).joined == LISTENERS
