@@ -165,8 +165,8 @@ class Bidding:
         _, drained, was_deserted = self.offered
         if drains and not drained:
             return -math.inf  # a farewell waits for nothing
-        if is_deserted and not was_deserted:
-            return self.said_at + DESERTED_S_MIN  # others wait for that word
+        if is_deserted is not was_deserted:
+            return self.said_at + DESERTED_S_MIN  # others count on that word
         next_at = self.said_at + (FIRST_S_MIN if self.count < FIRST_BIDS else BID_S_MIN)
         return next_at if offered != self.offered else max(next_at, self.again_at)
 

@@ -73,6 +73,17 @@ async def test_a_node_that_is_named_as_its_own_relay_is_none():
     assert not named.may_link(ANA)
 
 
+@pytest.mark.parametrize("alone", [False, True])
+def test_a_relay_added_later_is_kept_in_touch_with_by_who_does_not_hide(alone):
+    # Security: who alone may know where we are was said when the node was started.
+    named = Named(alone=alone)
+    named.add(BEN, [ELSEWHERE])
+    named.add(ANA, [AT])  # ourselves
+    assert named.kept == ([] if alone else [(BEN, [ELSEWHERE])])
+    assert named.devs == (set() if alone else {BEN})
+    assert named.may_link(BEN) is not alone
+
+
 async def test_who_hides_behind_relays_takes_ways_that_the_person_named_and_no_other():
     # Security: addresses come from strangers; each that is dialled learns where we are.
     named = Named(alone=True)

@@ -4,7 +4,9 @@ import pytest
 
 from p2phouse.channel import LinkStats, Stats
 from p2phouse.room.carrying_view import CarryingView
+from p2phouse.room.messages import NameRelay
 from p2phouse.vocabulary import LinkNumber, Now
+from tests.room.company.people import fill
 from tests.room.table import Table
 
 
@@ -58,3 +60,16 @@ def test_who_does_not_carry_the_room_has_no_load():
     table = Table()
     table.open()
     assert table.rooms.facts()["carrying"] is None
+
+
+def test_a_relay_that_stands_by_is_none_of_the_people_whom_we_carry():
+    table = Table()
+    table.open()
+    ann, relay = fill(table, 2)
+    assert table.answer(table.ask(NameRelay(relay.me.uid))).error is None
+    for person in (ann, relay):
+        table.connect(person)
+    table.here.hub = table.me.dev
+    load = CarryingView(table.me).facts(table.here)["carrying"]
+    assert isinstance(load, dict)
+    assert load["people"] == 1
