@@ -498,9 +498,9 @@ class Election:
         own_apart = self._apart(self._me)
         worse = [dev for dev in self._view.members if self._apart(dev) > own_apart]
         best = self._next([self._me, *worse])
-        relays = self._view.relays
-        # A relay that a host named is not kept waiting by who only stands in for it.
-        is_owed = best in relays and self._me not in relays
+        mine = measure.is_favoured(self._view, self._me)
+        its = best is not None and measure.is_favoured(self._view, best)
+        is_owed = its and not mine  # who only stands in for a relay does not keep it waiting
         if not self._is_due(self._adopted_at + (DWELL_S if is_owed else REFRESH_S), now):
             return []
         if best is None:
@@ -511,7 +511,7 @@ class Election:
         if best == standby:
             is_heard = best in self._view.heard
             is_tried = is_heard and (is_owed or measure.is_tried(self._view, best))
-            is_better = is_owed or (self._me not in relays and _is_better(new, standing))
+            is_better = is_owed or (its is mine and _is_better(new, standing))
             if is_tried and is_better:
                 return self._claim(best, self._me, now)
             return []

@@ -108,6 +108,11 @@ def is_strain(skipped_ticks: int, losses: Sequence[int]) -> bool:
     return skipped_ticks >= SKIPPED_STRAINED or lost >= LOSS_STRAINED_PERMILLE
 
 
+def is_favoured(view: View, dev: DeviceKey) -> bool:
+    """Whether it goes before all members: a relay that a host named, unless it cannot keep up."""
+    return dev in view.relays and not is_strained(view, dev)
+
+
 def is_strained(view: View, dev: DeviceKey) -> bool:
     """Whether it cannot keep up, by its own word."""
     bid = view.bids.get(dev)
@@ -173,7 +178,7 @@ def rank(view: View, *, but: Iterable[DeviceKey | None] = ()) -> list[DeviceKey]
     excluded = frozenset(but)
     fit = [dev for dev in fit if dev not in excluded]
     fit.sort(key=lambda dev: tie(view.room, dev), reverse=True)
-    fit.sort(key=lambda dev: (dev not in view.relays, cost(view, dev)))
+    fit.sort(key=lambda dev: (not is_favoured(view, dev), cost(view, dev)))
     return fit
 
 
@@ -200,7 +205,8 @@ def why_no_mesh(view: View) -> Why | None:
         return Why.PAIR
     if any(is_strained(view, dev) for dev in view.members) and len(view.members) > 2:
         return Why.STRAIN
-    return Why.RELAY if any(is_eligible(view, dev) for dev in view.relays) else None
+    favoured = (dev for dev in view.relays if is_favoured(view, dev))
+    return Why.RELAY if any(is_eligible(view, dev) for dev in favoured) else None
 
 
 def _reports(view: View, dev: DeviceKey) -> list[tuple[DeviceKey, BidRow]]:

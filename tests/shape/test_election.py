@@ -441,3 +441,18 @@ def test_who_has_just_come_takes_nothing_over_in_its_first_three_seconds(me: Me)
     election.handle(Seen(replace(view, heard=view.heard - {NINE[1], NINE[2]})), 60.2)
     assert not go(election, 63.0)
     assert claims(election.handle(None, election.deadline))
+
+
+def test_a_relay_that_cannot_keep_up_is_owed_nothing_until_it_can_again(me: Me):
+    """Else the room would go to and fro between it and the member who stands in."""
+    election = hub_of_nine(me)
+    strained = bid(NINE[1], WILLING | int(BidFlag.STRAINED))
+    rows = [replace(bid(dev, 0), rows=(BidRow(NINE[1], 5, 5, 0, 90),)) for dev in NINE[2:7]]
+    view = replace(nine(me, bid(me.dev, WILLING), strained, *rows), relays=frozenset([NINE[1]]))
+    said, *_ = claims(election.handle(Seen(view), 70.0))
+    assert said.standby == NINE[1], "nobody else is there to stand by"
+    election.handle(ClaimHeard(signed(me, said), me.dev, 70.0), 70.0)
+    assert not claims(tick(election, 100.0))
+    fit = replace(view, bids={**view.bids, NINE[1]: bid(NINE[1], WILLING)})
+    said, *_ = claims(election.handle(Seen(fit), 100.0))
+    assert (said.hub, said.standby) == (NINE[1], me.dev)
