@@ -37,12 +37,15 @@ MUTANTS: Final[dict[str, tuple[str, str]]] = {
         "False",
     ),
     "R4 a chain through other seats": ("(prev is None or prev.auth != entry.auth)", "prev is None"),
-    "R5 any seat may all": ("if level > POWERS[entry.act]:", "if False:"),
+    "R5 any seat may all": ("if level > power_of(Act(entry.act), entry.val):", "if False:"),
     "R5 hosts name hosts": (
         "or level < SEATS[str(entry.val)]",
         "or level <= SEATS[str(entry.val)]",
     ),
-    "R5 hosts need more": ("if level > POWERS[entry.act]:", "if level >= POWERS[entry.act]:"),
+    "R5 hosts need more": (
+        "if level > power_of(Act(entry.act), entry.val):",
+        "if level >= power_of(Act(entry.act), entry.val):",
+    ),
     "R6 equals revoke equals": (
         "not seat.level < self._level_of_grant(entry.sub)",
         "not seat.level <= self._level_of_grant(entry.sub)",
@@ -115,11 +118,11 @@ MUTANTS: Final[dict[str, tuple[str, str]]] = {
     ),
     "R11 revoked seats speak": ("if seat.uid == uid and seat.is_standing]", "if seat.uid == uid]"),
     "R13 who is put out writes on": (
-        "if self.role_of(uid) in (None, Role.BAN, Role.REMOVE):",
+        "if self.role_of(uid) in (None, Role.BAN, Role.REMOVE, Role.RELAY):",
         "if self.role_of(uid) is None:",
     ),
     "R13 who is not let in writes": (
-        "if self.role_of(uid) in (None, Role.BAN, Role.REMOVE):",
+        "if self.role_of(uid) in (None, Role.BAN, Role.REMOVE, Role.RELAY):",
         "if self.role_of(uid) in (Role.BAN, Role.REMOVE):",
     ),
     "R13 off for nobody": ("self.chat is not False or self.runs(uid)", "True"),

@@ -41,6 +41,11 @@ def test_no_live_key_is_known_to_somebody_who_is_out(seed):
         assert first_fault(world) is None, f"EpochWorld({world.seed})"
 
 
+def test_each_line_of_the_epochs_that_can_be_made_wrong_is_there():
+    for name in MUTANTS:
+        law(name)
+
+
 @pytest.mark.parametrize("name", CHOSEN)
 def test_a_rule_with_one_line_wrong_is_found_out(name):
     mutant = law(name)

@@ -43,6 +43,11 @@ def test_whatever_is_written_the_room_stays_whose_it_is(seed):
         assert list(world.faults()) == [], f"LogWorld({world.seed})"
 
 
+def test_each_line_of_the_rules_that_can_be_made_wrong_is_there():
+    for name in MUTANTS:
+        law(name)
+
+
 @pytest.mark.parametrize("name", CHOSEN)
 def test_rules_with_one_line_wrong_are_found_out(name):
     mutant = law(name)
