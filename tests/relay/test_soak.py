@@ -78,4 +78,4 @@ def test_it_carries_on():
     assert told.lost == told.duplicated == told.silent == told.unopened == told.wrong == 0
     assert told.unanswered <= 2
     assert grown <= GROWTH_KB_MAX
-    assert looks[-1].descriptors == looks[0].descriptors
+    assert looks[-1].descriptors <= looks[0].descriptors  # at first libp2p still closes some
