@@ -25,7 +25,7 @@ PEOPLE_MIN: Final = 5
 BID_S: Final = 30.0
 BID_S_MIN: Final = 5.0
 FIRST_S_MIN: Final = 2.0  # the first bids bring what is measured as soon as it is
-DESERTED_S_MIN: Final = 0.5  # a link that comes and goes floods nobody
+SOON_S: Final = 0.5  # a link that comes and goes floods nobody
 FIRST_BIDS: Final = 3
 SAMPLES: Final = 30  # one a second
 LINKLESS_S: Final = 3.0  # two who have not met by then cannot, or not now
@@ -116,6 +116,12 @@ class Bidding:
     def is_strained(self, now: Now) -> bool:
         return now.mono < self.strained_until
 
+    @property
+    def _lost_said(self) -> set[DeviceKey]:
+        """Whom our last bid says that we do not reach."""
+        rows = () if self.last is None else self.last.record.rows
+        return {_of(row) for row in rows if row.loss == LOST_PERMILLE}
+
     def make(self, now: Now, me: Me, membership: Membership, offered: Offered) -> Bid:
         carry, drains, is_deserted = offered
         lost = self.lost(now)
@@ -159,14 +165,14 @@ class Bidding:
             return True
         return any(_is_other(row, before[row.dev]) for row in bid.rows)
 
-    def look_at(self, offered: Offered) -> float:
+    def look_at(self, now: Now, offered: Offered) -> float:
         """When to see whether there is news: not after each message, for a bid is work."""
         _, drains, is_deserted = offered
         _, drained, was_deserted = self.offered
         if drains and not drained:
             return -math.inf  # a farewell waits for nothing
-        if is_deserted is not was_deserted:
-            return self.said_at + DESERTED_S_MIN  # others count on that word
+        if is_deserted is not was_deserted or self._lost_said - self.lost(now):
+            return self.said_at + SOON_S  # others count on that word
         next_at = self.said_at + (FIRST_S_MIN if self.count < FIRST_BIDS else BID_S_MIN)
         return next_at if offered != self.offered else max(next_at, self.again_at)
 

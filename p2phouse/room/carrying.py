@@ -302,7 +302,7 @@ class Carrying:
             return
         is_deserted = carried.election.state(now.mono) is State.SUSPECT
         offered = (self.offer, carried.drains, is_deserted)
-        at = bidding.look_at(offered)
+        at = bidding.look_at(now, offered)
         if now.mono < at:
             bidding.due = min(bidding.due, at)
             return

@@ -43,6 +43,7 @@ PULLED_S: Final = 0.12  # the standby's own silence before pulls count
 ALONE_S: Final = 3.0  # the standby alone hears nothing: the hub replaces it first
 IDLE_STANDBY_S: Final = 5.0  # the hub is gone from the room, and the standby has not claimed
 LOST_STANDBY_S: Final = 1.0
+UNMET_S: Final = 3.0  # who is back after his Wi-Fi dropped out has links again by then
 MAKE_WAY_S: Final = 10.0  # a new standby is linked with everybody by then, or somebody says so
 YIELD_S: Final = 5.0
 YIELD_TO_MESH_S: Final = 12.0  # until the links of the mesh are up
@@ -154,6 +155,7 @@ class Election:
         self._calm_at = math.inf  # since when it would do
         self._heard_once: set[DeviceKey] = set()  # of hub and standby, in this epoch
         self._unheard_at: dict[DeviceKey, float] = {}
+        self._unmet_at = math.inf  # since when somebody and we do not meet, if we carry
         self._doubted_at = math.inf  # since when others miss hub and standby as we do
         self._again_at = math.inf
         self._told_at = -math.inf
@@ -334,6 +336,7 @@ class Election:
         self._needed_at = math.inf
         if self.hub != before:
             self._costs.clear()
+            self._unmet_at = math.inf
             self._released.clear()
             if before is not None:
                 self._former = before
@@ -421,10 +424,13 @@ class Election:
         return self._make_way(now) or self._improve(now)
 
     def _make_way(self, now: float) -> list[Output]:
-        """To the standby at once, for somebody who reaches it and not us, or since we cannot keep
+        """To the standby, for somebody who reaches it and not us, or since we cannot keep
         up; if it is no better off, one who is becomes standby first."""
         lost = len(measure.unreached(self._view, self._me))
+        self._unmet_at = min(self._unmet_at, now) if lost else math.inf
         strained = measure.is_strained(self._view, self._me)
+        if not strained and not self._is_due(self._unmet_at + UNMET_S, now):
+            return []
         # Security: who lets no hub reach him moves the room about no oftener than this.
         # Test: test_election.py::test_one_whom_no_hub_reaches_moves_the_room_each_ten_seconds
         if not (lost or strained) or not self._is_due(self._adopted_at + MAKE_WAY_S, now):

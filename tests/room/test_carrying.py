@@ -259,6 +259,17 @@ def test_two_who_cannot_meet_say_so_though_they_are_few(table: Table):
     assert passed_on(table.wait(2.0), FrameKind.BID) == {ann.dev}
 
 
+def test_who_is_reached_again_is_said_to_be_at_once(table: Table):
+    """A hub would make way for one who is back by then."""
+    people = fill(table, 4)
+    while not passed_on(table.wait(0.1), FrameKind.BID) or table.mono < table.here.since + 3.0:
+        pass
+    before = len(table.said)
+    table.connect(people[0])
+    table.wait(0.6)
+    assert passed_on(table.said[before:], FrameKind.BID) == {each.dev for each in people}
+
+
 def test_a_newcomer_is_told_the_claim_and_the_bids(table: Table):
     ann, ben = fill(table, 2)
     table.frame(ann, bid(ann, table.here.room))

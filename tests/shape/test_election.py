@@ -207,20 +207,35 @@ def apart(me: Me, one: DeviceKey, *others: DeviceKey) -> View:
     return nine(me, *map(said_by, [me.dev, *NINE[1:]]))
 
 
-def test_a_hub_whom_somebody_does_not_reach_gives_way_to_its_standby_at_once(me: Me):
+def test_a_hub_whom_somebody_does_not_reach_gives_way_to_its_standby_after_three_seconds(me: Me):
     election = hub_of_nine(me, bid(NINE[1], WILLING))
-    (said,) = claims(election.handle(Seen(apart(me, NINE[2])), 70.0))
+    assert not claims(election.handle(Seen(apart(me, NINE[2])), 70.0))
+    assert not go(election, 73.0)
+    (said,) = claims(election.handle(None, 73.0))
     assert said.hub == NINE[1]
+
+
+def test_a_hub_gives_way_to_nobody_for_one_who_is_just_back_and_has_no_link_yet(me: Me):
+    """His Wi-Fi dropped out; what both said of that comes with him."""
+    bids = [bid(dev, WILLING) for dev in (me.dev, NINE[1])]
+    election = hub_of_nine(me, bids[1])
+    for at in (70.0, 80.0):
+        assert not claims(election.handle(Seen(apart(me, NINE[2])), at))
+        assert not go(election, at + 2.9)
+        assert not claims(election.handle(Seen(nine(me, *bids)), at + 2.9))
+        assert not go(election, at + 10.0)
 
 
 def test_a_hub_gives_way_to_nobody_who_is_reached_no_better(me: Me):
     election = hub_of_nine(me, bid(NINE[1], WILLING))
-    (said,) = claims(election.handle(Seen(apart(me, NINE[2], NINE[1])), 70.0))
+    election.handle(Seen(apart(me, NINE[2], NINE[1])), 70.0)
+    said = go(election, 73.1)[0]
     assert said.hub == me.dev
     assert said.standby not in (NINE[1], NINE[2])
     election = hub_of_nine(me, bid(NINE[1], WILLING))
     nobody = apart(me, NINE[2], *NINE[1:2], *NINE[3:])
     assert not claims(election.handle(Seen(nobody), 70.0))
+    assert not go(election, 80.0)
 
 
 def test_one_who_says_alone_that_he_does_not_reach_the_hub_moves_nobody(me: Me):
@@ -229,6 +244,7 @@ def test_one_who_says_alone_that_he_does_not_reach_the_hub_moves_nobody(me: Me):
     election = hub_of_nine(me, bid(NINE[1], WILLING))
     alone = replace(view, bids={**view.bids, me.dev: bid(me.dev, WILLING)})
     assert not claims(election.handle(Seen(alone), 70.0))
+    assert not go(election, 80.0)
 
 
 def test_a_hub_that_cannot_keep_up_hands_over_to_its_standby_if_that_one_can(me: Me):
@@ -254,8 +270,9 @@ def test_a_hub_that_cannot_keep_up_takes_another_standby_first_or_carries_on(me:
 def test_a_hub_gives_way_to_no_standby_that_it_does_not_hear_itself(me: Me):
     election = hub_of_nine(me, bid(NINE[1], WILLING))
     view = apart(me, NINE[2])
-    view = replace(view, heard=view.heard - {NINE[1]})
-    (said,) = claims(election.handle(Seen(view), 70.0))
+    election.handle(Seen(view), 70.0)
+    election.handle(Seen(replace(view, heard=view.heard - {NINE[1]})), 72.5)
+    said = go(election, 73.1)[0]
     assert said.hub == me.dev
     assert said.standby not in (NINE[1], NINE[2])
 
