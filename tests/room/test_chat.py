@@ -364,7 +364,7 @@ WORDS = st.tuples(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     words=st.lists(WORDS, max_size=30),
     mode=st.sampled_from([True, True, False, 1, 10]),
@@ -388,7 +388,7 @@ def test_whatever_comes_in_whatever_order_and_however_often_is_one_chat(words, m
     assert len({(view.messages, view.pins, view.mods) for view in views}) == 1
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(rng=st.randoms(use_true_random=False))
 def test_what_is_kept_of_a_full_chat_does_not_depend_on_what_came_first(rng):
     shelf = chat._Shelf

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from p2phouse.carry.table import compile_table
@@ -104,7 +104,6 @@ def test_when_a_mesh_becomes_a_hub_room_each_voice_has_its_old_way_too(count, da
     assert room.ears(speaker, dead=0) == set(range(1, count)) - {speaker}
 
 
-@settings(deadline=None)
 @given(
     st.integers(1, 9),
     st.sampled_from(list(Part)),

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from p2phouse.carry.table import compile_table
@@ -46,7 +46,6 @@ def holder(ssrc: Ssrc, own: Voice | None, near: list[Neighbour]) -> Voice:
     return min((v for v in voices if v is not None and v.ssrc == ssrc), key=lambda v: v.id)
 
 
-@settings(deadline=None)
 @given(rooms(), st.randoms(use_true_random=False))
 def test_the_order_in_which_members_came_does_not_matter(room, rng):
     own, near = room
@@ -54,13 +53,11 @@ def test_the_order_in_which_members_came_does_not_matter(room, rng):
     assert plan(own, shuffled) == plan(own, near)
 
 
-@settings(deadline=None)
 @given(rooms())
 def test_the_forwarder_takes_every_plan(room):
     compile_table(1, plan(*room).rows)
 
 
-@settings(deadline=None)
 @given(rooms())
 def test_no_voice_has_two_ways_in_and_none_goes_back_or_to_its_own_ear(room):
     rows = plan(*room).rows
@@ -70,7 +67,6 @@ def test_no_voice_has_two_ways_in_and_none_goes_back_or_to_its_own_ear(room):
         assert row.standby is None
 
 
-@settings(deadline=None)
 @given(rooms())
 def test_our_own_voice_goes_to_every_connected_member_and_others_go_to_our_ear(room):
     own, near = room
@@ -79,7 +75,6 @@ def test_our_own_voice_goes_to_every_connected_member_and_others_go_to_our_ear(r
         assert row.sinks == (connected if row.ingress == HERE else (HERE,))
 
 
-@settings(deadline=None)
 @given(rooms())
 def test_a_voice_has_a_row_exactly_if_it_is_connected_and_holds_its_ssrc(room):
     own, near = room
@@ -101,7 +96,6 @@ class Person:
     voice: Voice | None
 
 
-@settings(deadline=None)
 @given(
     st.lists(st.none() | claims(), min_size=2, max_size=6).filter(distinct),
     st.sets(st.tuples(st.integers(0, 5), st.integers(0, 5))),

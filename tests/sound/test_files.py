@@ -296,7 +296,7 @@ def test_reading_stops_when_the_file_is_no_longer_wanted(tmp_path):
     assert len(asked) == 3
 
 
-@settings(max_examples=150, deadline=None, derandomize=True)
+@settings(max_examples=150, derandomize=True)
 @given(
     st.sampled_from(["pcm_s16le", "flac", "libmp3lame", "libopus", "aac"]),
     st.lists(st.tuples(st.floats(0, 1), st.binary(min_size=1, max_size=8)), max_size=12),

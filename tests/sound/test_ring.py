@@ -12,7 +12,7 @@ from tests.sound.sounds import sine
 BLOCK_SAMPLES = 480
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.lists(st.tuples(st.sampled_from(["put", "take", "drop"]), st.integers(-20, 150))))
 def test_a_ring_is_a_queue_that_forgets_its_oldest(steps: list[tuple[str, int]]):
     ring, model, count = Ring(100), deque[float](maxlen=100), 0

@@ -256,7 +256,7 @@ def test_a_clock_that_jumped_begins_anew():
     assert jitter.wait_for_s == -9.0
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     st.lists(
         st.tuples(st.floats(0.0, 3.0), st.floats(-50.0, 50.0), st.booleans(), st.booleans()),

@@ -25,7 +25,7 @@ def test_frames_given_in_are_not_written_to():
     Mixer().mix([(frame, 1.0), (frame, 1.0)])
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.tuples(st.floats(0, 50), st.floats(20, 8_000)), min_size=1, max_size=12))
 def test_whatever_is_mixed_stays_under_the_ceiling(loudness: list[tuple[float, float]]):
     mixer = Mixer()

@@ -40,7 +40,7 @@ def some_opus() -> st.SearchStrategy[bytes]:
     )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(data=st.data())
 def test_every_tick_gives_one_frame_within_full_scale_whatever_comes(data: st.DataObject):
     """Invariant: float32[960], finite, -1 to 1; nothing raises; at most QUEUE_MAX are played on."""
@@ -79,7 +79,7 @@ def pitch_hz(frame: Frame) -> float:
     return float(np.argmax(spectrum)) * SAMPLE_RATE_HZ / (10 * FRAME_SAMPLES)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(seed=st.integers(0, 2**32), loss=st.floats(0, 0.4), spread_s=st.floats(0, 0.3))
 def test_frames_are_heard_in_order_whatever_the_network_does(
     seed: int, loss: float, spread_s: float
@@ -103,7 +103,7 @@ def test_frames_are_heard_in_order_whatever_the_network_does(
 # ── loss ─────────────────────────────────────────────────────────────────────────────────────────
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(lost=st.sets(st.integers(1, 110), max_size=60))
 def test_no_loss_leaves_a_delay_behind(lost: set[int]):
     """Before, after, and without any loss the delay is the same to the sample."""
