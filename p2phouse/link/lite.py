@@ -201,9 +201,9 @@ class Lite:
             return ()
         return self._ask(now_s, peer, peer.way)
 
-    def knows(self, data: bytes) -> bool:
-        """Whether this names somebody who is expected; only an HMAC tells if he sent it."""
-        return _ufrag_in(data) in self._named
+    def knows(self, ufrag: str) -> bool:
+        """Whether somebody of this name is expected; only an HMAC tells if a check is his."""
+        return ufrag in self._named
 
     def receive(self, now_s: float, data: bytes, way: Way) -> Sequence[LiteOutput]:
         """A datagram that begins like STUN. Raises nothing."""
@@ -246,7 +246,7 @@ class Lite:
         self, now_s: float, data: bytes, transaction: bytes, way: Way
     ) -> Sequence[LiteOutput]:
         """RFC 8445 §7.3."""
-        peer = self._named.get(_ufrag_in(data))
+        peer = self._named.get(ufrag_in(data))
         if peer is None:
             # Security: nothing of a stranger's is parsed further, and hardly any is answered.
             return self._refuse(now_s, transaction, way)
@@ -369,7 +369,7 @@ def _name(ours: Credentials, theirs: Credentials) -> bytes:
     return f"{ours.ufrag}:{theirs.ufrag}".encode()
 
 
-def _ufrag_in(data: bytes) -> str:
+def ufrag_in(data: bytes) -> str:
     """The part of the USERNAME that names us, without parsing anything else; empty if none."""
     at = _HEADER.size
     while at + _ATTRIBUTE.size <= len(data):

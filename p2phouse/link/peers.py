@@ -26,6 +26,7 @@ from p2phouse.link.lite import (
     LiteOutput,
     Seen,
     Way,
+    ufrag_in,
 )
 from p2phouse.link.port import Port, Sink
 from p2phouse.link.sparing import network_of
@@ -49,6 +50,11 @@ LAST_FLIGHT_S: Final = 10.0  # for how long it is sent again to whoever has not 
 LAST_FLIGHTS_MAX: Final = 8
 TICK_S: Final = 0.1
 SSRCS_MAX: Final = 256  # of one peer: each costs memory in libsrtp
+
+# A browser has its answer, and checks, some ms before control's word of it is read here. Refused,
+# it would try again 50 to 500 ms later, or never (aioice): checks for unknown names wait a little.
+EARLY_S: Final = 0.3
+EARLY_MAX: Final = 512
 
 _ALERT: Final = 21
 _RTCP_TYPES: Final = range(192, 224)  # RFC 5761 §4: the second byte tells RTCP from RTP
@@ -136,6 +142,7 @@ class Peers:
         self._peers: dict[LinkNumber, Peer] = {}
         self._at: list[dict[Address, Peer]] = [{} for _ in ports]
         self._waiting: deque[tuple[bytes, int, Address]] = deque()
+        self._early: dict[str, tuple[float, bytes, int, Address]] = {}  # by the name they are for
         self._shaking: dict[int, list[Peer]] = {}  # by network
         self._queued: dict[int, deque[Peer]] = {}  # by network: whose first flight waits
         self._flights: deque[tuple[float, Peer]] = deque()
@@ -168,6 +175,9 @@ class Peers:
         self._peers[number] = Peer(
             number, ssrcs_max=ssrcs_max, payload_type=payload_type, is_node=is_node
         )
+        early = self._early.pop(ours.ufrag, None)
+        if early is not None:
+            self._waiting.append(early[1:])
         return True
 
     def meet(
@@ -225,15 +235,18 @@ class Peers:
                     self.dropped += 1
             # Security: whoever has not completed ICE from there cannot make us shake hands.
             # Test: test_peers.py::test_a_handshake_from_an_address_without_ice_is_not_begun
-            elif (kind < 4 and lite.knows(data)) or (19 < kind < 64 and address in at):
+            elif kind < 4 and not lite.knows(ufrag := ufrag_in(data)):
+                # Security: strangers' take no place in the queue from whoever is expected.
+                # Test: test_peers.py::test_a_flood_of_checks_is_bounded_and_keeps_nobody_out
+                if ufrag and len(self._early) < EARLY_MAX:
+                    self._early[ufrag] = now_s + EARLY_S, data, index, address
+                else:
+                    self._perform(now_s, lite.receive(now_s, data, Way(index, address)))
+            elif kind < 4 or (19 < kind < 64 and address in at):
                 if len(self._waiting) < WAITING_MAX:
                     self._waiting.append((data, index, address))
                 else:
                     self.dropped += 1
-            elif kind < 4:
-                # Security: strangers' take no place in the queue from whoever is expected.
-                # Test: test_peers.py::test_a_flood_of_checks_is_bounded_and_keeps_nobody_out
-                self._perform(now_s, lite.receive(now_s, data, Way(index, address)))
             else:
                 self.dropped += 1
 
@@ -370,7 +383,7 @@ class Peers:
 
     @property
     def deadline(self) -> float:
-        return self._ticked_s + TICK_S if self._peers else inf
+        return self._ticked_s + TICK_S if self._peers or self._early else inf
 
     def tick(self, now_s: float) -> None:
         self._ticked_s = now_s
@@ -385,6 +398,10 @@ class Peers:
             self._flights.popleft()[1].last_flight = []
         for network in list(self._queued):
             self._next_of(now_s, network)
+        for ufrag, (until_s, data, index, address) in list(self._early.items()):
+            if now_s >= until_s:
+                del self._early[ufrag]
+                self._perform(now_s, self._lite.receive(now_s, data, Way(index, address)))
 
     # ── outcomes ─────────────────────────────────────────────────────────────────────────────
 

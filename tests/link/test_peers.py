@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 
 import pytest
+from aioice import stun
 
 from p2phouse.channel import LinkStatus
 from p2phouse.link import peers as subject
@@ -132,6 +133,33 @@ def test_a_guest_joins_is_heard_and_hears(house: House):
     assert meet(house.turn, lambda: ana.packets == [packet(3)])
 
 
+def test_a_check_may_overtake_the_word_of_who_is_expected(house: House):
+    """It is answered once that is there; nobody has to try again."""
+    ours = new_credentials()
+    ana = Browser("early", house.address, ours, house.identity.fingerprint)
+    house.add(ana)
+    ana.check()
+    for _ in range(20):
+        house.turn()
+    assert ana.answered == []
+    assert house.peers.expect(house.now_s, ANA, ours)
+    house.meet(ANA, ana)
+    assert meet(house.turn, lambda: ana.is_connected)
+    assert [each.message_class for each in ana.answered] == [stun.Class.RESPONSE]
+
+
+def test_a_check_for_nobody_is_refused_a_little_later(house: House):
+    ana = Browser("who", house.address, new_credentials(), house.identity.fingerprint)
+    house.add(ana)
+    ana.shakes_hands = False
+    ana.check()
+    house.turn()
+    assert ana.answered == []
+    house.now_s += 0.4
+    assert meet(house.turn, lambda: bool(ana.answered))
+    assert ana.answered[0].error_code == 401
+
+
 def test_a_guest_joins_over_ipv6_as_well():
     try:
         house = House("::1")
@@ -199,6 +227,8 @@ def test_who_is_forgotten_is_told_nothing_and_hears_nothing(house: House):
     house.peers.forget(ANA)
     ana.speak()
     ana.check()
+    house.turn()
+    house.now_s += 0.4  # checks for nobody wait a little
     meet(house.turn, lambda: len(ana.answered) > 1, 1.0)
     assert house.packets == []
     assert ana.answered[-1].error_code == 401
