@@ -125,6 +125,8 @@ def is_doubted(view: View, hub: DeviceKey, standby: DeviceKey | None, by: Device
     if not view.members - {by, *carriers}:
         return False  # nobody is left to be carried
     bids = [view.bids[dev] for dev in view.speakers & view.bids.keys() - {by, *carriers}]
+    if not bids:
+        return not view.members & {*carriers}  # nobody else could say so: until both are gone
     agree = sum(bool(bid.flags & BidFlag.DESERTED) for bid in bids)
     return agree >= -(-len(bids) // 3)
 

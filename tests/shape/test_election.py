@@ -26,6 +26,7 @@ from p2phouse.vocabulary import DeviceKey, Now, RoomId
 
 ROOM = RoomId(b"\x07" * 32)
 WILLING = int(BidFlag.CARRIES | BidFlag.MAINS)
+DESERTED = WILLING | int(BidFlag.DESERTED)
 NINE = [DeviceKey(bytes([number]) * 32) for number in range(9)]
 
 
@@ -41,6 +42,13 @@ def bid(dev: DeviceKey, flags: int, cap: int = 30) -> Bid:
 def nine(me: Me, *bids: Bid) -> View:
     members = frozenset([me.dev, *NINE[1:]])
     return View(ROOM, members, {DeviceKey(each.dev): each for each in bids}, members - {me.dev})
+
+
+def all_on_stage(me: Me) -> View:
+    """Six of the nine say that they hear neither NINE[1] nor NINE[2]."""
+    bids = [bid(dev, WILLING) for dev in (me.dev, *NINE[1:3])]
+    view = nine(me, *bids, *(bid(dev, DESERTED) for dev in NINE[3:]))
+    return replace(view, speakers=view.members)
 
 
 def signed(me: Me, said: MakeClaim) -> Signed[Claim]:
@@ -87,7 +95,7 @@ def test_nobody_is_made_a_hub_by_a_cost_that_those_who_measured_it_would_not_kno
 def test_a_listener_takes_no_room_from_a_hub_that_it_alone_has_lost(me: Me):
     """While the standby lives, who is not on the stage leaves it to those who are."""
     for listens in (False, True):
-        view = nine(me, *(bid(dev, WILLING) for dev in (me.dev, NINE[1], NINE[2])))
+        view = all_on_stage(me)
         election = Election(me.dev, view, 0.0)
         said = signed(me, MakeClaim(1, 200, NINE[1], NINE[2]))
         election.handle(ClaimHeard(said, NINE[1], 60.0), 60.0)
@@ -95,9 +103,6 @@ def test_a_listener_takes_no_room_from_a_hub_that_it_alone_has_lost(me: Me):
         lost = replace(view, members=members, heard=view.heard & members, listens=listens)
         election.handle(Seen(lost), 60.5)
         assert bool(go(election, 70.0)) is not listens
-
-
-DESERTED = WILLING | int(BidFlag.DESERTED)
 
 
 def deserted(me: Me, *sayers: DeviceKey, listens: bool = False) -> tuple[Election, View]:
@@ -451,7 +456,7 @@ def test_a_relay_that_is_not_heard_just_now_is_given_nothing(me: Me):
 
 
 def test_who_has_just_come_takes_nothing_over_in_its_first_three_seconds(me: Me):
-    view = nine(me, *(bid(dev, WILLING) for dev in (me.dev, NINE[1], NINE[2])))
+    view = all_on_stage(me)
     election = Election(me.dev, view, 60.0)
     said = signed(me, MakeClaim(1, 200, NINE[1], NINE[2]))
     election.handle(ClaimHeard(said, NINE[1], 60.0), 60.1)

@@ -256,6 +256,21 @@ def test_who_hears_nobody_for_some_seconds_leaves_the_room_as_it_is(seed: int, w
     assert hubs(nodes) == {hub.name}
 
 
+@pytest.mark.parametrize("seed", FEW[:1])
+def test_the_one_guest_on_a_small_stage_may_drop_out_for_some_seconds_too(seed: int) -> None:
+    """Nobody else there could say that hub and standby are silent."""
+    world, nodes, hub, standby = carried(seed)
+    guest, *audience = [node for node in nodes if node not in (hub, standby)]
+    for node in audience:
+        node.act(messages.StepDown())
+    world.run_for(12)
+    world.split([guest], [node for node in nodes if node is not guest])
+    world.run_for(6)
+    world.heal()
+    world.run_for(20)
+    assert hubs(nodes) == {hub.name}
+
+
 @pytest.mark.nightly
 @pytest.mark.parametrize("seed", FEW)
 def test_two_halves_that_were_apart_agree_on_one_hub_again(seed: int) -> None:
