@@ -77,6 +77,14 @@ class Lives:
                     raise
                 log.error("host_died error=%s at=%s", cause(error), place(error))
                 self._faults.count("host_died", error)
+            except BaseExceptionGroup as error:
+                # libp2p failed while it was ended: a stop must not look like a fall for that.
+                stop, rest = error.split(trio.Cancelled)
+                if stop is None or not isinstance(rest, Exception):
+                    raise
+                log.info("host_ended_badly error=%s at=%s", cause(rest), place(rest))
+                self._faults.count("host_ended_badly", rest)
+                raise stop from None
             await self._died()
             if trio.current_time() - began > REBUILD_S_MAX:
                 pause_s = REBUILD_FIRST_S
