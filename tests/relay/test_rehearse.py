@@ -89,7 +89,9 @@ def test_a_full_disk_is_said(tmp_path: Path):
 def test_a_relay_that_runs_can_be_tried(tmp_path: Path):
     with trial_relay() as relay:
         for _ in range(5):
-            done = command("--relay", relay.http, "--listeners", "4", "--json", home=tmp_path)
+            done = command(
+                "--relay", relay.http, "--listeners", "4", "--seconds", "1", "--json", home=tmp_path
+            )
             if " late" not in done.stdout:
                 break
     told = json.loads(done.stdout)
