@@ -50,6 +50,7 @@ LAST_FLIGHT_S: Final = 10.0  # for how long it is sent again to whoever has not 
 LAST_FLIGHTS_MAX: Final = 8
 TICK_S: Final = 0.1
 SSRCS_MAX: Final = 256  # of one peer: each costs memory in libsrtp
+CONTROL_SSRCS_MAX: Final = 16  # under which it reports; a browser has one for each line
 
 # A browser has its answer, and checks, some ms before control's word of it is read here. Refused,
 # it would try again 50 to 500 ms later, or never (aioice): checks for unknown names wait a little.
@@ -65,6 +66,7 @@ class Peer:
 
     __slots__ = (
         "begun_s",
+        "control_ssrcs",
         "fingerprint",
         "first",
         "forged",
@@ -113,6 +115,7 @@ class Peer:
         self.receiving: Receiving | None = None
         self.tls: Handshake | None = None  # a node's, kept to say and to read a goodbye
         self.ssrcs: set[bytes] = set()
+        self.control_ssrcs: set[bytes] = set()
         self.forged = 0
 
 
@@ -212,7 +215,7 @@ class Peers:
         return None if peer is None else peer.sink
 
     def forged(self, number: LinkNumber) -> int:
-        """Datagrams from where it is that did not open, or were of a voice too many."""
+        """Datagrams from where it is that did not open, or were under an SSRC too many."""
         peer = self._peers.get(number)
         return 0 if peer is None else peer.forged
 
@@ -254,12 +257,17 @@ class Peers:
         receiving = peer.receiving
         if receiving is None or len(data) < 12:
             return
+        # Security: for each new SSRC, of sound or reports, libsrtp keeps what it never gives back.
+        # Test: test_peers.py::test_reports_under_ever_new_names_are_bounded
         if data[1] in _RTCP_TYPES:
-            plain = receiving.open_control(data)
-            if plain is not None:
-                self._on_control(peer.number, plain)
-            else:
-                peer.forged += 1
+            ssrc = data[4:8]
+            if ssrc in peer.control_ssrcs or len(peer.control_ssrcs) < CONTROL_SSRCS_MAX:
+                plain = receiving.open_control(data)
+                if plain is not None:
+                    peer.control_ssrcs.add(ssrc)
+                    self._on_control(peer.number, plain)
+                    return
+            peer.forged += 1
             return
         ssrc = data[8:12]
         if ssrc in peer.ssrcs or len(peer.ssrcs) < peer.ssrcs_max:

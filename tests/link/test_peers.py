@@ -12,11 +12,12 @@ from collections.abc import Iterator
 import pytest
 from aioice import stun
 
+from p2phouse.carry.rtcp import Report, encode_report
 from p2phouse.channel import LinkStatus
 from p2phouse.link import peers as subject
 from p2phouse.link.crowd import Crowd
 from p2phouse.link.handshake import PROFILES, Identity
-from p2phouse.link.peers import SHAKING_MAX, WORK_TICK_S, Peers
+from p2phouse.link.peers import CONTROL_SSRCS_MAX, SHAKING_MAX, WORK_TICK_S, Peers
 from p2phouse.link.port import Port, Sink
 from p2phouse.vocabulary import LinkNumber, Ssrc
 from p2phouse.voice.packet import PT_OPUS
@@ -32,6 +33,7 @@ class House:
         self.port = Port(host, 0)
         self.states: list[tuple[LinkNumber, LinkStatus, str]] = []
         self.packets: list[tuple[LinkNumber, bytes]] = []
+        self.reports: list[bytes] = []
         self.moved: list[Sink] = []
         self.browsers: list[Browser] = []  # that act
         self._all: list[Browser] = []
@@ -40,7 +42,7 @@ class House:
             [self.port],
             entropy=os.urandom,
             on_packet=lambda link, data: self.packets.append((link, data)),
-            on_control=lambda link, data: None,
+            on_control=lambda link, data: self.reports.append(data),
             on_state=lambda *state: self.states.append(state),
             on_moved=lambda link, sink: self.moved.append(sink),
         )
@@ -446,6 +448,16 @@ def test_a_speaker_brings_one_voice_and_a_listener_none(house: House):
     ben.speak(ssrc=7)
     assert meet(house.turn, lambda: house.peers.forged(ANA) == 1)
     assert [(link, parse(data).ssrc) for link, data in house.packets] == [(ANA, 5)]
+
+
+def test_reports_under_ever_new_names_are_bounded(house: House):
+    """Each name costs memory that only the end of the link gives back; a known one is still read."""
+    ana = house.join()
+    for number in [*range(1, 2 * CONTROL_SSRCS_MAX + 1), 1]:
+        ana.report(encode_report(Report(Ssrc(number), None, ())))
+    assert meet(house.turn, lambda: len(house.reports) + house.peers.forged(ANA) == 33)
+    names = [int.from_bytes(data[4:8]) for data in house.reports]
+    assert names == [*range(1, CONTROL_SSRCS_MAX + 1), 1]
 
 
 def test_joins_have_a_budget_and_sound_goes_first(house: House):
