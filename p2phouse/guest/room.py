@@ -25,6 +25,11 @@ from p2phouse.voice.plain import NotPlain, Plain, build, parse
 TOGETHER_S: Final = 0.016
 TALKING_S: Final = 0.100  # a voice unheard for longer is not waited for
 
+# Of one speaker: frames of 10 ms by a fast clock, and what comes at once when Wi-Fi was away for a
+# second. Each packet costs as much as all who listen, and the port is one for all rooms.
+PACKETS_PER_S_MAX: Final = 120
+PACKETS_AT_ONCE_MAX: Final = 120
+
 
 class _Listeners:
     """Those with so many lines: one crowd, since each slot goes to all of them."""
@@ -85,6 +90,16 @@ class _Speaker:
         self.ssrc = Ssrc(0)
         self._clock = 0  # in its last sender report, by which it measures the way there and back
         self._clock_s = 0.0
+        self._left, self._left_s = float(PACKETS_AT_ONCE_MAX), -inf  # it may send so many, then
+
+    def may_send(self, now_s: float) -> bool:
+        """Whether a packet more is within bounds; it counts then."""
+        earned = (now_s - self._left_s) * PACKETS_PER_S_MAX
+        self._left, self._left_s = min(PACKETS_AT_ONCE_MAX, self._left + earned), now_s
+        if self._left < 1:
+            return False
+        self._left -= 1
+        return True
 
     def hear(self, now_s: float, packet: Plain) -> None:
         timed = packet._replace(payload_type=PT_OPUS)  # whatever number it has for this browser
@@ -119,7 +134,7 @@ class GuestRoom:
         self._by_lines: dict[int, _Listeners] = {}
         self._lines: dict[LinkNumber, tuple[int, Sink]] = {}
         self.together = False  # packets of several voices go in one call: cheaper, and later
-        self.refused = 0  # packets of speakers that were none of their voice
+        self.refused = 0  # packets of speakers that were none of their voice, or too many
 
     @property
     def links(self) -> tuple[LinkNumber, ...]:
@@ -153,6 +168,11 @@ class GuestRoom:
         """A plain packet of a speaker. Raises nothing."""
         speaker = self._speakers.get(link)
         if speaker is None:
+            return
+        # Security: one who floods has all rooms of this relay wait for his packets' listeners.
+        # Test: test_room.py::test_one_who_floods_is_sent_on_no_faster_than_a_voice
+        if not speaker.may_send(now_s):
+            self.refused += 1
             return
         try:
             packet = parse(data, speaker.level_extension)

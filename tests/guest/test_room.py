@@ -6,7 +6,13 @@ from collections.abc import Iterator
 import pytest
 
 from p2phouse.carry.rtcp import decode
-from p2phouse.guest.room import TALKING_S, TOGETHER_S, GuestRoom
+from p2phouse.guest.room import (
+    PACKETS_AT_ONCE_MAX,
+    PACKETS_PER_S_MAX,
+    TALKING_S,
+    TOGETHER_S,
+    GuestRoom,
+)
 from p2phouse.link.port import Port
 from p2phouse.vocabulary import FRAME_S, LinkNumber, Ssrc
 from p2phouse.voice.plain import Plain, build, parse
@@ -156,6 +162,7 @@ def test_nobody_begins_to_hear_a_slot_just_before_it_wraps():
     early = house.listener(1)
     for n in range(32_768 - 20):
         house.says(ANA, "old")
+        house.after(FRAME_S)
         if n % 1_000 == 0:
             early.heard()
     early.heard()
@@ -172,3 +179,20 @@ def test_nobody_begins_to_hear_a_slot_just_before_it_wraps():
     house.port.close()
     for each in house.listeners:
         each.socket.close()
+
+
+def test_one_who_floods_is_sent_on_no_faster_than_a_voice(house: House):
+    """Others in the room are heard as ever, and so is it once it has calmed down."""
+    listener = house.listener(4)
+    heard: list[str] = []
+    for tick in range(50):
+        for _ in range(100):
+            house.says(ANA, "flood")
+        house.says(BEN, f"b{tick}")
+        house.after(FRAME_S)
+        heard += words(listener)
+    assert [each for each in heard if each != "flood"] == [f"b{tick}" for tick in range(50)]
+    assert heard.count("flood") <= PACKETS_AT_ONCE_MAX + PACKETS_PER_S_MAX
+    house.after(1.0)
+    house.says(ANA, "sorry")
+    assert words(listener) == ["sorry"]
