@@ -24,7 +24,9 @@ LEAP_MAX: Final = 3_000  # RFC 3550 §A.1: a greater one is a new start, no loss
 
 # A slot is not begun for a listener so shortly before its seq wraps: if all packets until then were
 # lost, the listener would count the wraps one short, and nothing would ever open (RFC 3711 §3.3.1).
+# A slot in which nobody speaks would keep them out for good: it skips those seqs when it goes on.
 WRAP_PACKETS: Final = 50
+SILENT_S: Final = 1.0
 
 _POWERS: Final = tuple(10 ** (-dbov / 10) for dbov in range(128))
 
@@ -52,6 +54,13 @@ class _Slot:
         self.seq_apart = self.stamp_apart = 0  # what is added to the holder's
         self.window = SeqWindow()
 
+    @property
+    def wraps_soon(self) -> bool:
+        return self.seq >= SEQ_MODULUS - WRAP_PACKETS
+
+    def is_silent(self, now_s: float) -> bool:
+        return now_s > self.stamp_s + SILENT_S
+
 
 class Slots:
     """Give it every packet of every speaker; it says in which slot it goes out, and how."""
@@ -61,10 +70,9 @@ class Slots:
         self._held: dict[LinkNumber, _Slot] = {}
         self._speakers: dict[LinkNumber, _Speaker] = {}
 
-    @property
-    def may_begin(self) -> bool:
-        """Whether a listener may be added now: no slot is about to wrap."""
-        return all(slot.seq < SEQ_MODULUS - WRAP_PACKETS for slot in self._slots)
+    def may_begin(self, now_s: float) -> bool:
+        """Whether a listener may be added now: no slot is about to wrap as somebody speaks."""
+        return all(not slot.wraps_soon or slot.is_silent(now_s) for slot in self._slots)
 
     @property
     def holders(self) -> tuple[LinkNumber | None, ...]:
@@ -87,7 +95,8 @@ class Slots:
                 return None
             self._give(now_s, slot, link)
         ahead = (packet.seq - slot.in_seq) % SEQ_MODULUS
-        if is_new or LEAP_MAX < ahead < SEQ_MODULUS - LEAP_MAX:
+        skips = slot.wraps_soon and slot.is_silent(now_s)
+        if is_new or skips or LEAP_MAX < ahead < SEQ_MODULUS - LEAP_MAX:
             self._join(now_s, slot, packet)
             is_new = True
         elif ahead < LEAP_MAX:
@@ -135,6 +144,8 @@ class Slots:
         frames = 1
         if slot.stamp_s > -inf:
             frames = max(1, round((now_s - slot.stamp_s) / FRAME_S))
+        if slot.wraps_soon and slot.is_silent(now_s):
+            slot.seq = SEQ_MODULUS - 1
         slot.first = slot.in_seq = packet.seq
         slot.seq_apart = (slot.seq + 1 - packet.seq) % SEQ_MODULUS
         stamp = slot.stamp + frames * FRAME_SAMPLES

@@ -42,8 +42,8 @@ class _Listeners:
         self._held: dict[Ssrc, bytes] = {}  # packets that go together, one of each voice
         self._heard_s: dict[Ssrc, float] = {}
 
-    def add(self, sink: Sink) -> None:
-        if self.slots.may_begin:
+    def add(self, now_s: float, sink: Sink) -> None:
+        if self.slots.may_begin(now_s):
             self.crowd.add(sink)
         else:
             self.waiting.append(sink)
@@ -64,7 +64,7 @@ class _Listeners:
         else:
             self.flush()
             self.crowd.send(data)
-        if self.waiting and self.slots.may_begin:
+        if self.waiting and self.slots.may_begin(now_s):
             for sink in self.waiting:
                 self.crowd.add(sink)
             self.waiting.clear()
@@ -143,11 +143,11 @@ class GuestRoom:
     def add_speaker(self, link: LinkNumber, payload_type: int, level_extension: int) -> None:
         self._speakers[link] = _Speaker(payload_type, level_extension)
 
-    def add_listener(self, link: LinkNumber, sink: Sink, lines: int) -> None:
+    def add_listener(self, now_s: float, link: LinkNumber, sink: Sink, lines: int) -> None:
         listeners = self._by_lines.get(lines)
         if listeners is None:
             listeners = self._by_lines[lines] = _Listeners(self._ssrcs[:lines], self._entropy)
-        listeners.add(sink)
+        listeners.add(now_s, sink)
         self._lines[link] = lines, sink
 
     def remove(self, link: LinkNumber) -> None:

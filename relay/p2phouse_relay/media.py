@@ -219,7 +219,7 @@ class Media:
             return
         sink = self.peers.sink(guest.link)
         assert sink is not None
-        room.add_listener(guest.link, sink, len(guest.slots))
+        room.add_listener(monotonic(), guest.link, sink, len(guest.slots))
 
     def _close(self, number: LinkNumber) -> None:
         if number in self._links:

@@ -451,7 +451,7 @@ def test_a_speaker_brings_one_voice_and_a_listener_none(house: House):
 
 
 def test_reports_under_ever_new_names_are_bounded(house: House):
-    """Each name costs memory that only the end of the link gives back; a known one is still read."""
+    """Each costs memory that only the end of the link gives back; a known one is still read."""
     ana = house.join()
     for number in [*range(1, 2 * CONTROL_SSRCS_MAX + 1), 1]:
         ana.report(encode_report(Report(Ssrc(number), None, ())))
