@@ -10,7 +10,7 @@ import pytest
 
 from p2phouse.link import srtp, syscalls
 from p2phouse.link.crowd import Crowd
-from p2phouse.link.gcm import Flows
+from p2phouse.link.gcm import FLOWS_MAX, Flows
 from p2phouse.link.handshake import PROFILES, Keys, Profile
 from p2phouse.link.port import CHUNK, Port, Sink
 from p2phouse.link.srtp import Receiving
@@ -273,6 +273,56 @@ def test_wraps_reorder_and_late_comers_are_all_one_to_who_listens(
         parse(data) for data in sent[-len([d for d in listeners[-1].got if parse(d).ssrc == 5]) :]
     ]
     assert sum(len(each.got) for each in listeners) > 3_000
+
+
+def test_a_voice_that_was_forgotten_goes_only_to_who_never_heard_it(
+    port: Port, listeners: list[Listener]
+):
+    """Its wraps are counted from none again: for who heard it, nonces would repeat."""
+    listeners += [Listener(port), Listener(port)]
+    flows = Flows()
+    crowd, nobody = Crowd(flows), Crowd(flows)
+    crowd.add(listeners[0].sink)
+    crowd.send(packet(1, b"first"))
+    for n in range(3 * FLOWS_MAX):
+        nobody.send(packet(1, ssrc=100 + n))
+    crowd.add(listeners[1].sink)
+    for n in (1, 2):
+        crowd.send(packet(n, b"again"))
+        crowd.send_together([packet(n + 2, b"again"), packet(n, ssrc=6)])
+    assert [parse(each).payload for each in listeners[0].heard() if parse(each).ssrc == 5] == [
+        b"first"
+    ]
+    assert [parse(each).seq for each in listeners[1].heard() if parse(each).ssrc == 5] == [
+        *(1, 3, 2, 4)
+    ]
+
+
+def test_two_packets_of_one_voice_may_go_together(port: Port, listeners: list[Listener]):
+    """Each under the nonce of its own seq."""
+    listeners += [Listener(port) for _ in range(CHUNK + 1)]
+    crowd = Crowd()
+    for each in listeners:
+        crowd.add(each.sink)
+    crowd.send_together([packet(1, b"one"), packet(2, b"two")])
+    for each in listeners:
+        assert each.heard() == [packet(1, b"one"), packet(2, b"two")]
+
+
+def test_who_came_after_a_wrap_is_sent_nothing_from_before_it(
+    port: Port, listeners: list[Listener]
+):
+    listeners += [Listener(port), Listener(port)]
+    crowd = Crowd()
+    crowd.add(listeners[0].sink)
+    crowd.send(packet(65_534))
+    crowd.send(packet(0))
+    crowd.add(listeners[1].sink)
+    crowd.send(packet(1))
+    crowd.send(packet(65_535))  # late
+    crowd.send(packet(2))
+    seqs = [[parse(data).seq for data in each.heard()] for each in listeners]
+    assert seqs == [[65_534, 0, 1, 65_535, 2], [1, 2]]
 
 
 def test_ipv6_has_a_port_as_well():

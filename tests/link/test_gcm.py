@@ -139,6 +139,14 @@ def test_the_same_packet_may_go_again_to_others_and_another_of_its_seq_may_not()
     assert flow.admit(7, a_packet(7)) is None
 
 
+def test_what_is_from_before_the_first_packet_goes_to_nobody():
+    """It would have to be of a wrap before none."""
+    flow = Flow()
+    assert flow.admit(3, a_packet(3)) == 0
+    assert flow.admit(65_535, a_packet(65_535)) is None
+    assert flow.admit(2, a_packet(2)) == 0
+
+
 def test_a_forgotten_voice_is_nobodys():
     """Not of those who had heard it: for them its wraps would be counted from none once more."""
     flows, old, new = Flows(), Receiver(1), Receiver(2)

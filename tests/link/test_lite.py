@@ -141,6 +141,16 @@ def test_who_asks_for_consent_stays_and_who_does_not_is_gone(here: Here):
     assert here.after(0.2) == [Expired(ANA, came=True)]
 
 
+def test_checks_from_elsewhere_are_no_consent_to_what_goes_home(here: Here):
+    """Else whoever has left could keep a stranger who got its address under fire."""
+    here.expect()
+    here.comes(HOME)
+    for _ in range(5):
+        assert here.after(5.0) == []
+        here.comes(ROAD, nominate=False)
+    assert here.after(CONSENT_S_MAX - 25.0) == [Expired(ANA, came=True)]
+
+
 def test_the_deadline_is_always_ahead(here: Here):
     assert here.lite.deadline == float("inf")
     here.expect()
@@ -304,6 +314,7 @@ def test_a_peer_is_heard_from_only_so_many_ways(here: Here):
 def test_who_is_asked_and_answers_stays(here: Here):
     here.expect()
     here.comes()
+    here.after(CONSENT_S_MAX - 1.0)
     (question,) = messages(list(here.lite.ask(here.now_s, ANA)))
     assert list(here.lite.ask(here.now_s, ANA)) == []  # once is enough
     assert here.hear(answer(question, THEIRS.pwd)) == []

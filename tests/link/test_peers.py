@@ -17,7 +17,14 @@ from p2phouse.channel import LinkStatus
 from p2phouse.link import peers as subject
 from p2phouse.link.crowd import Crowd
 from p2phouse.link.handshake import PROFILES, Identity
-from p2phouse.link.peers import CONTROL_SSRCS_MAX, SHAKING_MAX, WORK_TICK_S, Peers
+from p2phouse.link.peers import (
+    CONTROL_SSRCS_MAX,
+    EARLY_MAX,
+    LAST_FLIGHTS_MAX,
+    SHAKING_MAX,
+    WORK_TICK_S,
+    Peers,
+)
 from p2phouse.link.port import Port, Sink
 from p2phouse.vocabulary import LinkNumber, Ssrc
 from p2phouse.voice.packet import PT_OPUS
@@ -378,6 +385,35 @@ def test_a_flood_of_checks_is_bounded_and_keeps_nobody_out(house: House):
         refused += 1
     assert refused <= 20 * (int(seconds) + 2)
     noise.close()
+
+
+def test_checks_under_ever_new_names_wait_in_no_endless_line(house: House):
+    """Outcome: past those that may wait they are refused at once, as a stranger's are later."""
+    noise = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    noise.bind(("127.0.0.1", 0))
+    noise.setblocking(False)
+    house.expect()
+    for n in range(EARLY_MAX + 10):
+        noise.sendto(check(credentials("who"), credentials(f"name-{n}")), house.address)
+        if n % 100 == 99:
+            house.act()
+    for _ in range(10):
+        house.act()
+    refusal = stun.parse_message(noise.recv(2_048))
+    assert refusal.attributes["ERROR-CODE"][0] == 401
+    noise.close()
+
+
+def test_a_last_flight_is_not_sent_as_often_as_somebody_likes(house: House):
+    """Its trigger is not authenticated, and shorter."""
+    ana = house.join()
+    for _ in range(5 * LAST_FLIGHTS_MAX):
+        ana.send(b"\x16" + bytes(20))
+    ana.speak()
+    assert meet(house.turn, lambda: bool(house.packets))
+    for _ in range(20):
+        house.turn()
+    assert 0 < len(ana.late) <= LAST_FLIGHTS_MAX
 
 
 def test_half_open_handshakes_of_a_network_are_bounded_and_make_room(house: House):
