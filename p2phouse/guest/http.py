@@ -109,7 +109,9 @@ class Front:
         """The request with its body. Raises Refused."""
         headers = {name.decode(): value.decode("latin-1") for name, value in first.headers}
         path = first.target.decode("latin-1").partition("?")[0]
-        if not path.startswith("/"):
+        # Security: two lengths are two requests to a proxy that reads the other (RFC 9112 §6.3).
+        # Test: test_http.py::test_what_is_no_fair_request_is_refused_and_the_next_guest_is_served
+        if not path.startswith("/") or {"content-length", "transfer-encoding"} <= headers.keys():
             raise Refused(400)
         body = bytearray()
         if connection.they_are_waiting_for_100_continue:

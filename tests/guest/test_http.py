@@ -92,6 +92,11 @@ async def test_a_body_in_chunks_is_read_and_one_that_waits_to_be_asked_is():
         (b"GET / HTTP/1.1\r\nHost: x\r\nA: " + b"a" * http.HEAD_BYTES_MAX, 431),
         (b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n", 400),
         (
+            b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n"
+            b"\r\n0\r\n\r\nGET /smuggled HTTP/1.1\r\nHost: x\r\n\r\n",
+            400,
+        ),
+        (
             b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999\r\n\r\n"
             + b"x" * (http.BODY_BYTES_MAX + 1),
             413,
@@ -103,6 +108,7 @@ async def test_what_is_no_fair_request_is_refused_and_the_next_guest_is_served(d
         told = await said(port, data, whole=False)
         assert told.startswith(b"HTTP/1.1 %d " % status), told[:60]
         assert b"connection: close" in told.lower()
+        assert told.count(b"HTTP/1.1") == 1
         assert (await said(port, POST)).startswith(b"HTTP/1.1 200")
 
 
@@ -125,6 +131,19 @@ async def test_who_says_nothing_shuts_nobody_else_out_and_is_sent_away(monkeypat
             assert await said(port, POST) == b""
         with trio.fail_after(5):
             assert await first.receive_some() == b""
+
+
+async def test_who_sends_a_request_byte_by_byte_is_sent_away(monkeypatch):
+    monkeypatch.setattr(http, "REQUEST_S_MAX", 0.5)
+    async with served() as (_, port):
+        async with await trio.open_tcp_stream("127.0.0.1", port) as stream:
+            began = trio.current_time()
+            with suppress(trio.BrokenResourceError), trio.fail_after(5):
+                await stream.send_all(POST[:-5].replace(b"Length: 5", b"Length: 60000"))
+                while True:
+                    await stream.send_all(b"x")
+                    await trio.sleep(0.05)
+            assert trio.current_time() - began >= 0.5
 
 
 @pytest.mark.parametrize(
