@@ -1,10 +1,15 @@
 """The listen page's words and files, as far as they can be judged without a browser."""
 
+import json
 import re
+from dataclasses import replace
 
 import pytest
 
-from p2phouse.guest.page import SHARED, SHARED_FILES, STATIC
+from p2phouse.guest.exchange import Reply, Request
+from p2phouse.guest.page import SHARED, SHARED_FILES, STATIC, Page
+from p2phouse.guest.resources import RoomTerms
+from tests.guest.test_resources import ANYBODY, Relay
 
 SCRIPTS = {path.name: path.read_text() for path in STATIC.glob("*.js")}
 ENTRY = re.compile(r'^  (\w+): \["((?:[^"\\]|\\.)*)",\s*"((?:[^"\\]|\\.)*)"\],$', re.MULTILINE)
@@ -53,3 +58,38 @@ def test_no_word_of_the_inside_is_on_the_page():
     for key, both in WORDS.items():
         for word in ("SFU", "hub", "peer", "ICE", "epoch", "session", "stream"):
             assert not re.search(rf"\b{word}\b", " ".join(both)), key
+
+
+def get(page: Page, path: str, **headers: str) -> Reply:
+    reply = page.reply(Request("GET", path, headers, b"", "198.51.100.7"))
+    assert reply is not None
+    return reply
+
+
+def test_who_is_in_a_room_is_told_to_those_who_have_its_token():
+    relay = Relay(replace(ANYBODY, rooms={"tea": RoomTerms(speak="s", listen="l")}))
+    relay.join("/whip/tea/ana", authorization="Bearer s")
+    page = Page(relay.guests, relay="Dev")
+    for given in ({}, {"authorization": "Bearer s"}):
+        told = get(page, "/r/tea/now", **given).body.decode()
+        assert "ana" not in told
+        assert (json.loads(told)["allowed"], json.loads(told)["people"]) == (False, 0)
+    told = get(page, "/r/tea/now", authorization="Bearer l").body.decode()
+    assert [each["name"] for each in json.loads(told)["speakers"]] == ["ana"]
+
+
+@pytest.mark.parametrize("path", ["/r/tea", "/r/tea/now", "/listen.js"])
+def test_a_browser_is_told_to_run_and_to_ask_nothing_of_others(path):
+    rules = dict(get(Page(Relay().guests, relay="Dev"), path).headers)["content-security-policy"]
+    told = dict(each.strip().split(" ", 1) for each in rules.split(";"))
+    nobody, us = "'none'", "'self'"
+    assert (told["default-src"], told["script-src"], told["connect-src"]) == (nobody, us, us)
+    assert (told["frame-ancestors"], told["base-uri"], told["form-action"]) == (nobody,) * 3
+
+
+@pytest.mark.parametrize(
+    "path", ["/../page.py", "/static/listen.js", "/vendor/../listen.js", "/%2e%2e/page.py", "//"]
+)
+def test_no_path_leads_to_a_file_that_is_not_the_page_s(path):
+    page = Page(Relay().guests, relay="Dev")
+    assert page.reply(Request("GET", path, {}, b"", "198.51.100.7")) is None

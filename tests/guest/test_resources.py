@@ -346,9 +346,14 @@ def test_an_ipv6_household_counts_as_one_network():
 
 
 def test_who_shows_a_token_is_not_counted_among_strangers():
-    relay = Relay(replace(ANYBODY, rooms={"tea": RoomTerms(listen="t")}))
+    rooms = {"tea": RoomTerms(listen="t"), "open": RoomTerms()}
+    relay = Relay(replace(ANYBODY, rooms=rooms))
     for _ in range(ANYBODY.waiting_max + 2):
         relay.join(connects=False, authorization="Bearer t")
+    for _ in range(ANYBODY.waiting_max):
+        relay.join("/whep/open", connects=False)
+    assert relay.ask("POST", "/whep/open", LISTEN)[0] == 503
+    relay.join(connects=False, authorization="Bearer t")  # strangers do not keep it out
 
 
 def test_a_room_that_is_denied_is_ended_and_whoever_comes_reads_why():
