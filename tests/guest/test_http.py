@@ -135,15 +135,14 @@ async def test_who_says_nothing_shuts_nobody_else_out_and_is_sent_away(monkeypat
 
 async def test_who_sends_a_request_byte_by_byte_is_sent_away(monkeypatch):
     monkeypatch.setattr(http, "REQUEST_S_MAX", 0.5)
-    async with served() as (_, port):
-        async with await trio.open_tcp_stream("127.0.0.1", port) as stream:
-            began = trio.current_time()
-            with suppress(trio.BrokenResourceError), trio.fail_after(5):
-                await stream.send_all(POST[:-5].replace(b"Length: 5", b"Length: 60000"))
-                while True:
-                    await stream.send_all(b"x")
-                    await trio.sleep(0.05)
-            assert trio.current_time() - began >= 0.5
+    async with served() as (_, port), await trio.open_tcp_stream("127.0.0.1", port) as stream:
+        began = trio.current_time()
+        with suppress(trio.BrokenResourceError), trio.fail_after(5):
+            await stream.send_all(POST[:-5].replace(b"Length: 5", b"Length: 60000"))
+            while True:
+                await stream.send_all(b"x")
+                await trio.sleep(0.05)
+        assert trio.current_time() - began >= 0.5
 
 
 @pytest.mark.parametrize(
