@@ -3,6 +3,7 @@
 import json as jsonlib
 import logging
 import os
+import resource
 import signal
 import sys
 import time
@@ -28,6 +29,7 @@ HTTP_PORT = 8478
 UDP_PORT = 8478
 
 POLICY_FILE = "policy.toml"
+FILES = 4_096  # CONNECTIONS_MAX of the front, as many links of nodes, and what is left for itself
 STOP_S_MAX = 10.0  # a hand-over takes a second; where nobody else can carry there is none
 DEV_CHARTER = Charter(
     name="Dev", admits=Admits.EVERYBODY, rooms=32, rooms_each=32, listeners=500, kbps=500_000
@@ -65,6 +67,7 @@ def run_relay(settings: Settings) -> None:
     began = time.monotonic()
     _start_log(settings.log)
     config = _config(settings)
+    _allow_files()
     try:
         trio.run(_run, config, settings, began)
     except* P2PHouseError as group:
@@ -135,6 +138,15 @@ def _first(group: BaseExceptionGroup[P2PHouseError]) -> P2PHouseError:
         error = error.exceptions[0]
     assert isinstance(error, P2PHouseError)
     return error
+
+
+def _allow_files() -> None:
+    """As many as the front takes connections, or the system's most: usually a process may have
+    1,024, which eight strangers fill who say nothing, and then nobody is answered."""
+    few, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = FILES if most == resource.RLIM_INFINITY else min(FILES, most)
+    if few != resource.RLIM_INFINITY and few < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, most))
 
 
 def _start_log(level: str) -> None:

@@ -12,10 +12,12 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -42,6 +44,7 @@ from p2phouse_relay.home import make_home
 from p2phouse_relay.run import DEV_TERMS
 from p2phouse_relay.settings import FILE_NAME
 from tests.guest.test_sdp import offer, section
+from tests.relay.process import ProcessRelay
 
 LISTENERS = 20
 STRANGERS = 1_000  # their numbers begin behind the crowd's, so that no network is shared
@@ -407,3 +410,26 @@ def test_a_clock_that_leaps_sends_nobody_away():
         assert guests.tick(Now(12.0, unix)) == []
     assert guests.count == 1
     assert guests.request(Now(12.0, 4e9), ask)[0].status == 201
+
+
+def test_who_fills_the_files_that_are_usual_keeps_nobody_out():
+    """Ours are few when we begin, as a login's are; strangers open more, and say nothing."""
+    few, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (256, most))
+    try:
+        its = ProcessRelay()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (few, most))
+    silent: list[socket.socket] = []
+    try:
+        at = urlsplit(its.http)
+        assert at.hostname is not None
+        for n in range(300):
+            source = (f"127.0.0.{2 + n // 100}", 0)
+            silent.append(socket.create_connection((at.hostname, at.port), 5.0, source))
+        with urllib.request.urlopen(f"{its.http}/r/tea/now", timeout=5.0) as answer:
+            assert answer.status == 200
+    finally:
+        for each in silent:
+            each.close()
+        its.stop()
