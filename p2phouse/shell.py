@@ -8,7 +8,7 @@ that it carries, over one network.
 import itertools
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import trio
 
@@ -33,6 +33,10 @@ Kept = messages.Remember | messages.KeepInvites
 class SoundThroughRelays(LinkError):
     """Only your relays may see your network address, and this person is none: you hear them when
     one of your relays carries the room."""
+
+
+class RoomOver(P2PHouseError):
+    """The room has ended here."""
 
 
 class Shell:
@@ -61,20 +65,28 @@ class Shell:
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Until cancelled."""
-        async with trio.open_nursery() as self._nursery:
-            task_status.started()
-            await drive(self.rooms, self._inbox, self._perform, self._drop)
+        try:
+            async with trio.open_nursery() as self._nursery:
+                task_status.started()
+                await drive(self.rooms, self._inbox, self._perform, self._drop)
+        finally:
+            # Whoever has yet to tell or to be answered waits no longer; one network serves others.
+            self._inbox.close()
+            for waiting in self._waiting.values():
+                waiting.close()
 
     # ── for whoever asks ─────────────────────────────────────────────────────────────────────
 
     async def act(self, action: VerbAction) -> dict[str, object]:
-        """Gives the core a verb and waits for its answer. Raises what it answered."""
+        """Gives the core a verb and waits for its answer. Raises what it answered, or RoomOver."""
         ticket = next(self._tickets)
         send, receive = trio.open_memory_channel[Answer](1)
         self._waiting[ticket] = send
         try:
-            await self.tell(messages.Verb(ticket, action))
+            await self._to_core.send((self.rooms.me.dev, messages.Verb(ticket, action)))
             result = await receive.receive()
+        except (trio.BrokenResourceError, trio.EndOfChannel):
+            raise RoomOver from None
         finally:
             self._waiting.pop(ticket, None)
         if result.error is not None:
@@ -103,8 +115,9 @@ class Shell:
     # ── inwards ──────────────────────────────────────────────────────────────────────────────
 
     async def tell(self, message: Input, sender: DeviceKey | None = None) -> None:
-        """sender: None for ourselves, and what is ours."""
-        await self._to_core.send((sender or self.rooms.me.dev, message))
+        """sender: None for ourselves, and what is ours. Once `run` has ended it is lost."""
+        with suppress(trio.BrokenResourceError):
+            await self._to_core.send((sender or self.rooms.me.dev, message))
 
     async def hear(self, event: net.NetEvent) -> None:
         """What of an event concerns rooms."""

@@ -22,7 +22,7 @@ from p2phouse.relays import NotYours, Relays
 from p2phouse.room import messages
 from p2phouse.room.room import Rooms
 from p2phouse.room.state import Membership
-from p2phouse.shell import Kept, Shell
+from p2phouse.shell import INBOX_MESSAGES, Kept, RoomOver, Shell
 from p2phouse.vocabulary import DeviceKey
 from p2phouse_relay import carrying
 from p2phouse_relay.carrying import Carrying
@@ -209,6 +209,19 @@ async def test_what_one_room_runs_into_ends_no_other(tmp_path, monkeypatch):
         await until(lambda: ben.is_linked(its.me.dev), "Ben is carried on")
         monkeypatch.undo()
         await until(lambda: ana.here.room in its.stays, "Ana has asked again")
+
+
+async def test_a_room_that_has_ended_holds_up_nobody_who_tells_it_something(tmp_path):
+    """Security: all rooms of a relay hear by one network; who floods one and leaves stops none."""
+    shell = Person("ana", tmp_path).shell
+    async with trio.open_nursery() as nursery:
+        await nursery.start(shell.run)
+        nursery.cancel_scope.cancel()
+    with trio.fail_after(5):
+        for _ in range(INBOX_MESSAGES + 1):
+            await shell.tell(messages.OwnAddresses(()))
+        with pytest.raises(RoomOver):
+            await shell.act(messages.HandOver())
 
 
 async def test_a_relay_that_was_started_anew_is_asked_again(tmp_path):
