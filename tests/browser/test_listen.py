@@ -6,13 +6,14 @@ network without UDP) is put between the page and the relay.
 
 import os
 import re
+import signal
 from collections.abc import Callable, Iterator
 from itertools import product
 from typing import Any
 
 import pytest
 
-from tests.browser.listening import LISTENS, comes_to, page_of, speaking
+from tests.browser.listening import LISTENS, TONE_HZ, comes_to, page_of, speaking
 from tests.browser.screens import violations
 from tests.guest.test_sdp import offer, section
 from tests.relay.process import ProcessRelay, asked, relay
@@ -28,6 +29,22 @@ def its() -> Iterator[ProcessRelay]:
         yield made
 
 
+# Of what the page's ears are given, the frequency that is loudest.
+LOUDEST_HZ = """async () => {
+  const context = new AudioContext();
+  const analyser = new AnalyserNode(context, {fftSize: 8192});
+  for (const ear of document.querySelectorAll("audio")) {
+    context.createMediaStreamSource(ear.srcObject).connect(analyser);
+  }
+  await new Promise((done) => setTimeout(done, 1000));
+  const bins = new Float32Array(analyser.frequencyBinCount);
+  analyser.getFloatFrequencyData(bins);
+  const loudest = bins.indexOf(Math.max(...bins));
+  return bins[loudest] > -60 ? loudest * context.sampleRate / 8192 : 0;
+}"""
+OF_ALL_EARS = "(what) => [...document.querySelectorAll('audio')].map((ear) => ear[what])"
+
+
 def test_one_tap_and_the_room_is_heard(browser, its):
     with speaking(its, "tea", "ana"), page_of(browser, its, "tea") as page:
         page.wait_for_selector(".chip >> text=Live now · 1 person")
@@ -35,10 +52,11 @@ def test_one_tap_and_the_room_is_heard(browser, its):
         page.wait_for_selector(LISTENS)
         page.wait_for_selector("[role=status] >> text=You are listening")
         page.wait_for_selector(".speakers li[data-speaking=true] >> text=ana")
-        assert page.evaluate("!document.querySelector('audio').paused")
+        assert page.evaluate(LOUDEST_HZ) == pytest.approx(TONE_HZ, abs=10)
+        assert page.evaluate(OF_ALL_EARS, "paused") == [False] * 4
         page.wait_for_selector(".chip >> text=Live now · 2 people")
         page.get_by_label("Volume").fill("35")
-        assert page.evaluate("document.querySelector('audio').volume") == 0.35
+        assert page.evaluate(OF_ALL_EARS, "volume") == [0.35] * 4
         page.get_by_role("button", name="Stop listening").click()
         page.wait_for_selector("#listen")
         comes_to(its, "tea", 1)
@@ -63,6 +81,18 @@ def test_a_page_that_is_closed_leaves_the_room(browser, its):
         comes_to(its, "short", 1)
         page.goto("about:blank")
         comes_to(its, "short", 0)
+
+
+def test_the_sound_comes_back_by_itself(browser):
+    """The relay's process with the sound dies, and with it every line."""
+    with relay() as its, page_of(browser, its, "tea", route=lambda each: each.continue_()) as page:
+        page.click("#listen")
+        page.wait_for_selector(LISTENS)
+        os.kill(its.facts["media_pid"], signal.SIGKILL)
+        page.wait_for_selector(".banner", timeout=60_000)
+        page.wait_for_selector(LISTENS, timeout=60_000)
+        page.wait_for_selector(".banner", state="detached")
+        assert its.now("tea")["people"] == 1
 
 
 # ── what can go wrong ────────────────────────────────────────────────────────────────────────

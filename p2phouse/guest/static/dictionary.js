@@ -17,6 +17,8 @@ export const WORDS = {
     "Ni compte, ni installation. Les autres voient seulement combien de personnes écoutent."],
   carried: ["This room is open. {relay}’s relay carries it, can listen too and can see your network address; people in the room cannot.",
     "Salon ouvert, porté par le relais {relay}. Lui peut aussi écouter et voit votre adresse réseau, les autres personnes non."],
+  carriedInvited: ["This room is by invitation. {relay}’s relay carries it, can listen too and can see your network address; people in the room cannot.",
+    "Salon sur invitation, porté par le relais {relay}. Lui peut aussi écouter et voit votre adresse réseau, les autres personnes non."],
   again: ["Try again", "Réessayer"],
   lost: ["Finding the room again…", "Recherche du salon…"],
   lostSaid: ["The sound comes back by itself.", "Le son revient tout seul."],

@@ -11,6 +11,7 @@ const ASK_MS = 3_000;
 const LEVELS_MS = 100;
 const STARTS_MS = 400;  // an AudioContext that may run does so within
 const NAMES_MAX = 3;
+const SLOTS = ["0", "1", "2", "3"];
 const room = location.pathname.split("/")[2];
 const token = decodeURIComponent(location.hash.slice(1));
 
@@ -31,15 +32,19 @@ function Listening() {
   const [held, setHeld] = useState(false);
   const [volume, setVolume] = useState(100);
   const [, redraw] = useState(0);
-  const audio = useRef(null);
+  const ears = useRef(null);  // an <audio> for each slot: not every browser mixes the tracks of one
   const voices = useRef(new Voices());
   const listener = useRef(null);
 
-  const play = () => audio.current.play().then(() => setHeld(false), (error) => setHeld(error.name === "NotAllowedError"));
-  const told = (next, stream) => {
+  const all = () => [...ears.current.children];
+  const play = () => Promise.all(all().map((ear) => ear.play())).then(
+    () => setHeld(false), (error) => setHeld(error.name === "NotAllowedError"));
+  const told = (next, tracks) => {
     setState(next);
     if (next !== "listening") return;
-    audio.current.srcObject = stream;
+    tracks.forEach((track, slot) => {
+      if (all()[slot].srcObject?.getTracks()[0] !== track) all()[slot].srcObject = new MediaStream([track]);
+    });
     play();
   };
   const listen = () => {
@@ -48,7 +53,7 @@ function Listening() {
   };
   const stop = () => {
     listener.current.stop();
-    audio.current.srcObject = null;
+    for (const ear of all()) ear.srcObject = null;
     setState("idle");
   };
 
@@ -88,7 +93,7 @@ function Listening() {
 
   const turn = (event) => {
     setVolume(event.target.valueAsNumber);
-    audio.current.volume = event.target.valueAsNumber / 100;
+    for (const ear of all()) ear.volume = event.target.valueAsNumber / 100;
   };
   const speakers = state === "over" ? [] : now?.speakers ?? [];
   const trouble = TROUBLES[state];
@@ -116,9 +121,10 @@ function Listening() {
       <ul class="promises">
         <li><${Icon} name="mic-off"/>${t("micOff")}</li>
         <li><${Icon} name="user-round"/>${t("noAccount")}</li>
-        ${now && html`<li><${Icon} name="server"/>${t("carried", {relay: now.relay})}</li>`}
+        ${now?.allowed && state !== "over" && html`<li><${Icon} name="server"/>${token
+          ? t("carriedInvited", {relay: now.relay}) : t("carried", {relay: now.relay})}</li>`}
       </ul>
-      <audio ref=${audio}></audio>
+      <div ref=${ears} hidden>${SLOTS.map((slot) => html`<audio key=${slot}/>`)}</div>
     </section></main>
     <footer>${Object.entries(names).filter(([code]) => code !== language()).map(([code, name]) => html`
       <button class="button plain little" lang=${code} onClick=${() => { localStorage.setItem("language", code); speak(code); redraw((count) => count + 1); }}>${name}</button>`)}</footer>
@@ -137,7 +143,7 @@ function Speakers({speakers, level}) {
 // Where the relay does not say whose voice is in which slot, one speaker alone is known all the same.
 function levelOf(speaker, speakers, voices) {
   if (speaker.slot !== null) return voices.level(String(speaker.slot));
-  const heard = ["0", "1", "2", "3"].map((slot) => voices.level(slot)).filter((each) => each !== null);
+  const heard = SLOTS.map((slot) => voices.level(slot)).filter((each) => each !== null);
   return speakers.length === 1 && heard.length ? Math.max(...heard) : null;
 }
 

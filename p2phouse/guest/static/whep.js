@@ -13,7 +13,7 @@ class Refusal {
 export class Listener {
   #room; #token; #told; #line = null; #place = null; #running = 0; #tries = 0;
 
-  // told(state, stream): joining, listening, lost, full, unreachable, blocked, asks or over. The
+  // told(state, tracks): joining, listening, lost, full, unreachable, blocked, asks or over. The
   // last three are final until the next start().
   constructor({room, token = "", told}) {
     this.#room = room;
@@ -58,8 +58,6 @@ export class Listener {
   async #attempt(run, joined) {
     const line = new RTCPeerConnection({bundlePolicy: "max-bundle"});
     this.#line = line;
-    const stream = new MediaStream();
-    line.ontrack = ({track}) => stream.addTrack(track);
     for (let slot = 0; slot < SLOTS; slot++) line.addTransceiver("audio", {direction: "recvonly"});
     await line.setLocalDescription();
     let answer;
@@ -84,9 +82,26 @@ export class Listener {
     }
     joined();
     this.#tries = 1;
-    this.#told("listening", stream);
-    await ended(line);
+    await this.#listen(run, line);
     return new Refusal("lost", {again: true, afterMs: 0});
+  }
+
+  // Until the line has failed, or has been cut off for so long that it will not come back.
+  #listen(run, line) {
+    return new Promise((done) => {
+      let timer = null;
+      const look = () => {
+        clearTimeout(timer);
+        if (run !== this.#running || ["failed", "closed"].includes(line.connectionState)) { done(); return; }
+        if (line.connectionState === "connected") this.#told("listening", line.getReceivers().map((each) => each.track));
+        if (line.connectionState === "disconnected") {
+          this.#told("lost");
+          timer = setTimeout(done, LOST_MS);
+        }
+      };
+      line.addEventListener("connectionstatechange", look);
+      look();
+    });
   }
 
   #authorization() {
@@ -129,17 +144,5 @@ function until(line, wanted, withinMs) {
     };
     line.addEventListener("connectionstatechange", look);
     look();
-  });
-}
-
-// Until the line has failed, or has been cut off for so long that it will not come back.
-function ended(line) {
-  return new Promise((done) => {
-    let timer = null;
-    line.addEventListener("connectionstatechange", () => {
-      clearTimeout(timer);
-      if (["failed", "closed"].includes(line.connectionState)) done();
-      if (line.connectionState === "disconnected") timer = setTimeout(done, LOST_MS);
-    });
   });
 }
