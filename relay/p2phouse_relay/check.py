@@ -21,7 +21,8 @@ from typing import Final
 import ifaddr
 from cryptography import x509
 
-from p2phouse_relay.settings import Settings
+from p2phouse.net.ports import PORT_DEFAULT
+from p2phouse_relay.settings import HTTPS_PORT, Settings
 
 CERTIFICATE_DAYS_MIN: Final = 14  # certbot renews at thirty: with fewer left it has failed
 VOICE_BPS: Final = 60_000  # 32 kb/s of Opus in packets of 20 ms, with all headers
@@ -157,14 +158,20 @@ def _uplink(settings: Settings, seen: Seen) -> Finding:
 
 
 def _firewall(settings: Settings, seen: Seen) -> Finding:
-    udp, tcp = settings.udp_port, settings.http_port
+    """What guests and nodes have to reach; behind a proxy its port instead of ours."""
+    udp = settings.udp_port
     ask = f"from outside: nc -u {settings.addresses[0]} {udp} should not be told “refused”"
+    tcp = settings.http_port if settings.tls is not None else HTTPS_PORT
+    ports = [(udp, "udp"), (tcp, "tcp"), (PORT_DEFAULT, "udp"), (PORT_DEFAULT, "tcp")]
     lines = {
-        "ufw": f"sudo ufw allow {udp}/udp && sudo ufw allow {tcp}/tcp",
-        "firewalld": f"sudo firewall-cmd --permanent --add-port={udp}/udp --add-port={tcp}/tcp"
-        " && sudo firewall-cmd --reload",
-        "nft": f"sudo nft add rule inet filter input udp dport {udp} accept && "
-        f"sudo nft add rule inet filter input tcp dport {tcp} accept",
+        "ufw": " && ".join(f"sudo ufw allow {port}/{kind}" for port, kind in ports),
+        "firewalld": "sudo firewall-cmd --permanent "
+        + " ".join(f"--add-port={port}/{kind}" for port, kind in ports)
+        + " && sudo firewall-cmd --reload",
+        "nft": " && ".join(
+            f"sudo nft add rule inet filter input {kind} dport {port} accept"
+            for port, kind in ports
+        ),
     }
     if seen.firewall not in lines:
         said = "No firewall of this machine is known here; your provider may have one."

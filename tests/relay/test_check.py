@@ -69,6 +69,9 @@ def test_where_all_is_well_only_what_nobody_inside_can_see_is_left_to_look_at():
         ("firewall", {}, Verdict.WARNING, "sudo ufw allow 8478/udp && sudo ufw allow 443/tcp"),
         ("firewall", {"firewall": "firewalld"}, Verdict.WARNING, "--add-port=8478/udp"),
         ("firewall", {"firewall": "nft"}, Verdict.WARNING, "udp dport 8478 accept"),
+        ("firewall", {}, Verdict.WARNING, "sudo ufw allow 17472/udp && sudo ufw allow 17472/tcp"),
+        ("firewall", {"firewall": "firewalld"}, Verdict.WARNING, "--add-port=17472/tcp"),
+        ("firewall", {"firewall": "nft"}, Verdict.WARNING, "tcp dport 17472 accept"),
         ("firewall", {"firewall": ""}, Verdict.WARNING, "from outside"),
     ],
 )
@@ -77,6 +80,12 @@ def test_what_is_not_well_is_said_with_what_to_do(about, seen, verdict, word):
     assert its.verdict is verdict
     assert word in f"{its.said} {its.fix}"
     assert its.fix or verdict is Verdict.GOOD
+
+
+def test_behind_a_proxy_the_firewall_has_to_let_in_what_the_proxy_listens_on():
+    fix = found("firewall", replace(SETTINGS, tls=None, http_port=8_478)).fix
+    assert "443/tcp" in fix
+    assert "8478/tcp" not in fix
 
 
 def test_behind_a_proxy_the_certificate_is_the_proxy_s():
