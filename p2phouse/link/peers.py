@@ -456,7 +456,7 @@ class Peers:
         self._on_state(peer.number, status, reason)
 
     def _end_handshake(self, peer: Peer) -> None:
-        """Lets TLS go and the next of the network begin."""
+        """Lets TLS go, and makes room for the next of the network, which `tick` lets begin."""
         peer.handshake = None
         shaking = self._shaking.get(peer.network, [])
         if peer in shaking:
