@@ -7,7 +7,7 @@ stands between: a join may cost 0.3 ms at most (docs/adr/0018). It knows nothing
 import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
-from ipaddress import IPv6Address, ip_address
+from ipaddress import IPv6Address, ip_address, ip_network
 from typing import Final
 
 import h11
@@ -49,7 +49,7 @@ class Front:
         """is_proxied: only our own reverse proxy comes here, and it names who asked it."""
         self._answer = answer
         self._is_proxied = is_proxied
-        self._of_source: Counter[str] = Counter()
+        self._of_holder: Counter[str] = Counter()
         self.connections = 0
 
     async def serve(self, listeners: Sequence[Listener]) -> None:
@@ -57,14 +57,16 @@ class Front:
         await trio.serve_listeners(self._connected, list(listeners))
 
     async def _connected(self, stream: Stream) -> None:
-        source = ""
+        holder = ""
         try:
             source = _source(stream)
+            holder = holder_of(source)
             # Security: whoever opens connections and says nothing shuts nobody else out.
+            # Test: test_http.py::test_who_says_nothing_shuts_nobody_else_out_and_is_sent_away
             most = CONNECTIONS_MAX if self._is_proxied else OF_ONE_SOURCE_MAX
             self.connections += 1
-            self._of_source[source] += 1
-            if self.connections <= CONNECTIONS_MAX and self._of_source[source] <= most:
+            self._of_holder[holder] += 1
+            if self.connections <= CONNECTIONS_MAX and self._of_holder[holder] <= most:
                 await self._talk(stream, source)
         except (OSError, trio.BrokenResourceError, trio.ClosedResourceError, trio.TooSlowError):
             pass  # they left, or take too long
@@ -72,11 +74,11 @@ class Front:
             # What one stranger sends must not end what all others hear.
             log.exception("request_failed")
         finally:
-            if source:
+            if holder:
                 self.connections -= 1
-                self._of_source[source] -= 1
-                if not self._of_source[source]:
-                    del self._of_source[source]
+                self._of_holder[holder] -= 1
+                if not self._of_holder[holder]:
+                    del self._of_holder[holder]
             await _close(stream)
 
     async def _talk(self, stream: Stream, source: str) -> None:
@@ -169,6 +171,14 @@ async def _refuse(
         for _ in range(LINGER_READS_MAX):
             if not await stream.receive_some(READ_BYTES):
                 return
+
+
+def holder_of(address: str) -> str:
+    """By what connections are counted: an address of IPv4, or the /56 of one of IPv6, since each
+    household has 2^64 of those and more."""
+    if ":" not in address:
+        return address
+    return str(ip_network((address.partition("%")[0], 56), strict=False))
 
 
 def _source(stream: Stream) -> str:

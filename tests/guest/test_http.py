@@ -9,7 +9,7 @@ import trio
 
 from p2phouse.guest import http
 from p2phouse.guest.exchange import Reply, Request
-from p2phouse.guest.http import Front
+from p2phouse.guest.http import Front, holder_of
 
 
 async def echo(request: Request) -> Reply:
@@ -131,6 +131,28 @@ async def test_who_says_nothing_shuts_nobody_else_out_and_is_sent_away(monkeypat
             assert await said(port, POST) == b""
         with trio.fail_after(5):
             assert await first.receive_some() == b""
+
+
+async def test_there_is_an_end_to_connections_of_many_sources_as_well(monkeypatch):
+    monkeypatch.setattr(http, "CONNECTIONS_MAX", 4)
+    async with served() as (_, port), AsyncExitStack() as held:
+        for n in range(4):
+            stream = await held.enter_async_context(
+                await trio.open_tcp_stream("127.0.0.1", port, local_address=f"127.0.0.{n + 2}")
+            )
+            await stream.send_all(POST)
+            assert await stream.receive_some()  # it is counted by then
+        with suppress(trio.BrokenResourceError):  # cut with our words unread, which is a reset
+            assert await said(port, POST) == b""
+
+
+def test_a_household_s_addresses_are_counted_as_one():
+    """Of IPv6 it has so many that a bound for each would be none."""
+    one = holder_of("2001:db8:1:200::1")
+    assert holder_of("2001:db8:1:2ff:a:b:c:d") == one
+    assert holder_of("2001:db8:1:300::1") != one
+    assert holder_of("fe80::1%eth0") == holder_of("fe80::2")
+    assert holder_of("203.0.113.4") != holder_of("203.0.113.5")
 
 
 async def test_who_sends_a_request_byte_by_byte_is_sent_away(monkeypatch):
