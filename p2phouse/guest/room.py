@@ -11,6 +11,7 @@ from math import inf
 from typing import Final
 
 from p2phouse.carry.control import Reception
+from p2phouse.carry.pace import Pace
 from p2phouse.carry.rtcp import Block, Report, decode, encode_report
 from p2phouse.carry.slots import Slots
 from p2phouse.errors import PeerError
@@ -24,11 +25,6 @@ from p2phouse.voice.plain import NotPlain, Plain, build, parse
 # begin evenly spread are all in within 15 ms; a listener's jitter buffer holds 60 ms and more.
 TOGETHER_S: Final = 0.016
 TALKING_S: Final = 0.100  # a voice unheard for longer is not waited for
-
-# Of one speaker: frames of 10 ms by a fast clock, and what comes at once when Wi-Fi was away for a
-# second. Each packet costs as much as all who listen, and the port is one for all rooms.
-PACKETS_PER_S_MAX: Final = 120
-PACKETS_AT_ONCE_MAX: Final = 120
 
 
 class _Listeners:
@@ -90,16 +86,7 @@ class _Speaker:
         self.ssrc = Ssrc(0)
         self._clock = 0  # in its last sender report, by which it measures the way there and back
         self._clock_s = 0.0
-        self._left, self._left_s = float(PACKETS_AT_ONCE_MAX), -inf  # it may send so many, then
-
-    def may_send(self, now_s: float) -> bool:
-        """Whether a packet more is within bounds; it counts then."""
-        earned = (now_s - self._left_s) * PACKETS_PER_S_MAX
-        self._left, self._left_s = min(PACKETS_AT_ONCE_MAX, self._left + earned), now_s
-        if self._left < 1:
-            return False
-        self._left -= 1
-        return True
+        self.pace = Pace()
 
     def hear(self, now_s: float, packet: Plain) -> None:
         timed = packet._replace(payload_type=PT_OPUS)  # whatever number it has for this browser
@@ -171,7 +158,7 @@ class GuestRoom:
             return
         # Security: one who floods has all rooms of this relay wait for his packets' listeners.
         # Test: test_room.py::test_one_who_floods_is_sent_on_no_faster_than_a_voice
-        if not speaker.may_send(now_s):
+        if not speaker.pace.allow(now_s):
             self.refused += 1
             return
         try:

@@ -17,6 +17,7 @@ from p2phouse import channel
 from p2phouse.carry.batch import BatchForwarder, Traffic
 from p2phouse.carry.carrier import Ask, Carrier, CarrierOutput
 from p2phouse.carry.control import LinkControl
+from p2phouse.carry.pace import Pace
 from p2phouse.carry.table import TableRefused, compile_table
 from p2phouse.channel import ConnectLink, LinkRole, LinkStatus, OpenLink, SetTable
 from p2phouse.errors import PeerError
@@ -58,6 +59,8 @@ class NodeLinks:
         self._controls: dict[LinkNumber, LinkControl] = {}  # of those that are connected
         self._sinks: dict[LinkNumber, Sink] = {}
         self._told: dict[LinkNumber, Traffic] = {}  # to their controls
+        # By link and SSRC, of which Peers bounds how many there are.
+        self._paces: dict[tuple[LinkNumber, bytes], Pace] = {}
         self._due_s = inf
         self._stats_s = inf
 
@@ -125,12 +128,21 @@ class NodeLinks:
 
     def packet(self, now_s: float, number: LinkNumber, packet: bytes) -> None:
         control = self._controls.get(number)
-        if control is not None:
+        # Security: who floods one voice has all rooms of this relay wait for those who hear it.
+        # Test: test_links.py::test_a_voice_that_is_flooded_is_carried_no_faster_than_a_voice
+        if control is not None and self._pace(number, packet).allow(now_s):
             # Heard even if refused: a peer may talk before our table names its voice.
             self._tell_all(self._carrier.hear_voice(now_s, number))
             self._forwarder.now_s = now_s
             if self._carrier.receive(number, packet):
                 control.received_voice(now_s, packet)
+
+    def _pace(self, number: LinkNumber, packet: bytes) -> Pace:
+        key = number, packet[8:12]
+        pace = self._paces.get(key)
+        if pace is None:
+            pace = self._paces[key] = Pace()
+        return pace
 
     def control(self, now_s: float, number: LinkNumber, data: bytes) -> None:
         control = self._controls.get(number)
@@ -217,6 +229,7 @@ class NodeLinks:
         self._carrier.remove(number)
         for kept in (self._controls, self._sinks, self._told):
             kept.pop(number, None)
+        self._paces = {key: pace for key, pace in self._paces.items() if key[0] != number}
 
     def _fail(self, number: LinkNumber, reason: str) -> None:
         self._say(channel.LinkState(number, LinkStatus.FAILED, reason))

@@ -5,14 +5,9 @@ from collections.abc import Iterator
 
 import pytest
 
+from p2phouse.carry.pace import PACKETS_AT_ONCE_MAX, PACKETS_PER_S_MAX
 from p2phouse.carry.rtcp import decode
-from p2phouse.guest.room import (
-    PACKETS_AT_ONCE_MAX,
-    PACKETS_PER_S_MAX,
-    TALKING_S,
-    TOGETHER_S,
-    GuestRoom,
-)
+from p2phouse.guest.room import TALKING_S, TOGETHER_S, GuestRoom
 from p2phouse.link.port import Port
 from p2phouse.vocabulary import FRAME_S, LinkNumber, Ssrc
 from p2phouse.voice.plain import Plain, build, parse

@@ -9,6 +9,7 @@ import pytest
 
 from p2phouse import channel
 from p2phouse.carry.control import LinkControl
+from p2phouse.carry.pace import PACKETS_AT_ONCE_MAX, PACKETS_PER_S_MAX
 from p2phouse.carry.rtcp import ControlKind, Keepalive
 from p2phouse.channel import (
     CloseLink,
@@ -152,6 +153,27 @@ def test_a_voice_goes_from_one_node_to_the_others_as_it_came():
         await relay.until(lambda: ana.packets == [a_packet(BEN, 7)])
         await relay.until(lambda: any(isinstance(each, Stats) for each in relay.said))
         await relay.until(lambda: refused(relay, TWO) == 1)
+
+    run(test)
+
+
+def test_a_voice_that_is_flooded_is_carried_no_faster_than_a_voice():
+    """And another by the same link as ever."""
+
+    async def test(relay: Relay) -> None:
+        ana, ben = [await relay.join() for _ in range(2)]
+        relay.set_rows(TableRow(ONE, ANA, None, (TWO,)), TableRow(ONE, BEN, None, (TWO,)))
+        began_s = time.monotonic()
+        for seq in range(1, 1_001):
+            ana.link.send(a_packet(ANA, seq))
+            if seq % 20 == 0:
+                ana.link.send(a_packet(BEN, seq // 20))
+                await asyncio.sleep(0.002)
+        await relay.until(lambda: ben.packets[-1:] == [a_packet(BEN, 50)])
+        most = PACKETS_AT_ONCE_MAX + PACKETS_PER_S_MAX * (time.monotonic() - began_s)
+        of_ben = [each for each in ben.packets if each in {a_packet(BEN, n) for n in range(51)}]
+        assert len(of_ben) == 50
+        assert len(ben.packets) - 50 <= most
 
     run(test)
 
