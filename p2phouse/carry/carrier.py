@@ -114,7 +114,7 @@ class Carrier:
             case Request(ControlKind.PUSH):
                 self._repair.pushed(now_s, link)
             case Request(ControlKind.RELEASE, _, altogether):
-                yield from self._feeding.release(link, altogether=altogether)
+                self._feeding.release(now_s, link, altogether=altogether)
                 self._steer(now_s)
 
     # ── time ─────────────────────────────────────────────────────────────────────────────────

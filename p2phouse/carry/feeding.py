@@ -15,6 +15,9 @@ from p2phouse.vocabulary import LinkNumber
 
 PULL_COUNTS_S: Final = 0.400  # for how long a pull is a voice against the hub: two of them
 PUSH_S: Final = 0.500  # until then whoever misses something has pulled
+# Whoever releases us was brought the newest packet by the next hub. One that was said before it may
+# still be on its way to us, or lie in our socket, and the next hub did not carry that one.
+LINGER_S: Final = 0.250
 
 FeedingOutput = Pulls | Released
 
@@ -29,6 +32,8 @@ class Feeding:
         self._pulled: dict[LinkNumber, float] = {}
         self._push_ends = -inf
         self._released: frozenset[LinkNumber] = frozenset()
+        self._leaving: dict[LinkNumber, float] = {}  # who has released us, and when that holds
+        self._left: list[LinkNumber] = []  # who had released us from a table that is no more
         self._counted: list[LinkNumber] = []  # as told last
         self._told = (0, 0)
 
@@ -48,7 +53,9 @@ class Feeding:
         counting = [self._pulled[k] + PULL_COUNTS_S for k in self._counted if k in self._pulled]
         lapsing = [at + PULL_HOLD_S for at in self._pulled.values()]
         ends = [self._push_ends] if self._push_ends > -inf else []
-        return min([*counting, *lapsing, *ends], default=inf)
+        if self._left:
+            return -inf
+        return min([*counting, *lapsing, *ends, *self._leaving.values()], default=inf)
 
     def add(self, link: LinkNumber) -> None:
         self._up.add(link)
@@ -56,26 +63,28 @@ class Feeding:
     def remove(self, link: LinkNumber) -> None:
         self._up.discard(link)
         self._pulled.pop(link, None)
+        self._leaving.pop(link, None)
         self._released -= {link}
 
     def set_table(self, table: Table) -> None:
         """Whom we stand by for from now on. Nobody has released us from a new table yet."""
         self._warm = frozenset(link for row in table.rows for link in row.warm)
         self._released = frozenset()
+        self._left += self._leaving
+        self._leaving.clear()
 
     def pull(self, now_s: float, link: LinkNumber) -> None:
         """The other end misses something: it is brought all we have, whatever it said before."""
         if link in self._up:
             self._pulled[link] = now_s
+            self._leaving.pop(link, None)
             self._released -= {link}
 
-    def release(self, link: LinkNumber, *, altogether: bool) -> list[FeedingOutput]:
+    def release(self, now_s: float, link: LinkNumber, *, altogether: bool) -> None:
         """The other end misses nothing any more; altogether: it is carried by somebody else."""
         self._pulled.pop(link, None)
-        if not altogether or link in self._released or link not in self._up:
-            return []
-        self._released |= {link}
-        return [Released(link)]
+        if altogether and link not in self._released and link in self._up:
+            self._leaving.setdefault(link, now_s + LINGER_S)
 
     def push(self, now_s: float) -> None:
         """For a moment everybody whom we stand by for is brought everything."""
@@ -90,15 +99,21 @@ class Feeding:
         ).intersection(self._warm)
 
     def tick(self, now_s: float) -> list[FeedingOutput]:
-        """Lets go of what has lapsed, and tells when the count of pulls is another."""
+        """Lets go of what has lapsed, and tells who is released and how many pull."""
         if now_s >= self._push_ends:
             self._push_ends = -inf
         for link in [k for k, at in self._pulled.items() if now_s >= at + PULL_HOLD_S]:
             del self._pulled[link]
+        gone = [k for k, at in self._leaving.items() if now_s >= at]
+        for link in gone:
+            del self._leaving[link]
+        self._released |= frozenset(gone)
+        outputs: list[FeedingOutput] = [Released(link) for link in (*self._left, *gone)]
+        self._left.clear()
         warm = self.warm
         self._counted = [k for k in warm if now_s < self._pulled.get(k, -inf) + PULL_COUNTS_S]
         told = (len(self._counted), len(warm))
         if told == self._told or (not told[0] and not self._told[0]):
-            return []
+            return outputs
         self._told = told
-        return [Pulls(*told)]
+        return [*outputs, Pulls(*told)]

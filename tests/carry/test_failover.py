@@ -84,6 +84,21 @@ def test_a_planned_hand_over_loses_nothing_in_whatever_order_it_is_heard_of(swap
         assert len(released) == len(HubRoom.MEMBERS)
 
 
+def test_a_former_hub_that_lags_behind_the_new_one_still_brings_what_it_is_owed():
+    """What the new hub brings says nothing of a packet that the former has yet to hear."""
+    for seed in (28, 48, 54, 103, 166, 184):  # which have lost one
+        room = HubRoom(seed, Conditions(delay_s=(0.005, 0.080)))
+        room["m1"].talk(ANA)
+        room.run(1.0)
+        said = len(room["m2"].heard[ANA])
+        room.carry("standby", "hub", "hub")
+        room.run(1.0)
+        for node in room.listeners:
+            assert node.missing(ANA, 20, said + 30) == []
+        released = {o.link for _, o in room["hub"].told if isinstance(o, Released)}
+        assert len(released) == len(HubRoom.MEMBERS)
+
+
 def test_nothing_goes_twice_on_a_link_under_one_seq_whatever_happens():
     for seed in range(5):
         room = HubRoom(seed, WIFI)

@@ -47,22 +47,45 @@ def test_a_pull_feeds_the_link_for_one_and_a_half_seconds_and_then_lapses(feedin
 
 def test_a_release_ends_a_pull_at_once_and_is_told_to_nobody(feeding):
     feeding.pull(1.0, TWO)
-    assert feeding.release(TWO, altogether=False) == []
+    feeding.release(1.0, TWO, altogether=False)
     assert feeding.fed(1.0) == feeding.released == set()
+    assert feeding.tick(2.0) == []
 
 
 def test_a_pull_by_a_link_that_we_carry_feeds_nobody_but_undoes_its_release(feeding):
-    assert feeding.release(ONE, altogether=True) == [Released(ONE)]
+    feeding.release(0.0, ONE, altogether=True)
+    assert feeding.tick(0.3) == [Released(ONE)]
     assert feeding.released == {ONE}
-    assert feeding.release(ONE, altogether=True) == []
+    feeding.release(0.4, ONE, altogether=True)
+    assert feeding.tick(0.7) == []
     feeding.pull(1.0, ONE)
     assert feeding.fed(1.0) == feeding.released == set()
 
 
+def test_who_releases_us_is_sent_for_a_moment_what_is_still_on_its_way(feeding):
+    feeding.release(1.0, ONE, altogether=True)
+    feeding.release(1.1, ONE, altogether=True)
+    assert feeding.tick(1.24) == []
+    assert feeding.released == set()
+    assert feeding.deadline == 1.25
+    assert feeding.tick(1.25) == [Released(ONE)]
+    feeding.pull(2.0, ONE)
+    feeding.release(3.0, ONE, altogether=True)
+    feeding.pull(3.1, ONE)
+    assert Released(ONE) not in feeding.tick(3.5), "it has changed its mind"
+
+
 def test_a_new_table_undoes_every_release(feeding):
-    feeding.release(ONE, altogether=True)
+    feeding.release(0.0, ONE, altogether=True)
+    feeding.tick(0.3)
     feeding.set_table(compile_table(2, [TableRow(HERE, BEN, None, (ONE,))]))
     assert feeding.released == set()
+    feeding.release(0.4, ONE, altogether=True)
+    feeding.set_table(compile_table(3, [TableRow(HERE, BEN, None, (ONE,))]))
+    assert feeding.deadline < 0.4
+    assert feeding.tick(0.4) == [Released(ONE)], "it was, and control has to know"
+    assert feeding.released == set()
+    assert feeding.tick(1.0) == []
 
 
 def test_a_pull_that_came_before_its_table_counts_under_it(feeding):
@@ -102,8 +125,9 @@ def test_a_link_that_is_gone_is_neither_fed_nor_counted_and_asks_nothing(feeding
     assert feeding.fed(1.0) == set()
     assert feeding.tick(1.0) == [Pulls(0, 1)]
     feeding.pull(1.0, TWO)
-    assert feeding.release(TWO, altogether=True) == []
+    feeding.release(1.0, TWO, altogether=True)
     assert feeding.fed(1.0) == set()
+    assert feeding.tick(2.0) == []
 
 
 def test_a_tick_is_due_when_something_lapses(feeding):
