@@ -13,6 +13,7 @@ from p2phouse.node import Node
 from p2phouse.relays import Relays
 from p2phouse.room import messages
 from p2phouse.room.messages import VerbAction
+from p2phouse.shell import Shell
 from p2phouse.verbs.table import VERBS
 from p2phouse.vocabulary import DeviceKey, UserKey
 from p2phouse.willing import Willing
@@ -38,6 +39,8 @@ class TableNode(Node):
         self.rooms = table.rooms
         self.network = NobodyNear(table.me.dev)  # type: ignore[assignment]  # as much of one as it asks
         self.relays = Relays(folder, self.rooms, self.network, self.act)
+        # Nobody drives its core: what the verbs ask of it goes to the table.
+        self._shell = Shell(self.rooms, self.network, self.media.send, self._keep)
         self.willing = Willing(folder, self._offer_to_carry, has_mains=lambda: True)
 
     async def act(self, action: VerbAction) -> dict[str, object]:
