@@ -58,7 +58,10 @@ def look(room: HubRoom, found: Found, since: float) -> None:
     for name in room.listeners:
         found.gaps_ms.append(room.gap_ms(name, since, now))
         found.spacings_ms += room.spacings_ms(name, since - 1, now)
-        found.missing += room.missing(name, since - 1, now - 1)
+        missing = room.missing(name, since - 1, now - 1)
+        found.missing += missing
+        if missing:
+            print(f"  {name} misses {missing}", file=sys.stderr)
     print(f"  {found.times}: gaps {[round(gap) for gap in found.gaps_ms[-4:]]}", file=sys.stderr)
 
 
@@ -75,7 +78,10 @@ def killed(room: HubRoom, *, both: bool) -> Found:
 def handed_over(room: HubRoom) -> Found:
     def once(found: Found) -> None:
         carried = room.settled()
+        before = found.missing
         look(room, found, room.hand_over(carried.hub))
+        if found.missing > before:
+            print(f"  when {carried.hub} gave way to {carried.standby}", file=sys.stderr)
         room.settled(unlike=carried.hub)
         room.nodes[carried.hub].asked("carry", choice="auto")
 

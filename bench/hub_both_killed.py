@@ -11,7 +11,7 @@ NAME = "hub_both_killed"
 def run() -> list[Figure]:
     with a_room() as room:
         found = killed(room, both=True)
-    p50, p99 = np.percentile(found.gaps_ms, [50, 99]) / 1_000
+    p50, p99 = (float(each) / 1_000 for each in np.percentile(found.gaps_ms, [50, 99]))
     note = until_broken(found, "deaf")
     return [
         Figure("hub and standby killed: heard again, p50", round(p50, 2), "s", note=note),

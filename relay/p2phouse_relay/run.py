@@ -159,6 +159,9 @@ def _start_log(level: str) -> None:
 
 
 async def _run(config: RelayConfig, settings: Settings, began: float) -> None:
+    # trio raises again what nobody has read by the end: the word to end is then of no use any more.
+    for each in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(each, signal.SIG_IGN)
     with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
         async with trio.open_nursery() as nursery:
             if settings.tied:
