@@ -300,14 +300,22 @@ class _Channel:
 
 
 def serve(sock: socket.socket, ports: Sequence[Port], *, together_above: int) -> None:
-    """Does what control says until it says no more."""
+    """Does what control says until it says no more, or reads no more."""
     control = _Channel(sock)
+    try:
+        _serve(control, ports, together_above)
+    except OSError as error:  # it ended with words of ours unread, which is how it may end
+        log.info("control_gone error=%s", error.strerror or error)
+
+
+def _serve(control: _Channel, ports: Sequence[Port], together_above: int) -> None:
+    """Raises OSError of the channel alone: ports drop what they cannot send."""
     media = Media(control.say, ports, together_above=together_above)
     peers = media.peers
     selector = selectors.DefaultSelector()
     for index, port in enumerate(ports):
         selector.register(port.socket, selectors.EVENT_READ, index)
-    selector.register(sock, selectors.EVENT_READ)
+    selector.register(control.socket, selectors.EVENT_READ)
     due_s = -math.inf
     while True:
         is_sound = True

@@ -37,6 +37,7 @@ class ProcessRelay:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
+            bufsize=0,  # `logged` and `stop` read the same log, each from where the other left it
             env=os.environ | {"PYTHONPATH": path},
         )
         watchdog = threading.Timer(READY_S_MAX, self.process.kill)
@@ -48,17 +49,26 @@ class ProcessRelay:
         self.facts: Facts = json.loads(line)
         assert "error" not in self.facts, self.facts["error"]
         self.http: str = self.facts["http"]
+        self._log = b""
 
     def now(self, room: str) -> Facts:
         with urllib.request.urlopen(f"{self.http}/r/{room}/now") as answer:
             facts: Facts = json.load(answer)
             return facts
 
+    def logged(self, words: str) -> None:
+        """Once the log says so."""
+        assert self.process.stderr is not None
+        while words.encode() not in self._log:
+            line = self.process.stderr.readline()
+            assert line, f"the relay ended without a word of {words}"
+            self._log += line
+
     def stop(self) -> tuple[int, str]:
         """SIGTERM; what it exited with, and its log."""
         self.process.terminate()
         _, log = self.process.communicate(timeout=20)
-        return self.process.returncode, log.decode()
+        return self.process.returncode, (self._log + log).decode()
 
 
 @contextmanager
