@@ -19,6 +19,7 @@ from p2phouse.vocabulary import DeviceKey, RoomId
 
 SCHEME = "p2ph:"
 LINK_CHARS_MAX = 1_024
+ROOM_BYTES = 32
 
 
 class LinkUnreadable(UserError):
@@ -33,8 +34,24 @@ class Invitation:
     invite: bytes = b""  # a signed invite, if the link is one
 
 
+def room_text(room: RoomId) -> str:
+    """The room's id as links write it: 52 characters of a-z and 2-7."""
+    return base64.b32encode(room).decode().rstrip("=").lower()
+
+
+def room_of(text: str) -> RoomId:
+    """Raises LinkUnreadable."""
+    try:
+        room = base64.b32decode(text.upper() + "=" * (-len(text) % 8))
+    except ValueError as error:  # binascii.Error among them
+        raise LinkUnreadable(reason="the room's id is damaged") from error
+    if len(room) != ROOM_BYTES:
+        raise LinkUnreadable(reason="the room's id has the wrong length")
+    return RoomId(room)
+
+
 def write(invitation: Invitation) -> str:
-    room = base64.b32encode(invitation.room).decode().rstrip("=").lower()
+    room = room_text(invitation.room)
     shown = base64.urlsafe_b64encode(invitation.invite).decode().rstrip("=")
     proof = f"&i={shown}" if shown else ""
     addrs = [f"&a={quote(str(Multiaddr(addr)), safe='/')}" for addr in invitation.addrs]
@@ -50,14 +67,9 @@ def read(text: str) -> Invitation:
     text = text.strip()
     if len(text) > LINK_CHARS_MAX:
         raise LinkUnreadable(reason=f"longer than {LINK_CHARS_MAX} characters")
-    room_text, _, query = text.removeprefix(SCHEME).partition("?")
+    named, _, query = text.removeprefix(SCHEME).partition("?")
     fields = parse_qs(query)
-    try:
-        room = base64.b32decode(room_text.upper() + "=" * (-len(room_text) % 8))
-    except ValueError as error:  # binascii.Error among them
-        raise LinkUnreadable(reason="the room's id is damaged") from error
-    if len(room) != 32:
-        raise LinkUnreadable(reason="the room's id has the wrong length")
+    room = room_of(named)
     try:
         (peer_text,) = fields["d"]
         dev = device_of_peer_id(peer_text)
@@ -72,7 +84,7 @@ def read(text: str) -> Invitation:
         raise LinkUnreadable(reason="it has too many addresses")
     if any(len(addr) > limits.ADDR_BYTES_MAX for addr in addrs):
         raise LinkUnreadable(reason="an address in it is too long")
-    return Invitation(RoomId(room), dev, addrs, _invite(fields.get("i", [])))
+    return Invitation(room, dev, addrs, _invite(fields.get("i", [])))
 
 
 def _invite(texts: list[str]) -> bytes:

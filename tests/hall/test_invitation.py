@@ -1,4 +1,5 @@
 import base64
+import re
 from dataclasses import replace
 from string import ascii_letters, digits
 
@@ -131,3 +132,12 @@ def test_a_link_that_would_be_too_long_names_fewer_addresses_and_keeps_its_invit
 def test_a_damaged_invite_in_a_link_is_told(damage):
     with pytest.raises(LinkUnreadable, match="invite"):
         invitation.read(LINK + damage)
+
+
+def test_a_room_s_id_alone_is_text_that_fits_into_the_path_of_a_page():
+    text = invitation.room_text(ROOM)
+    assert re.fullmatch("[a-z2-7]{52}", text)
+    assert invitation.room_of(text) == ROOM
+    for damaged in ("", text[:-1], f"{text}a", f"{text[:-1]}!", "é" * 52):
+        with pytest.raises(LinkUnreadable):
+            invitation.room_of(damaged)
