@@ -1,27 +1,43 @@
 """What is asked over HTTP and what is answered, without a socket."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Protocol
 
 Headers = tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """headers: names in lower case; of two of a name the last. source: the guest's IP address."""
+    """headers: names in lower case; of two of a name the last. source: the guest's IP address.
+    query: what follows the path's question mark, as it was sent."""
 
     method: str
     path: str
     headers: Mapping[str, str]
     body: bytes
     source: str
+    query: str = field(default="", repr=False)  # Security: a token may stand in it
+
+
+class Stream(Protocol):
+    """A body that comes as time goes by."""
+
+    async def next(self) -> bytes:
+        """What follows; empty if nothing more will."""
+
+    def close(self) -> None:
+        """Whoever asked is gone, or nothing follows any more; called once, whatever happened."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
+    """stream: what is sent behind `body`, for as long as it goes on."""
+
     status: int
     headers: Headers = ()
     body: bytes = b""
+    stream: Stream | None = None
 
 
 def said(status: int, text: str, *headers: tuple[str, str]) -> Reply:

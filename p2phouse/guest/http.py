@@ -5,6 +5,7 @@ stands between: a join may cost 0.3 ms at most (docs/adr/0018). It knows nothing
 """
 
 import logging
+import math
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from ipaddress import IPv6Address, ip_address, ip_network
@@ -13,6 +14,7 @@ from typing import Final
 import h11
 import trio
 
+from p2phouse.guest import exchange
 from p2phouse.guest.exchange import Reply, Request
 
 log = logging.getLogger(__name__)
@@ -25,6 +27,10 @@ IDLE_S_MAX: Final = 15.0  # a page that asks each few seconds keeps its connecti
 CONNECTIONS_MAX: Final = 2_048
 OF_ONE_SOURCE_MAX: Final = 128  # a school behind one address asks for little at a time
 TLS_S_MAX: Final = 10.0
+STALLED_S_MAX: Final = 30.0  # for which the reader of a stream takes nothing: it is gone
+STREAM_BYTES: Final = (
+    16 * 1024
+)  # of a stream on their way: what is stuck there is not live any more
 LINGER_S_MAX: Final = 1.0
 LINGER_READS_MAX: Final = 64  # 1 MB
 
@@ -102,7 +108,15 @@ class Front:
             scope.deadline = trio.current_time() + REQUEST_S_MAX
             request = await self._whole(connection, stream, first, source)
             reply = await self._answer(request)
-            await stream.send_all(_encoded(connection, reply, head=request.method == "HEAD"))
+            try:
+                head = request.method == "HEAD"
+                await stream.send_all(_encoded(connection, reply, head=head))
+                if reply.stream is not None and not head:
+                    scope.deadline = math.inf
+                    await _flow(connection, stream, reply.stream)
+            finally:
+                if reply.stream is not None:
+                    reply.stream.close()
         return connection.our_state is h11.DONE and connection.their_state is h11.DONE
 
     async def _whole(
@@ -110,7 +124,7 @@ class Front:
     ) -> Request:
         """The request with its body. Raises Refused."""
         headers = {name.decode(): value.decode("latin-1") for name, value in first.headers}
-        path = first.target.decode("latin-1").partition("?")[0]
+        path, _, query = first.target.decode("latin-1").partition("?")
         # Security: two lengths are two requests to a proxy that reads the other (RFC 9112 §6.3).
         # Test: test_http.py::test_what_is_no_fair_request_is_refused_and_the_next_guest_is_served
         if not path.startswith("/") or {"content-length", "transfer-encoding"} <= headers.keys():
@@ -125,7 +139,7 @@ class Front:
                 raise Refused(413)
         if self._is_proxied:
             source = _forwarded(headers.get("x-forwarded-for", ""), source)
-        return Request(first.method.decode(), path, headers, bytes(body), source)
+        return Request(first.method.decode(), path, headers, bytes(body), source, query)
 
 
 async def _close(stream: Stream) -> None:
@@ -144,13 +158,28 @@ async def _next(connection: h11.Connection, stream: Stream) -> object:
     return event
 
 
+async def _flow(connection: h11.Connection, stream: Stream, body: exchange.Stream) -> None:
+    """Until it ends. Raises trio.TooSlowError if its reader does not read."""
+    _tcp(stream).setsockopt(trio.socket.SOL_SOCKET, trio.socket.SO_SNDBUF, STREAM_BYTES)
+    while data := await body.next():
+        # Security: who takes nothing more has no place here for good.
+        # Test: test_http.py::test_who_takes_nothing_of_a_stream_is_sent_away_and_others_hear_it
+        with trio.fail_after(STALLED_S_MAX):
+            await stream.send_all(connection.send(h11.Data(data=data)) or b"")
+    with trio.fail_after(STALLED_S_MAX):
+        await stream.send_all(connection.send(h11.EndOfMessage()) or b"")
+
+
 def _encoded(connection: h11.Connection, reply: Reply, *, head: bool) -> bytes:
+    """All of it, or what comes before a stream, whose length nobody knows."""
     headers = [*reply.headers]
-    if reply.status not in (204, 304):
+    if reply.status not in (204, 304) and reply.stream is None:
         headers.append(("content-length", str(len(reply.body))))
     data = connection.send(h11.Response(status_code=reply.status, headers=headers)) or b""
     if reply.body and not head:
         data += connection.send(h11.Data(data=reply.body)) or b""
+    if reply.stream is not None and not head:
+        return data
     return data + (connection.send(h11.EndOfMessage()) or b"")
 
 
@@ -183,9 +212,12 @@ def holder_of(address: str) -> str:
 
 def _source(stream: Stream) -> str:
     """The other end's IP address; one of IPv4 is written as such on a socket of both kinds."""
-    tcp = stream.transport_stream if isinstance(stream, trio.SSLStream) else stream
-    address: str = tcp.socket.getpeername()[0]
+    address: str = _tcp(stream).socket.getpeername()[0]
     return _plain(address) if ":" in address else address
+
+
+def _tcp(stream: Stream) -> trio.SocketStream:
+    return stream.transport_stream if isinstance(stream, trio.SSLStream) else stream
 
 
 def _plain(address: str) -> str:

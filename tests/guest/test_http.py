@@ -119,6 +119,72 @@ async def test_a_fault_of_ours_ends_one_connection_and_is_logged(caplog):
     assert "request_failed" in caplog.text
 
 
+class Counting:
+    """A stream that says numbers down to 0."""
+
+    def __init__(self, most: int = 1_000_000, size: int = 1) -> None:
+        self.is_closed = trio.Event()
+        self._left, self._size = most, size
+
+    async def next(self) -> bytes:
+        await trio.lowlevel.checkpoint()
+        self._left -= 1
+        return b"%d," % self._left * self._size if self._left >= 0 else b""
+
+    def close(self) -> None:
+        assert not self.is_closed.is_set()
+        self.is_closed.set()
+
+
+async def test_a_stream_comes_piece_by_piece_and_another_request_may_follow_it():
+    async def count(request: Request) -> Reply:
+        return Reply(200, stream=Counting(3)) if request.query == "n=3" else await echo(request)
+
+    stream = b"GET /count?n=3 HTTP/1.1\r\nHost: x\r\n\r\n"
+    async with served(count) as (_, port):
+        told = await said(port, stream + POST)
+        assert b"transfer-encoding: chunked" in told.lower()
+        assert b"\r\n\r\n2\r\n2,\r\n2\r\n1,\r\n2\r\n0,\r\n0\r\n\r\nHTTP/1.1 200" in told
+        old = await said(port, stream.replace(b"HTTP/1.1", b"HTTP/1.0"))
+        assert old.endswith(b"\r\n\r\n2,1,0,")  # to its end, for who knows of no chunks
+
+
+async def test_of_a_stream_only_the_head_is_sent_to_who_asks_for_no_more():
+    counting = Counting()
+
+    async def count(request: Request) -> Reply:
+        return Reply(200, stream=counting)
+
+    async with served(count) as (_, port):
+        told = await said(port, b"HEAD / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        assert told.endswith(b"\r\n\r\n")
+        await counting.is_closed.wait()
+
+
+async def test_who_takes_nothing_of_a_stream_is_sent_away_and_others_hear_it(monkeypatch):
+    monkeypatch.setattr(http, "STALLED_S_MAX", 0.5)
+    begun: list[Counting] = []
+
+    async def count(request: Request) -> Reply:
+        begun.append(Counting(size=1_000))
+        return Reply(200, stream=begun[-1])
+
+    get = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
+    async with served(count) as (_, port), await trio.open_tcp_stream("127.0.0.1", port) as stalled:
+        await stalled.send_all(get)
+        assert await stalled.receive_some(1)
+        async with await trio.open_tcp_stream("127.0.0.1", port) as hears:
+            await hears.send_all(get)
+            with trio.fail_after(10):
+                heard = 0
+                while not begun[0].is_closed.is_set():
+                    heard += len(await hears.receive_some())
+                assert heard
+                assert await hears.receive_some()  # it goes on
+        with trio.fail_after(5):
+            await begun[1].is_closed.wait()  # who leaves is missed
+
+
 async def test_who_says_nothing_shuts_nobody_else_out_and_is_sent_away(monkeypatch):
     monkeypatch.setattr(http, "IDLE_S_MAX", 0.5)
     async with served() as (_, port), AsyncExitStack() as held:
