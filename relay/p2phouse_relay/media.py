@@ -38,6 +38,7 @@ from p2phouse.link.lite import Credentials
 from p2phouse.link.peers import Peers
 from p2phouse.link.port import Port, Sink
 from p2phouse.vocabulary import HERE, LinkNumber
+from p2phouse_relay.control_end import ControlEnd
 from p2phouse_relay.links import NodeLinks, NodeRooms
 from p2phouse_relay.thrift import ABOVE_PERMILLE, Thrift
 
@@ -47,8 +48,6 @@ CHANNEL_VERSION: Final = 1
 LOAD_EACH_S: Final = 1.0
 SLOTS_EACH_S: Final = 0.1
 REPORTS_EACH_S: Final = 1.0
-UNREAD_BYTES_MAX: Final = 4 * 1024 * 1024  # of a thousand guests that come or go at once: 100 kB
-READ_BYTES: Final = 256 * 1024
 SWITCH_S: Final = 0.0005
 
 
@@ -264,51 +263,16 @@ class Media:
             room.moved(sink)
 
 
-class _Channel:
-    """The socket to control: what it says, in messages, and what it has not read yet."""
-
-    def __init__(self, sock: socket.socket) -> None:
-        sock.setblocking(False)
-        self.socket = sock
-        self._frames = channel.FrameReader("down")
-        self._unread = bytearray()
-
-    def say(self, message: channel.Up) -> None:
-        self._unread += channel.encode(message)
-
-    @property
-    def wants_to_write(self) -> bool:
-        return bool(self._unread)
-
-    def write(self) -> None:
-        """What control reads now. Raises OSError."""
-        try:
-            sent = self.socket.send(self._unread)
-        except BlockingIOError:
-            sent = 0
-        del self._unread[:sent]
-        if len(self._unread) > UNREAD_BYTES_MAX:
-            raise BrokenPipeError("control reads no more")
-
-    def read(self) -> list[channel.Down] | None:
-        """What it has said; None if it is gone. Raises OSError, ChannelBroken."""
-        try:
-            data = self.socket.recv(READ_BYTES)
-        except BlockingIOError:
-            return []
-        return self._frames.feed(data) if data else None  # type: ignore[return-value]
-
-
 def serve(sock: socket.socket, ports: Sequence[Port], *, together_above: int) -> None:
     """Does what control says until it says no more, or reads no more."""
-    control = _Channel(sock)
+    control = ControlEnd(sock)
     try:
         _serve(control, ports, together_above)
     except OSError as error:  # it ended with words of ours unread, which is how it may end
         log.info("control_gone error=%s", error.strerror or error)
 
 
-def _serve(control: _Channel, ports: Sequence[Port], together_above: int) -> None:
+def _serve(control: ControlEnd, ports: Sequence[Port], together_above: int) -> None:
     """Raises OSError of the channel alone: ports drop what they cannot send."""
     media = Media(control.say, ports, together_above=together_above)
     peers = media.peers
