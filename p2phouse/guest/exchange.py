@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from ipaddress import ip_address
 from typing import Protocol
 
 Headers = tuple[tuple[str, str], ...]
@@ -52,3 +53,10 @@ def later(seconds: int, text: str) -> Reply:
 
 def kind_of(request: Request) -> str:
     return request.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+def network_of(source: str) -> str:
+    """/24 of IPv4, /48 of IPv6: what one person or household has at least."""
+    if ":" not in source:
+        return source.rpartition(".")[0]
+    return ip_address(source.partition("%")[0]).exploded[:14]

@@ -80,6 +80,8 @@ class Page:
                 return self._file(request, "listen.html", status=200 if known else 404)
             case ["", "r", room, "now"]:
                 return self._now(request, room)
+            case ["", "r", room, "elsewhere"]:
+                return self._guests.page_elsewhere(request, room)
             case ["", "r", room, "app.webmanifest"] if self._guests.room(room) is not None:
                 return _json(_manifest(room), kind="application/manifest+json")
             case ["", *_] if request.path[1:] in self._files:

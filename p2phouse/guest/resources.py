@@ -9,7 +9,6 @@ import hmac
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from ipaddress import ip_address
 from typing import Final
 from urllib.parse import unquote
 
@@ -27,7 +26,8 @@ from p2phouse.channel import (
     PortReady,
     Up,
 )
-from p2phouse.guest.exchange import Headers, Reply, Request, kind_of, later, said
+from p2phouse.guest.capacity import Capacity
+from p2phouse.guest.exchange import Headers, Reply, Request, kind_of, later, network_of, said
 from p2phouse.guest.sdp import (
     SLOTS_MAX,
     BadOffer,
@@ -42,7 +42,6 @@ from p2phouse.vocabulary import Entropy, LinkNumber, Now, Ssrc
 
 WAIT_S_MAX: Final = 15.0  # ICE and DTLS take 0.3 s, on a bad line 5 s; then nobody comes any more
 EMPTY_S_MAX: Final = 60.0  # a room that everybody has left keeps its number for who comes back
-BUSY_PERMILLE: Final = 700  # of media's core: above that new handshakes delay the voices of others
 SPEAKERS_MAX: Final = 16  # of a room, as on every stage
 NAME_CHARS_MAX: Final = 40
 
@@ -66,10 +65,14 @@ PREFLIGHT: Final[Headers] = (
 
 @dataclass(frozen=True, slots=True)
 class RoomTerms:
-    """The Bearer tokens a room asks of who speaks and of who listens; None: it asks for none."""
+    """The Bearer tokens a room asks of who speaks and of who listens; None: it asks for none.
+
+    also_at: other relays (https://…) that have the same room under the same name and tokens.
+    """
 
     speak: str | None = field(default=None, repr=False)
     listen: str | None = field(default=None, repr=False)
+    also_at: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,12 +149,11 @@ class Guests:
         self._empty: dict[str, float] = {}
         self._waiting_of: dict[str, int] = {}  # network -> its guests who wait without a token
         self._place: Place | None = None
-        self._load_permille = 0
+        self.capacity = Capacity(terms.guests_max, terms.rooms_max)
         self._links = links
         self._numbers = 0
         self._addresses: tuple[str, ...] = ()
         self._denied: Mapping[str, str] = {}
-        self.draining = False
         self.joined = dict.fromkeys(GuestRole, 0)  # since the start
         self.refused = 0  # with 503
 
@@ -166,7 +168,7 @@ class Guests:
             case PortReady():
                 self._place = Place(self._addresses, message.port, message.fp)
             case Load():
-                self._load_permille = message.core_permille
+                self.capacity.load_permille = message.core_permille
             case GuestSlots():
                 if room := next(
                     (r for r in self._rooms.values() if r.number == message.room), None
@@ -185,7 +187,7 @@ class Guests:
     def gone(self) -> None:
         """Media has ended: nobody is connected any more, and nobody can be until the next."""
         self._place = None
-        self._load_permille = 0
+        self.capacity.load_permille = 0
         for table in (self._rooms, self._guests, self._by_link, self._waiting, self._empty):
             table.clear()
         self._waiting_of.clear()
@@ -223,10 +225,6 @@ class Guests:
         return self._place is not None
 
     @property
-    def load_permille(self) -> int:
-        return self._load_permille
-
-    @property
     def count(self) -> int:
         return len(self._guests)
 
@@ -243,6 +241,10 @@ class Guests:
         if name in self._rooms:
             return self._facts(self._rooms[name])
         return RoomFacts(name, (), 0) if self._allows(name) else None
+
+    def page_elsewhere(self, request: Request, name: str) -> Reply | None:
+        """To the room's page at another relay; None if it is at none."""
+        return self.capacity.elsewhere(request, self._terms_of(name).also_at, f"/r/{name}")
 
     def may_listen(self, request: Request, name: str) -> bool:
         """Whether the token that a room asks of its listeners is shown, if it asks for one."""
@@ -299,8 +301,8 @@ class Guests:
             return said(415, f"an offer is {SDP}", ("accept-post", SDP)), []
         if role is GuestRole.SPEAKER and not _is_name(name):
             return said(400, f"a name has 1 to {NAME_CHARS_MAX} characters"), []
-        network = _network(request.source)
-        if refusal := self._refusal(room, network, has_token is True):
+        network = network_of(request.source)
+        if refusal := self._refusal(request, room, network, has_token is True):
             return refusal, []
         try:
             offer = read_offer(request.body, role)
@@ -329,22 +331,21 @@ class Guests:
         self._remember(guest)
         return self._created(offer, guest, commands), commands
 
-    def _refusal(self, room: str, network: str, has_token: bool) -> Reply | None:
-        """Why nobody more is let in now, and when to ask again."""
+    def _refusal(self, request: Request, room: str, network: str, has_token: bool) -> Reply | None:
+        """Why nobody more is let in now, and where or when to ask again."""
         if self._place is None:
             return later(1, "the relay is starting")
-        if self.draining:
-            return later(300, "the relay is closing and takes nobody in")
-        if self._load_permille > BUSY_PERMILLE:
-            return later(5, "the relay is busy")
-        if len(self._guests) >= self._terms.guests_max:
-            return later(30, "the relay is full")
-        if room not in self._rooms and len(self._rooms) >= self._terms.rooms_max:
-            return later(30, "the relay has as many rooms as it can carry")
+        refusal = self.capacity.refusal(
+            request,
+            guests=len(self._guests),
+            rooms=len(self._rooms.keys() | {room}),
+            also_at=self._terms_of(room).also_at,
+        )
         # Security: a stranger's offer costs us a handshake that he need not take part in.
-        if not has_token and self._waiting_of.get(network, 0) >= self._terms.waiting_max:
+        too_many = not has_token and self._waiting_of.get(network, 0) >= self._terms.waiting_max
+        if refusal is None and too_many:
             return later(1, "too many are joining from this network at once")
-        return None
+        return refusal
 
     def _make_way(
         self, now: Now, room: _Room, name: str, source: str, commands: list[Down]
@@ -492,10 +493,3 @@ _ASKS_TOKEN: Final = said(401, "this room asks for a token", ("www-authenticate"
 
 def _is_name(name: str) -> bool:
     return 0 < len(name) <= NAME_CHARS_MAX and name.isprintable() and name == name.strip()
-
-
-def _network(source: str) -> str:
-    """/24 of IPv4, /48 of IPv6: what one person or household has at least."""
-    if ":" not in source:
-        return source.rpartition(".")[0]
-    return ip_address(source.partition("%")[0]).exploded[:14]

@@ -44,6 +44,7 @@ class Counts:
     speakers_joined: int
     listeners_joined: int
     refused: int
+    sent_on: int
     load_permille: int
     media_restarts: int
     connections: int
@@ -111,6 +112,11 @@ class Admin(Collector):
             "p2phouse_relay_refused", "Answers with 503 since the start.", value=counts.refused
         )
         yield CounterMetricFamily(
+            "p2phouse_relay_sent_on",
+            "Guests who were told of another relay, since the start.",
+            value=counts.sent_on,
+        )
+        yield CounterMetricFamily(
             "p2phouse_relay_media_restarts",
             "How often the process with the sound has died.",
             value=counts.media_restarts,
@@ -149,6 +155,7 @@ def facts(counts: Counts) -> dict[str, object]:
         "waiting": counts.waiting,
         "joined": counts.speakers_joined + counts.listeners_joined,
         "refused": counts.refused,
+        "sent_on": counts.sent_on,
         "load_pct": round(counts.load_permille / 10, 1),
         "media_restarts": counts.media_restarts,
         "up_s": round(counts.up_s, 1),

@@ -233,7 +233,8 @@ def status(home: Home = None, json: Json = False) -> None:
     print(f"{facts['speakers']} speak and {facts['listeners']} listen in {facts['rooms']} room(s)")
     among = f"{facts['node_people']} people in {facts['node_rooms']} room(s) of nodes"
     print(f"{among}, {facts['node_kbps']} kb/s; {facts['node_refused']} room(s) were not taken")
-    print(f"{facts['joined']} came since the start, {facts['refused']} were told to come later")
+    later = f"{facts['refused']} were told to come later, {facts['sent_on']} to go elsewhere"
+    print(f"{facts['joined']} came since the start, {later}")
     again = facts["media_restarts"]
     print(f"sound uses {facts['load_pct']} % of its core, and was begun anew {again} time(s)")
 

@@ -211,7 +211,7 @@ class Relay:
             if self._denials is not None:
                 await self._read_denials(self._denials)
             rooms = len(self.carrying.stays) if self.carrying is not None else 0
-            if self.guests.draining and not self.guests.count + rooms:
+            if self.guests.capacity.draining and not self.guests.count + rooms:
                 self.drained.set()
 
     async def _read_denials(self, watch: DenialWatch) -> None:
@@ -238,7 +238,7 @@ class Relay:
         rooms = self.guests.rooms()
         return Counts(
             is_ready=self.guests.is_ready,
-            is_draining=self.guests.draining,
+            is_draining=self.guests.capacity.draining,
             rooms=len(rooms),
             speakers=sum(len(each.speakers) for each in rooms),
             listeners=sum(each.listeners for each in rooms),
@@ -246,7 +246,8 @@ class Relay:
             speakers_joined=self.guests.joined[channel.GuestRole.SPEAKER],
             listeners_joined=self.guests.joined[channel.GuestRole.LISTENER],
             refused=self.guests.refused,
-            load_permille=self.guests.load_permille,
+            sent_on=self.guests.capacity.sent_on,
+            load_permille=self.guests.capacity.load_permille,
             media_restarts=self.media.restarts,
             connections=self.front.connections,
             up_s=time.monotonic() - self._began_s,
@@ -256,7 +257,7 @@ class Relay:
     def drain(self) -> None:
         """Takes nobody in any more; `drained` once the last guest has left."""
         log.info("draining guests=%d", self.guests.count)
-        self.guests.draining = True
+        self.guests.capacity.draining = True
         self._drains.set()
 
     async def _drain(self) -> None:

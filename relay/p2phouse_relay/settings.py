@@ -31,6 +31,8 @@ GUESTS_MAX: Final = 900  # if nobody tried how many: a core carries about a thou
 WAITING_MAX: Final = 8  # of one network, without a token, that have not come yet
 _DOMAIN: Final = re.compile(r"(?=.{1,253}$)([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z][a-z0-9-]+")
 
+_ORIGIN: Final = re.compile(r"https://[A-Za-z0-9.-]{1,253}(:[0-9]{1,5})?")
+
 
 class NoSettings(UserError):
     """There is no {path} yet. Make one with p2phouse-relay init, or try a relay on this machine
@@ -227,13 +229,18 @@ def _terms(top: _Table, guests_max: int) -> Terms:
             raise _Wrong(f"rooms.{name}: a room's name has 1 to 64 letters, digits, - and _")
         its = rooms.table(name)
         speak, listen = (its.text(each, "-") for each in ("speak", "listen"))
+        also_at = its.texts("also_at", most=4)
         its.has_no_more()
+        if not all(_ORIGIN.fullmatch(each) for each in also_at):
+            raise _Wrong(f"rooms.{name}.also_at names relays as https://audio.example.net")
         for token in (speak, listen):
             if token != "-" and len(token) < TOKEN_CHARS_MIN:
                 raise _Wrong(f"rooms.{name}: a token has at least {TOKEN_CHARS_MIN} characters")
         if speak == "-":
             raise _Wrong(f"rooms.{name}.speak is missing: whoever finds the room could talk in it")
-        named[name] = RoomTerms(speak=speak, listen=None if listen == "-" else listen)
+        named[name] = RoomTerms(
+            speak=speak, listen=None if listen == "-" else listen, also_at=also_at
+        )
     found = Terms(
         rooms=named,
         rooms_max=limits.number("rooms", 20, most=1_000),
@@ -283,4 +290,7 @@ rooms = 20
 [rooms.lobby]
 speak = "{token}"
 # listen = "..."
+# Another relay that has this room under this name and these tokens (your encoder then sends to
+# both): when nine tenths of this one are taken, whoever is new is sent there.
+# also_at = ["https://audio.example.net"]
 """

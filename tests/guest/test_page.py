@@ -93,3 +93,15 @@ def test_a_browser_is_told_to_run_and_to_ask_nothing_of_others(path):
 def test_no_path_leads_to_a_file_that_is_not_the_page_s(path):
     page = Page(Relay().guests, relay="Dev")
     assert page.reply(Request("GET", path, {}, b"", "198.51.100.7")) is None
+
+
+def test_the_page_of_a_room_that_is_elsewhere_as_well_leads_there():
+    here = Relay(replace(ANYBODY, rooms={"tea": RoomTerms(also_at=("https://b.example",))}))
+    page = Page(here.guests, relay="Dev")
+    reply = page.reply(Request("GET", "/r/tea/elsewhere", {}, b"", "192.0.2.9"))
+    assert reply is not None
+    assert (reply.status, dict(reply.headers)["location"]) == (
+        307,
+        "https://b.example/r/tea?sent-on",
+    )
+    assert page.reply(Request("GET", "/r/song/elsewhere", {}, b"", "192.0.2.9")) is None

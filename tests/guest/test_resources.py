@@ -18,7 +18,7 @@ from p2phouse.channel import (
     OpenGuest,
     PortReady,
 )
-from p2phouse.guest import resources
+from p2phouse.guest.capacity import BUSY_PERMILLE
 from p2phouse.guest.exchange import Request
 from p2phouse.guest.resources import (
     EMPTY_S_MAX,
@@ -310,13 +310,55 @@ def test_a_stage_a_relay_and_its_rooms_can_be_full():
 def test_a_busy_relay_and_one_that_closes_take_nobody_in_and_keep_whom_they_have():
     relay = Relay()
     place = relay.join()
-    relay.says(Load(resources.BUSY_PERMILLE + 1))
+    relay.says(Load(BUSY_PERMILLE + 1))
     assert refused(relay)
-    relay.says(Load(resources.BUSY_PERMILLE))
+    relay.says(Load(BUSY_PERMILLE))
     relay.join()
-    relay.guests.draining = True
+    relay.guests.capacity.draining = True
     assert int(refused(relay)) >= 60
     assert relay.ask("DELETE", place)[0] == 200
+
+
+OTHERS = ("https://b.example", "https://c.example")
+AT_OTHERS = replace(
+    ANYBODY, rooms={"tea": RoomTerms(also_at=OTHERS), "song": RoomTerms()}, guests_max=10
+)
+
+
+def sent_to(relay: Relay, path="/whep/tea", query="") -> str:
+    """Where a guest is sent; empty if he is let in."""
+    kind = {"content-type": "application/sdp"}
+    asked = Request("POST", path, kind, LISTEN, "198.51.100.7", query)
+    reply, _ = relay.guests.request(Now(relay.now, 0), asked)
+    assert reply.status in (201, 307)
+    return dict(reply.headers)["location"] if reply.status == 307 else ""
+
+
+def test_at_nine_tenths_whoever_is_new_is_sent_where_the_room_is_as_well():
+    relay = Relay(AT_OTHERS)
+    first = relay.join()
+    for _ in range(8):
+        relay.join()
+    assert sent_to(relay) == "https://b.example/whep/tea?sent-on"
+    assert sent_to(relay) == "https://c.example/whep/tea?sent-on", "each in turn"
+    assert relay.guests.capacity.sent_on == 2
+    assert relay.ask("PATCH", first, FRAGMENT, if_match="*")[0] == 422, "who is in stays"
+    assert sent_to(relay, query="sent-on") == "", "who was sent here already has the last tenth"
+    assert refused(relay, "/whep/song"), "the room is nowhere else"
+    relay.ask("DELETE", first)
+    assert sent_to(relay).startswith("https://b.example"), "nine of ten again"
+
+
+def test_the_load_sends_on_before_it_refuses_and_closing_sends_on_too():
+    relay = Relay(AT_OTHERS)
+    relay.says(Load(BUSY_PERMILLE * 9 // 10 - 1))
+    assert sent_to(relay) == ""
+    relay.says(Load(BUSY_PERMILLE * 9 // 10))
+    assert sent_to(relay)
+    assert sent_to(relay, "/whep/song") == ""
+    relay.says(Load(0))
+    relay.guests.capacity.draining = True
+    assert sent_to(relay)
 
 
 def test_a_network_of_which_nobody_comes_holds_no_more_places_than_it_may():

@@ -84,7 +84,7 @@ async def test_nobody_drains_a_relay_without_the_token_of_its_home(tmp_path):
         path.write_text(json.dumps(said | {"token": "0" * 32}))
         with pytest.raises(NotRunning):
             await trio.to_thread.run_sync(relay_homes.ask, tmp_path, "POST", "/drain")
-        assert not its.guests.draining
+        assert not its.guests.capacity.draining
 
 
 async def test_a_relay_speaks_tls_by_its_certificate_and_names_one_that_it_cannot_use(tmp_path):

@@ -96,6 +96,7 @@ def test_a_home_without_settings_says_what_to_do(tmp_path):
         (r"^speak = .*", 'speak = "short"', "at least 16 characters"),
         (r"^speak = .*", "", "rooms.lobby.speak is missing"),
         (r"^\[rooms.lobby\]", '[rooms."two words"]', "a room's name has"),
+        (r"^# also_at = .*", 'also_at = ["http://b.example"]', "rooms.lobby.also_at names relays"),
         (r"^\[limits\]", "[limits", "it is no TOML"),
     ],
 )

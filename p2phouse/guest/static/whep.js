@@ -62,12 +62,16 @@ export class Listener {
     await line.setLocalDescription();
     let answer;
     try {
-      answer = await fetch(`/whep/${this.#room}`, {
-        method: "POST", body: line.localDescription.sdp,
+      answer = await fetch(`/whep/${this.#room}${location.search}`, {
+        method: "POST", body: line.localDescription.sdp, redirect: "manual",
         headers: {"content-type": "application/sdp", ...this.#authorization()},
       });
     } catch {
       return new Refusal("unreachable", {again: true});
+    }
+    if (answer.type === "opaqueredirect") {  // another relay has a place: its page goes on from here
+      location.replace(`/r/${this.#room}/elsewhere${location.hash}`);
+      return new Refusal("joining", {again: true});
     }
     if (answer.status !== 201) return refusal(answer);
     const place = answer.headers.get("location");

@@ -1,0 +1,63 @@
+"""Whether a relay has a place for one guest more, and where else there is one. Pure.
+
+A room stands at several relays only where who runs them says so; at others its name is another
+room's. From nine tenths on whoever is new is sent on to such a relay; whoever is in stays.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from p2phouse.guest.exchange import Reply, Request, later, said
+
+BUSY_PERMILLE: Final = 700  # of media's core: above that new handshakes delay the voices of others
+NEARLY: Final = 0.9
+SENT: Final = "sent-on"
+UNKEPT: Final = ("cache-control", "no-store")  # a moment later there may be a place here
+
+
+@dataclass(slots=True)
+class Capacity:
+    """load_permille: of media's core. sent_on: how many were told of another relay."""
+
+    guests_max: int
+    rooms_max: int
+    load_permille: int = 0
+    draining: bool = False
+    sent_on: int = 0
+
+    def refusal(
+        self, request: Request, *, guests: int, rooms: int, also_at: Sequence[str]
+    ) -> Reply | None:
+        """Why nobody more is let in now, and where or when to ask again.
+
+        rooms: with that of the guest. also_at: relays (https://…) that have his room as well.
+        """
+        full = self._full(guests, rooms)
+        nearly = guests >= NEARLY * self.guests_max or self.load_permille >= NEARLY * BUSY_PERMILLE
+        if full is None and not nearly:
+            return None
+        return self.elsewhere(request, also_at, request.path) or full
+
+    def elsewhere(self, request: Request, also_at: Sequence[str], path: str) -> Reply | None:
+        """To that path at another relay, each in turn; None if there is none.
+
+        Whoever was sent here is sent no further: two full relays would pass guests round for good.
+        """
+        if not also_at or request.query == SENT:
+            return None
+        to = f"{also_at[self.sent_on % len(also_at)]}{path}?{SENT}"
+        self.sent_on += 1
+        # RFC 9725 §4.5: 307 keeps the method and the offer.
+        return said(307, f"this relay is nearly full: {to}", ("location", to), UNKEPT)
+
+    def _full(self, guests: int, rooms: int) -> Reply | None:
+        if self.draining:
+            return later(300, "the relay is closing and takes nobody in")
+        if self.load_permille > BUSY_PERMILLE:
+            return later(5, "the relay is busy")
+        if guests >= self.guests_max:
+            return later(30, "the relay is full")
+        if rooms > self.rooms_max:
+            return later(30, "the relay has as many rooms as it can carry")
+        return None
