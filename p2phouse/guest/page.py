@@ -2,18 +2,20 @@
 
 Files are read once and looked up by name: no path reaches the disk. What the owner's page has
 already (colours, faces, icons) is taken from there. The page trusts its server for all it shows.
+What is told of a room is written once for all who ask, and again when it has changed.
 """
 
 import json
 import mimetypes
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import Final
 
 from p2phouse.guest.exchange import Headers, Reply, Request
+from p2phouse.guest.facts import NodeRoom, RoomFacts, SealedRoom, face_of_name
 from p2phouse.guest.resources import Guests
+from p2phouse.qr import matrix
 
 STATIC: Final = Path(__file__).parent / "static"
 SHARED: Final = Path(__file__).parents[1] / "web" / "static"
@@ -29,13 +31,14 @@ SHARED_FILES: Final = (
     "vendor/htm-preact.js",
     "vendor/icons.js",
 )
-FACE_CONTEXT: Final = b"p2phouse face 1"
+TOLD_MAX: Final = 256  # rooms whose facts are kept written: names may be anybody's invention
+ICONS: Final = (("mark.svg", "any", "any"),)
 
 # Security: nothing but our own files may run, be fetched or frame the page; it sends voice nowhere
 # and asks nothing of anybody but this server.
 POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
-    "connect-src 'self'; manifest-src 'self'; frame-ancestors 'none'; "
+    "connect-src 'self'; media-src 'self'; manifest-src 'self'; frame-ancestors 'none'; "
     "base-uri 'none'; form-action 'none'"
 )
 HEADERS: Final[Headers] = (
@@ -63,6 +66,7 @@ class Page:
         self._guests = guests
         self._relay = relay
         self._files = _files()
+        self._told: dict[str, tuple[RoomFacts, _File]] = {}
 
     def reply(self, request: Request) -> Reply | None:
         """None if it is not for the page."""
@@ -75,53 +79,99 @@ class Page:
 
     def _found(self, request: Request) -> Reply | None:
         match request.path.split("/"):
-            case ["", "r", room]:
-                known = self._guests.room(room) is not None
-                return self._file(request, "listen.html", status=200 if known else 404)
-            case ["", "r", room, "now"]:
-                return self._now(request, room)
-            case ["", "r", room, "elsewhere"]:
-                return self._guests.page_elsewhere(request, room)
-            case ["", "r", room, "app.webmanifest"] if self._guests.room(room) is not None:
-                return _json(_manifest(room), kind="application/manifest+json")
+            case ["", "r", name]:
+                status = _status(self._guests.room(name))
+                return _file(request, self._files["listen.html"], status=status)
+            case ["", "r", name, "now"]:
+                return self._now(request, name)
+            case ["", "r", name, "elsewhere"]:
+                return self._guests.page_elsewhere(request, name)
+            case ["", "r", name, "app.webmanifest"]:
+                room = self._guests.room(name)
+                if _status(room) == 200 and room is not None:
+                    return _json(_manifest(room), kind="application/manifest+json")
             case ["", *_] if request.path[1:] in self._files:
-                return self._file(request, request.path[1:])
+                return _file(request, self._files[request.path[1:]])
         return None
 
-    def _file(self, request: Request, name: str, *, status: int = 200) -> Reply:
-        file = self._files[name]
-        headers = (("etag", file.etag), ("cache-control", "no-cache"))
-        if status == 200 and request.headers.get("if-none-match") == file.etag:
-            return Reply(304, headers)
-        return Reply(status, (("content-type", file.kind), *headers), file.body)
-
     def _now(self, request: Request, name: str) -> Reply:
-        """What the page shows of the room, asked every few seconds."""
+        """What the page shows of the room, asked each second."""
         room = self._guests.room(name)
         if room is None:
             return _json({"error": "there is no such room"}, status=404)
-        facts = {"room": name, "relay": self._relay}
         # Security: who is in a room that asks for a token is for those who have it.
         if not self._guests.may_listen(request, name):
-            return _json({**facts, "allowed": False, "people": 0, "speakers": []})
-        speakers = [
-            {"name": speaker, "face": _face(speaker), "slot": _slot(room.slots, speaker)}
-            for speaker in room.speakers
-        ]
-        people = len(speakers) + room.listeners
-        return _json({**facts, "allowed": True, "people": people, "speakers": speakers})
+            return _json({"room": name, "relay": self._relay, "allowed": False})
+        before, told = self._told.get(name, (None, None))
+        if told is None or before != room:
+            told = self._written(room)
+            self._told.pop(name, None)
+            while len(self._told) >= TOLD_MAX:
+                del self._told[next(iter(self._told))]
+            self._told[name] = room, told
+        return _file(request, told, status=_status(room))
+
+    def _written(self, room: RoomFacts) -> _File:
+        facts: dict[str, object] = {"room": room.name, "relay": self._relay, "allowed": True}
+        body = json.dumps(facts | _facts(room), ensure_ascii=False).encode()
+        return _File(body, "application/json", _etag(body))
 
 
-def _slot(slots: Sequence[str], speaker: str) -> int | None:
-    return slots.index(speaker) if speaker in slots else None
+def _status(room: RoomFacts | None) -> int:
+    if room is None:
+        return 404
+    return 403 if isinstance(room.carried, SealedRoom) else 200
 
 
-def _face(name: str) -> str:
-    """The bytes a face is drawn from: of somebody without a key, from the name.
+def _facts(room: RoomFacts) -> dict[str, object]:
+    """See docs/relay.md. Guests who speak are after the members, and have no key to show."""
+    match room.carried:
+        # Security: of a sealed room nothing is told but how a node gets there.
+        # Test: test_page.py::test_of_a_sealed_room_a_guest_learns_the_way_in_and_nothing_else
+        case SealedRoom(invite):
+            code = matrix(invite) if invite else []
+            return {"access": "sealed", "invite": invite, "code": code}
+        case NodeRoom() as carried:
+            facts: dict[str, object] = {
+                "access": carried.access,
+                "title": carried.title,
+                "hands": [asdict(each) for each in carried.hands],
+                "chat": None if carried.chat is None else [asdict(each) for each in carried.chat],
+                "pins": [asdict(each) for each in carried.pins],
+                "reactions": [asdict(each) for each in carried.reactions],
+            }
+            members, stage = len(carried.stage) + carried.listeners, carried.stage
+        case None:
+            facts, members, stage = {"access": "guests", "title": room.name}, 0, ()
+    guests = len(room.speakers) + room.listeners
+    seats = [asdict(each) | {"via": False} for each in stage]
+    seats += [
+        {"name": each.name, "tag": "", "face": face_of_name(each.name), "source": each.source}
+        | {"role": "speaker", "muted": "", "via": True}
+        for each in room.speakers
+    ]
+    return facts | {
+        "people": members + guests,
+        "guests": guests,
+        "speakers": [_with_slot(each, room) for each in seats],
+    }
 
-    Worked out here: a browser hashes only on secure pages, and a page on a LAN is none.
-    """
-    return sha256(FACE_CONTEXT + name.encode()).digest()[:10].hex()
+
+def _with_slot(seat: dict[str, object], room: RoomFacts) -> dict[str, object]:
+    source = seat.pop("source")
+    slot = room.slots.index(source) if source and source in room.slots else None
+    return seat | {"slot": slot}
+
+
+def _etag(body: bytes) -> str:
+    return f'"{sha256(body).hexdigest()[:16]}"'
+
+
+def _file(request: Request, file: _File, *, status: int = 200) -> Reply:
+    headers = (("etag", file.etag), ("cache-control", "no-cache"))
+    if status == 200 and request.headers.get("if-none-match") == file.etag:
+        return Reply(304, headers)
+    return Reply(status, (("content-type", file.kind), *headers), file.body)
 
 
 def _json(value: object, *, status: int = 200, kind: str = "application/json") -> Reply:
@@ -129,17 +179,26 @@ def _json(value: object, *, status: int = 200, kind: str = "application/json") -
     return Reply(status, headers, json.dumps(value, ensure_ascii=False).encode())
 
 
-def _manifest(room: str) -> dict[str, object]:
+def _manifest(room: RoomFacts) -> dict[str, object]:
+    title = room.carried.title if isinstance(room.carried, NodeRoom) else room.name
     return {
-        "name": f"p2phouse: {room}",
-        "short_name": room,
-        "start_url": f"/r/{room}",
-        "scope": f"/r/{room}",
+        "name": f"{title} · p2phouse",
+        "short_name": title,
+        "id": f"/r/{room.name}",
+        "start_url": f"/r/{room.name}",
+        "scope": f"/r/{room.name}",
         "display": "standalone",
         "background_color": "#FAF4EA",
         "theme_color": "#FAF4EA",
-        "icons": [{"src": "/mark.svg", "sizes": "any", "type": "image/svg+xml"}],
+        "icons": [
+            {"src": f"/{name}", "sizes": sizes, "type": _kind(name), "purpose": purpose}
+            for name, sizes, purpose in ICONS
+        ],
     }
+
+
+def _kind(name: str) -> str:
+    return str(mimetypes.guess_type(name)[0])
 
 
 def _files() -> dict[str, _File]:
@@ -150,6 +209,5 @@ def _files() -> dict[str, _File]:
     files = {}
     for name, path in paths.items():
         body = path.read_bytes()
-        kind, _ = mimetypes.guess_type(path.name)
-        files[name] = _File(body, str(kind), f'"{sha256(body).hexdigest()[:16]}"')
+        files[name] = _File(body, _kind(path.name), _etag(body))
     return files

@@ -28,6 +28,7 @@ from p2phouse.channel import (
 )
 from p2phouse.guest.capacity import Capacity
 from p2phouse.guest.exchange import Headers, Reply, Request, kind_of, later, network_of, said
+from p2phouse.guest.facts import NodeRoom, RoomFacts, SealedRoom, Speaker
 from p2phouse.guest.sdp import (
     SLOTS_MAX,
     BadOffer,
@@ -121,19 +122,6 @@ class _Guest:
     until: float  # it has to connect before that
 
 
-@dataclass(frozen=True, slots=True)
-class RoomFacts:
-    """What anybody may know of a room: who is on its stage, and how many listen.
-
-    slots: whose voice each slot carries, as far as media told; empty for nobody.
-    """
-
-    name: str
-    speakers: tuple[str, ...]
-    listeners: int
-    slots: tuple[str, ...] = ()
-
-
 class Guests:
     """`request` answers a guest, `heard` takes what media says, `gone` its end."""
 
@@ -154,6 +142,7 @@ class Guests:
         self._numbers = 0
         self._addresses: tuple[str, ...] = ()
         self._denied: Mapping[str, str] = {}
+        self._carried: dict[str, NodeRoom | SealedRoom] = {}
         self.joined = dict.fromkeys(GuestRole, 0)  # since the start
         self.refused = 0  # with 503
 
@@ -205,6 +194,14 @@ class Guests:
             del self._rooms[name], self._empty[name]
         return commands
 
+    def carry(self, name: str, facts: NodeRoom | SealedRoom) -> None:
+        """A room of nodes that is carried here, as it is now."""
+        self._carried[name] = facts
+
+    def drop(self, name: str) -> None:
+        """It is carried here no more."""
+        self._carried.pop(name, None)
+
     # ── time ─────────────────────────────────────────────────────────────────────────────────
 
     def tick(self, now: Now) -> list[Down]:
@@ -240,7 +237,10 @@ class Guests:
         """None if there is no such room and nobody may make one by coming."""
         if name in self._rooms:
             return self._facts(self._rooms[name])
-        return RoomFacts(name, (), 0) if self._allows(name) else None
+        carried = self._carried.get(name)
+        if carried is None and not self._allows(name):
+            return None
+        return RoomFacts(name, carried=carried)
 
     def page_elsewhere(self, request: Request, name: str) -> Reply | None:
         """To the room's page at another relay; None if it is at none."""
@@ -251,13 +251,15 @@ class Guests:
         return self._has_token(request, name, GuestRole.LISTENER) is not False
 
     def _facts(self, room: _Room) -> RoomFacts:
-        held = (self._by_link.get(each) for each in room.holders)
-        slots = tuple(each.name if each is not None else "" for each in held)
-        return RoomFacts(room.name, tuple(room.speakers), room.listeners, slots)
+        speakers = tuple(Speaker(name, guest.link) for name, guest in room.speakers.items())
+        carried = self._carried.get(room.name)
+        return RoomFacts(room.name, speakers, room.listeners, room.holders, carried)
 
     def _allows(self, name: str) -> bool:
         if name in self._denied:
             return False
+        if isinstance(self._carried.get(name), NodeRoom):
+            return True
         known = self._terms.rooms
         return name in known if known is not None else ROOM_NAME.fullmatch(name) is not None
 
@@ -288,6 +290,8 @@ class Guests:
     ) -> tuple[Reply, list[Down]]:
         if room in self._denied:
             return said(403, f"this relay does not carry the room: {self._denied[room]}"), []
+        if isinstance(self._carried.get(room), SealedRoom):
+            return said(403, "this room is sealed: open it with p2phouse"), []
         if not self._allows(room):
             return said(404, "there is no such room"), []
         if request.method == "OPTIONS":

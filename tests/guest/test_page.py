@@ -3,13 +3,17 @@
 import json
 import re
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
+from p2phouse.channel import GuestSlots
 from p2phouse.guest.exchange import Reply, Request
+from p2phouse.guest.facts import Hand, NodeRoom, Pin, Reaction, Said, SealedRoom, Seat
 from p2phouse.guest.page import SHARED, SHARED_FILES, STATIC, Page
 from p2phouse.guest.resources import RoomTerms
-from tests.guest.test_resources import ANYBODY, Relay
+from p2phouse.vocabulary import LinkNumber
+from tests.guest.test_resources import ANYBODY, LISTEN, SPEAK, Relay
 
 SCRIPTS = {path.name: path.read_text() for path in STATIC.glob("*.js")}
 ENTRY = re.compile(r'^  (\w+): \["((?:[^"\\]|\\.)*)",\s*"((?:[^"\\]|\\.)*)"\],$', re.MULTILINE)
@@ -71,20 +75,19 @@ def test_who_is_in_a_room_is_told_to_those_who_have_its_token():
     relay.join("/whip/tea/ana", authorization="Bearer s")
     page = Page(relay.guests, relay="Dev")
     for given in ({}, {"authorization": "Bearer s"}):
-        told = get(page, "/r/tea/now", **given).body.decode()
-        assert "ana" not in told
-        assert (json.loads(told)["allowed"], json.loads(told)["people"]) == (False, 0)
-    told = get(page, "/r/tea/now", authorization="Bearer l").body.decode()
-    assert [each["name"] for each in json.loads(told)["speakers"]] == ["ana"]
+        facts = told(page, "tea", **given)
+        assert facts == {"room": "tea", "relay": "Dev", "allowed": False}
+    facts = told(page, "tea", authorization="Bearer l")
+    assert [each["name"] for each in facts["speakers"]] == ["ana"]
 
 
 @pytest.mark.parametrize("path", ["/r/tea", "/r/tea/now", "/listen.js"])
 def test_a_browser_is_told_to_run_and_to_ask_nothing_of_others(path):
     rules = dict(get(Page(Relay().guests, relay="Dev"), path).headers)["content-security-policy"]
-    told = dict(each.strip().split(" ", 1) for each in rules.split(";"))
+    its = dict(each.strip().split(" ", 1) for each in rules.split(";"))
     nobody, us = "'none'", "'self'"
-    assert (told["default-src"], told["script-src"], told["connect-src"]) == (nobody, us, us)
-    assert (told["frame-ancestors"], told["base-uri"], told["form-action"]) == (nobody,) * 3
+    assert (its["default-src"], its["script-src"], its["connect-src"]) == (nobody, us, us)
+    assert (its["frame-ancestors"], its["base-uri"], its["form-action"]) == (nobody,) * 3
 
 
 @pytest.mark.parametrize(
@@ -105,3 +108,88 @@ def test_the_page_of_a_room_that_is_elsewhere_as_well_leads_there():
         "https://b.example/r/tea?sent-on",
     )
     assert page.reply(Request("GET", "/r/song/elsewhere", {}, b"", "192.0.2.9")) is None
+
+
+# ── rooms of nodes ───────────────────────────────────────────────────────────────────────────
+
+ANA = Seat("Ana", "9l2n-r8jb", "0a" * 10, "host", "", LinkNumber(40))
+BEN = Seat("Ben", "53kj-k7nk", "0b" * 10, "speaker", "moderator", LinkNumber(0))
+FERRY = NodeRoom(
+    "Night ferry",
+    "open",
+    stage=(ANA, BEN),
+    listeners=37,
+    hands=(Hand("Wen", "rd9u-4nuk", "0c" * 10),),
+    chat=(Said("a1", "Zoé", "7bqt-2j9d", "0d" * 10, "Which one is it?", 1_795_000_000),),
+    pins=(Pin("b2", "Song sheet https://songs.example.org/sheet"),),
+    reactions=(Reaction(7, "9l2n-r8jb", "👏"),),
+)
+
+
+def told(page: Page, room: str, **headers: str) -> dict[str, Any]:
+    facts: dict[str, Any] = json.loads(get(page, f"/r/{room}/now", **headers).body)
+    return facts
+
+
+def test_a_room_of_nodes_is_told_as_its_members_see_it():
+    relay = Relay()
+    page = Page(relay.guests, relay="Radio Libre")
+    relay.guests.carry("ferry", FERRY)
+    relay.join("/whep/ferry")
+    relay.says(GuestSlots(1, (LinkNumber(0), LinkNumber(40), LinkNumber(0), LinkNumber(0))))
+    facts = told(page, "ferry")
+    assert (facts["title"], facts["access"], facts["relay"]) == (FERRY.title, "open", "Radio Libre")
+    assert (facts["people"], facts["guests"]) == (2 + 37 + 1, 1)
+    ana, ben = facts["speakers"]
+    assert (ana["name"], ana["role"], ana["slot"], ana["via"]) == ("Ana", "host", 1, False)
+    assert (ben["muted"], ben["slot"]) == ("moderator", None)
+    assert facts["hands"][0]["name"] == "Wen"
+    assert facts["chat"][0]["text"] == "Which one is it?"
+    assert (facts["pins"][0]["id"], facts["reactions"][0]["n"]) == ("b2", 7)
+
+
+def test_who_asks_again_is_told_only_of_what_has_changed():
+    relay = Relay()
+    page = Page(relay.guests, relay="Dev")
+    relay.guests.carry("ferry", FERRY)
+    tag = dict(get(page, "/r/ferry/now").headers)["etag"]
+    assert get(page, "/r/ferry/now", **{"if-none-match": tag}).status == 304
+    relay.guests.carry("ferry", replace(FERRY, listeners=38))
+    after = get(page, "/r/ferry/now", **{"if-none-match": tag})
+    assert (after.status, json.loads(after.body)["people"]) == (200, 40)
+    relay.guests.drop("ferry")
+    relay.guests.carry("tea", FERRY)
+    assert dict(get(page, "/r/tea/now").headers)["etag"] != dict(after.headers)["etag"]
+
+
+def test_who_left_is_in_no_slot():
+    relay = Relay()
+    page = Page(relay.guests, relay="Dev")
+    relay.join("/whip/tea/ana")
+    ben = relay.join("/whip/tea/ben")
+    relay.says(GuestSlots(1, (LinkNumber(2), LinkNumber(0), LinkNumber(1), LinkNumber(0))))
+    assert [each["slot"] for each in told(page, "tea")["speakers"]] == [2, 0]
+    relay.ask("DELETE", ben)
+    assert [(each["name"], each["slot"]) for each in told(page, "tea")["speakers"]] == [("ana", 2)]
+
+
+def test_of_a_sealed_room_a_guest_learns_the_way_in_and_nothing_else():
+    relay = Relay()
+    page = Page(relay.guests, relay="Radio Libre")
+    relay.guests.carry("ferry", SealedRoom("p2ph:abc?d=12D3"))
+    for path in ("/r/ferry", "/r/ferry/now"):
+        assert get(page, path).status == 403
+    facts = told(page, "ferry")
+    assert facts.pop("code")
+    assert facts == {
+        "room": "ferry",
+        "relay": "Radio Libre",
+        "allowed": True,
+        "access": "sealed",
+        "invite": "p2ph:abc?d=12D3",
+    }
+    request = Request("GET", "/r/ferry/app.webmanifest", {}, b"", "198.51.100.7")
+    assert page.reply(request) is None
+    status, _, text = relay.ask("POST", "/whep/ferry", LISTEN)
+    assert (status, "sealed" in text) == (403, True)
+    assert relay.ask("POST", "/whip/ferry/ana", SPEAK)[0] == 403

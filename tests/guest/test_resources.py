@@ -20,12 +20,12 @@ from p2phouse.channel import (
 )
 from p2phouse.guest.capacity import BUSY_PERMILLE
 from p2phouse.guest.exchange import Request
+from p2phouse.guest.facts import RoomFacts, Speaker
 from p2phouse.guest.resources import (
     EMPTY_S_MAX,
     SPEAKERS_MAX,
     WAIT_S_MAX,
     Guests,
-    RoomFacts,
     RoomTerms,
     Terms,
 )
@@ -107,7 +107,7 @@ def test_a_speaker_brings_no_slots_and_is_named_to_those_who_come():
         GuestRole.SPEAKER,
         GuestRole.LISTENER,
     ]
-    assert relay.guests.room("tea") == RoomFacts("tea", ("Zoé",), 1)
+    assert relay.guests.room("tea") == RoomFacts("tea", (Speaker("Zoé", LinkNumber(1)),), 1)
 
 
 def test_whose_voice_is_in_which_slot_is_known_as_media_tells_it():
@@ -116,9 +116,9 @@ def test_whose_voice_is_in_which_slot_is_known_as_media_tells_it():
     ben = relay.join("/whip/tea/ben")
     relay.says(GuestSlots(1, (LinkNumber(2), LinkNumber(0), LinkNumber(1), LinkNumber(0))))
     relay.says(GuestSlots(9, (LinkNumber(0),) * 4))  # a room that is gone
-    assert relay.guests.rooms()[0].slots == ("ben", "", "ana", "")
+    assert relay.guests.rooms()[0].slots == (2, 0, 1, 0)
     relay.ask("DELETE", ben)
-    assert relay.guests.rooms()[0].slots == ("", "", "ana", "")
+    assert [each.name for each in relay.guests.rooms()[0].speakers] == ["ana"]
 
 
 def test_rooms_differ_and_one_room_is_one_for_all_in_it():
@@ -286,7 +286,7 @@ def test_a_name_is_one_person_s_but_who_comes_back_from_there_takes_it_over():
     relay.join("/whip/tea/ana")
     assert CloseLink(LinkNumber(1)) in relay.told
     assert relay.ask("DELETE", first)[0] == 404
-    assert relay.guests.room("tea") == RoomFacts("tea", ("ana",), 0)
+    assert relay.guests.room("tea") == RoomFacts("tea", (Speaker("ana", LinkNumber(2)),), 0)
 
 
 def refused(relay: Relay, path="/whep/tea", body=LISTEN, source="198.51.100.7") -> str:

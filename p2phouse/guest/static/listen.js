@@ -66,7 +66,7 @@ function Listening() {
       if (answer?.status === 404) { listener.current?.stop(); setState("over"); }
       if (answer?.ok) {
         const facts = await answer.json();
-        for (const each of facts.speakers) knowFrom(each.name, each.face);
+        for (const each of facts.speakers ?? []) knowFrom(each.name, each.face);
         if (!facts.allowed) setState("asks");
         known = true;
         setNow(facts);
