@@ -44,7 +44,8 @@ from p2phouse.sound.ear import Ear, open_sink
 from p2phouse.sound.mouth import Mouth, open_source
 from p2phouse.sound.page import Page
 from p2phouse.vocabulary import FRAME_S, HERE, LinkNumber, Ssrc, VoiceId
-from p2phouse.voice.incoming import KEYS_MAX, IncomingVoice
+from p2phouse.voice.incoming import IncomingVoice
+from p2phouse.voice.keyring import KeyRing
 from p2phouse.voice.level import Loudness
 from p2phouse.voice.mix import Mixer
 from p2phouse.voice.outgoing import OutgoingVoice
@@ -108,8 +109,7 @@ class Engine:
         self._carrier = Carrier(self._hear)
         self._voice: OutgoingVoice | None = None
         self._voice_key: SealKey | None = None
-        self._keys: dict[Ssrc, tuple[SealKey, ...]] = {}
-        self._akeys: dict[Ssrc, bytes] = {}
+        self._keys = KeyRing()
         self._heard: dict[Ssrc, IncomingVoice] = {}
         self._conditions: dict[Ssrc, VoiceCondition] = {}
         self._forged_told: set[Ssrc] = set()
@@ -294,7 +294,7 @@ class Engine:
             self._doubted.discard(ssrc)
         for ssrc in heard - self._heard.keys():
             voice = self._heard[ssrc] = IncomingVoice(ssrc)
-            self._give_keys(voice)
+            self._keys.give(voice)
 
     # ── packets ──────────────────────────────────────────────────────────────────────────────
 
@@ -347,21 +347,9 @@ class Engine:
         voice.set(to.ssrc, self._voice_key, muted=to.muted, sealed=to.sealed)
 
     def _set_keys(self, rows: tuple[channel.VoiceKeyRow, ...]) -> None:
-        keys: dict[Ssrc, tuple[SealKey, ...]] = {}
-        for row in rows:
-            known = self._keys.get(row.ssrc, ())
-            key = next((k for k in known if (k.kid, k.base) == (row.kid, row.base)), None)
-            keys[row.ssrc] = (*keys.get(row.ssrc, ()), key or SealKey(row.kid, row.base))
-        self._keys = keys
-        self._akeys = {row.ssrc: row.akey for row in rows}
+        self._keys.set(rows)
         for voice in self._heard.values():
-            self._give_keys(voice)
-
-    def _give_keys(self, voice: IncomingVoice) -> None:
-        voice.set_keys(self._keys.get(voice.ssrc, ())[-KEYS_MAX:])
-        akey = self._akeys.get(voice.ssrc)
-        if akey is not None:
-            voice.set_akey(akey)
+            self._keys.give(voice)
 
     # ── time ─────────────────────────────────────────────────────────────────────────────────
 

@@ -7,11 +7,11 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from p2phouse.errors import PeerError
 from p2phouse.vocabulary import FRAME_S, Ssrc, VoiceId
 from p2phouse.voice import packet
-from p2phouse.voice.incoming import (
+from p2phouse.voice.incoming import IncomingVoice
+from p2phouse.voice.opened import (
     PACKETS_A_SECOND,
     PACKETS_BURST,
     REPLAY_FRAMES,
-    IncomingVoice,
     TooFast,
     WrongTime,
     WrongVoice,
