@@ -150,9 +150,13 @@ class VoiceKeyRow:
 
 @dataclass(frozen=True, slots=True)
 class SetKeys:
-    """Replaces all keys of others' voices, at most two an SSRC."""
+    """Replaces all keys of others' voices, at most two an SSRC.
+
+    room: of a relay, which is told those of rooms whose keys are public, for their guests.
+    """
 
     keys: Annotated[tuple[VoiceKeyRow, ...], Count(0, 512)]
+    room: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,10 +209,12 @@ class NewGuestRoom:
     """A room of guests, who hear its loudest voices in up to four slots.
 
     slots: the SSRCs that all its listeners see, distinct, chosen at random by control.
+    of: the room of nodes whose voices they hear, by its number in SetTable; 0: of guests alone.
     """
 
     room: int
     slots: Annotated[tuple[Ssrc, ...], Count(4, 4)]
+    of: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -409,6 +415,7 @@ class AuditFailed:
     """Somebody else has spoken as this voice; media lets nobody hear it any more."""
 
     ssrc: Ssrc
+    room: int = 0  # of a relay
 
 
 @dataclass(frozen=True, slots=True)
@@ -428,10 +435,13 @@ class Load:
 
 @dataclass(frozen=True, slots=True)
 class GuestSlots:
-    """Who is heard in which slot by listeners with a line for each; told when that changes."""
+    """Who is heard in which slot by listeners with a line for each; told when that changes.
+
+    holders: the guest's link; of a voice of a node its SSRC made negative; 0: nobody.
+    """
 
     room: int
-    holders: Annotated[tuple[LinkNumber, ...], Count(4, 4)]  # 0: nobody
+    holders: Annotated[tuple[LinkNumber, ...], Count(4, 4)]
 
 
 Up = (

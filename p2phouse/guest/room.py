@@ -127,6 +127,11 @@ class GuestRoom:
     def links(self) -> tuple[LinkNumber, ...]:
         return (*self._speakers, *self._lines)
 
+    @property
+    def is_heard(self) -> bool:
+        """Whether anybody listens."""
+        return bool(self._lines)
+
     def add_speaker(self, link: LinkNumber, payload_type: int, level_extension: int) -> None:
         self._speakers[link] = _Speaker(payload_type, level_extension)
 

@@ -47,19 +47,17 @@ class Wiring:
         ]
         speak = membership.voice.speak if membership.may_speak(self._uid) else None
         own = _voice(membership, self._uid, speak, placed)
-        made = plan(own, near, membership.standpoint, deaf=membership.serves)
-        if membership.serves:
-            # Security: a relay forwards what it holds no key of, in an open room too.
-            # Test: test_wiring.py::test_a_relay_gives_media_no_key_and_no_ear
-            yield ToMedia(SetKeys(()))
-            yield _table(self._epoch, made)
-            return
+        # Security: a relay opens nothing in a sealed room, and has no key to do so. Of other rooms
+        # everybody has the keys, and a relay hears them for its guests.
+        # Test: test_wiring.py::test_a_relay_of_a_sealed_room_gives_media_no_key_and_no_ear
+        deaf = membership.serves and membership.is_sealed
+        made = plan(own, near, membership.standpoint, deaf=deaf)
         # Security: media is given the keys of those alone whose packets it may take.
         keys = [
             _key_row(membership.room, member.speak, live)
             for member in members
             if member.speak is not None and member.speak.id in made.heard
-            for live in membership.heard_under
+            for live in (() if deaf else membership.heard_under)
         ]
         yield ToMedia(SetKeys(tuple(keys)))
         yield _table(self._epoch, made)

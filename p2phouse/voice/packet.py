@@ -19,12 +19,13 @@ HEADER: Final = struct.Struct("!BBHIIHHBBH")
 HEADER_BYTES: Final = HEADER.size  # 20
 PAYLOAD_BYTES_MAX: Final = 700  # 128 kb/s sealed is 340 B; the rest is room for an audit
 SEQ_START_MAX: Final = 32_767  # SRTP's rollover guess needs the first seq in the lower half
+LEVEL_ID: Final = 1  # of the header extension with the level
 SEQ_MODULUS: Final = 1 << 16
 TIMESTAMP_MODULUS: Final = 1 << 32
 
 _VERSION_EXTENSION: Final = 0x90  # version 2, extension, no padding, no CSRC
 _PROFILE: Final = 0xBEDE
-_LEVEL_ELEMENT: Final = 0x10  # id 1, one byte
+_LEVEL_ELEMENT: Final = LEVEL_ID << 4  # of one byte
 _SSRC: Final = struct.Struct("!I")
 _SSRC_OFFSET: Final = 8
 

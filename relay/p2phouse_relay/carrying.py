@@ -155,7 +155,12 @@ class Carrying:
         if room in self.stays:
             return
         core = Rooms(self.me, rng=random.Random(), entropy=os.urandom, ear="none", serves=True)
-        numbers = RoomNumbers(next(self._rooms), self._links)
+
+        def is_public() -> bool:
+            membership = core.membership
+            return membership is not None and membership.joined and not membership.is_sealed
+
+        numbers = RoomNumbers(next(self._rooms), self._links, is_public)
 
         async def to_media(message: channel.Down) -> None:
             told = numbers.down(message)

@@ -1,7 +1,7 @@
 """Links to nodes through the relay's port: one Carrier whose forwarder sends to all in one call.
 
 What engine.py is to a node's links this is to the relay's: it joins the core that carries, the link
-control of each link, and the port. It has no voice and no ear of its own.
+control of each link, and the port. It has no voice of its own, and an ear for guests alone.
 """
 
 import logging
@@ -19,15 +19,17 @@ from p2phouse.carry.carrier import Ask, Carrier, CarrierOutput
 from p2phouse.carry.control import LinkControl
 from p2phouse.carry.pace import Pace
 from p2phouse.carry.table import TableRefused, compile_table
-from p2phouse.channel import ConnectLink, LinkRole, LinkStatus, OpenLink, SetTable
+from p2phouse.channel import ConnectLink, LinkRole, LinkStatus, OpenLink, SetKeys, SetTable
 from p2phouse.errors import PeerError
+from p2phouse.guest.ear import Ear
+from p2phouse.guest.room import GuestRoom
 from p2phouse.link.crowd import Alone, gatherer
 from p2phouse.link.gcm import Flows
 from p2phouse.link.ice import CANDIDATES_MAX, CONSENT_S_MAX
 from p2phouse.link.lite import Credentials
 from p2phouse.link.peers import Peers
 from p2phouse.link.port import Port, Sink
-from p2phouse.vocabulary import FRAME_S, LinkNumber
+from p2phouse.vocabulary import FRAME_S, LinkNumber, Ssrc
 
 log = logging.getLogger(__name__)
 
@@ -53,8 +55,9 @@ class NodeLinks:
         self._say = say
         self._cands = tuple(map(_candidate, ports[:CANDIDATES_MAX]))
         self._flows = Flows()
-        self._forwarder = BatchForwarder(lambda ssrc, packet: None, gatherer(self._flows))
-        self._carrier = Carrier(lambda ssrc, packet: None, self._forwarder)
+        self.ear = Ear(lambda ssrc: say(channel.AuditFailed(ssrc, room)))
+        self._forwarder = BatchForwarder(self._hear, gatherer(self._flows))
+        self._carrier = Carrier(self._hear, self._forwarder)
         self._roles: dict[LinkNumber, LinkRole] = {}  # of all that were opened
         self._controls: dict[LinkNumber, LinkControl] = {}  # of those that are connected
         self._sinks: dict[LinkNumber, Sink] = {}
@@ -126,6 +129,9 @@ class NodeLinks:
     def moved(self, number: LinkNumber) -> None:
         self._carrier.moved(number)
 
+    def _hear(self, ssrc: Ssrc, packet: bytes) -> None:
+        self.ear.hear(self._forwarder.now_s, ssrc, packet)
+
     def packet(self, now_s: float, number: LinkNumber, packet: bytes) -> None:
         control = self._controls.get(number)
         # Security: who floods one voice has all rooms of this relay wait for those who hear it.
@@ -181,6 +187,7 @@ class NodeLinks:
             ):
                 self._sinks[number].control(data)
         self._tell_all(carrier.tick(now_s))
+        self.ear.tick(now_s)
         if now_s >= self._stats_s:
             self._stats_s = now_s + STATS_EACH_S
             self._tell_stats()
@@ -242,6 +249,7 @@ class NodeRooms:
         self._new_room = new_room
         self._rooms: dict[int, NodeLinks] = {}
         self._of: dict[LinkNumber, NodeLinks] = {}
+        self._guests: dict[int, GuestRoom] = {}  # who listens to a room, by its number
 
     def __contains__(self, number: LinkNumber) -> bool:
         return number in self._of
@@ -260,11 +268,25 @@ class NodeRooms:
         room = self._of.pop(number)
         room.close(number)
         if not room:  # its number is never used again, or begins with a new table
+            room.ear.lead_to(None)
             self._rooms.pop(room.room, None)
 
     def set_table(self, now_s: float, to: SetTable) -> None:
         if to.room in self._rooms or to.rows:
             self._room(to.room).set_table(now_s, to)
+
+    def set_keys(self, to: SetKeys) -> None:
+        if to.room in self._rooms:
+            self._rooms[to.room].ear.set_keys(to.keys)
+
+    def lead_to(self, number: int, guests: GuestRoom | None) -> None:
+        """These guests, or none, hear the room of that number, be it carried now or later."""
+        if guests is None:
+            self._guests.pop(number, None)
+        else:
+            self._guests[number] = guests
+        if number in self._rooms:
+            self._rooms[number].ear.lead_to(guests)
 
     def link_state(self, now_s: float, number: LinkNumber, status: LinkStatus, reason: str) -> None:
         self._of[number].link_state(now_s, number, status, reason)
@@ -295,6 +317,7 @@ class NodeRooms:
         room = self._rooms.get(number)
         if room is None:
             room = self._rooms[number] = self._new_room(number)
+            room.ear.lead_to(self._guests.get(number))
         return room
 
 

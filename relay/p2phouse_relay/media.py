@@ -29,6 +29,7 @@ from p2phouse.channel import (
     NewGuestRoom,
     OpenGuest,
     OpenLink,
+    SetKeys,
     SetTable,
 )
 from p2phouse.errors import UserError
@@ -85,6 +86,7 @@ class Media:
         self._rooms: dict[int, GuestRoom] = {}
         self._guests: dict[LinkNumber, OpenGuest] = {}
         self._holders: dict[int, tuple[LinkNumber, ...]] = {}  # as told last
+        self._of: dict[int, int] = {}  # guests' room -> the room of nodes that they hear
         self._slots_s = self._reports_s = 0.0
         self._in: dict[LinkNumber, GuestRoom] = {}  # speakers, by link
         self._cpu_s = _cpu_s()
@@ -94,10 +96,8 @@ class Media:
 
     def perform(self, message: channel.Down) -> None:
         match message:
-            case NewGuestRoom(number, slots):
-                if len(set(slots)) == len(slots) and number not in self._rooms:
-                    room = self._rooms[number] = GuestRoom(slots, os.urandom)
-                    room.together = self.together
+            case NewGuestRoom():
+                self._new_guest_room(message)
             case CloseGuestRoom(number):
                 self._close_room(number)
             case OpenGuest():
@@ -108,6 +108,8 @@ class Media:
                 self._links.connect(monotonic(), message)
             case SetTable():
                 self._links.set_table(monotonic(), message)
+            case SetKeys():
+                self._links.set_keys(message)
             case CloseLink(number):
                 self._close(number)
             case _:
@@ -177,6 +179,15 @@ class Media:
 
     # ── guests ───────────────────────────────────────────────────────────────────────────────
 
+    def _new_guest_room(self, to: NewGuestRoom) -> None:
+        if len(set(to.slots)) < len(to.slots) or to.room in self._rooms:
+            return
+        room = self._rooms[to.room] = GuestRoom(to.slots, os.urandom)
+        room.together = self.together
+        if to.of:
+            self._of[to.room] = to.of
+            self._links.lead_to(to.of, room)
+
     def _open_guest(self, guest: OpenGuest) -> None:
         room = self._rooms.get(guest.room)
         is_listener = guest.role is GuestRole.LISTENER
@@ -238,6 +249,9 @@ class Media:
             self._close(link)
         self._rooms.pop(number, None)
         self._holders.pop(number, None)
+        of = self._of.pop(number, None)
+        if of is not None:
+            self._links.lead_to(of, None)
 
     # ── sound ────────────────────────────────────────────────────────────────────────────────
 

@@ -4,19 +4,23 @@ Each core counts its own links from 1, as a node's does. Media knows them by num
 relay, guests' among them, and each room's table by a number of its own. Pure: it translates.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 
 from p2phouse import channel
-from p2phouse.vocabulary import LinkNumber
+from p2phouse.vocabulary import HERE, LinkNumber
 
 
 @dataclass(slots=True)
 class RoomNumbers:
-    """Of one room. links: those of its core, by the relay's numbers, and the other way round."""
+    """Of one room. links: those of its core, by the relay's numbers, and the other way round.
+
+    is_public: whether everybody has the keys of its voices now.
+    """
 
     room: int
     next_link: Iterator[int]
+    is_public: Callable[[], bool]
     to_relay: dict[LinkNumber, LinkNumber] = field(default_factory=dict)
     to_core: dict[LinkNumber, LinkNumber] = field(default_factory=dict)
 
@@ -25,8 +29,9 @@ class RoomNumbers:
     def down(self, message: channel.Down) -> channel.Down | None:
         """What the core says, as media is to hear it; None if it is nothing for media.
 
-        Security: no key, voice or ear of a core's gets by here, whatever it should say.
-        Test: test_numbers.py::test_nothing_but_links_and_tables_gets_through
+        Security: no voice of a core's gets by here, whatever it should say; keys and an ear alone
+        if the keys are everybody's.
+        Test: test_numbers.py::test_of_a_sealed_room_nothing_but_links_and_tables_gets_through
         """
         match message:
             case channel.OpenLink(link):
@@ -41,6 +46,8 @@ class RoomNumbers:
                 return channel.CloseLink(number)
             case channel.SetTable():
                 return self._table(message)
+            case channel.SetKeys(keys):
+                return channel.SetKeys(keys if self.is_public() else (), self.room)
         return None
 
     def _table(self, table: channel.SetTable) -> channel.SetTable:
@@ -62,7 +69,7 @@ class RoomNumbers:
             row,
             ingress=ingress,
             standby=self._link(row.standby),
-            sinks=self._links(row.sinks),
+            sinks=(*self._ear(row), *self._links(row.sinks)),
             warm=self._links(row.warm),
         )
 
@@ -71,6 +78,9 @@ class RoomNumbers:
 
     def _links(self, links: tuple[LinkNumber, ...]) -> tuple[LinkNumber, ...]:
         return tuple(self.to_relay[link] for link in links if link in self.to_relay)
+
+    def _ear(self, row: channel.TableRow) -> tuple[LinkNumber, ...]:
+        return (HERE,) if HERE in row.sinks and self.is_public() else ()
 
     def close_all(self) -> list[channel.Down]:
         """Media need know nothing of this room any more."""
@@ -86,6 +96,8 @@ class RoomNumbers:
         match message:
             case channel.Pulls(count, of, room):
                 return channel.Pulls(count, of) if room == self.room else None
+            case channel.AuditFailed(ssrc, room):
+                return channel.AuditFailed(ssrc) if room == self.room else None
             case channel.Stats():
                 links = tuple(
                     replace(each, link=self.to_core[each.link])

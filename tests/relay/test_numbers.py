@@ -6,6 +6,7 @@ import pytest
 
 from p2phouse import channel
 from p2phouse.channel import (
+    AuditFailed,
     CloseLink,
     ConnectLink,
     LinkRole,
@@ -35,7 +36,7 @@ def open_link(link: LinkNumber) -> OpenLink:
 def rooms() -> tuple[RoomNumbers, RoomNumbers]:
     """Two, each with its links 1 and 2: of the relay 10 and 11, and 12 and 13."""
     numbers = itertools.count(10)
-    made = RoomNumbers(1, numbers), RoomNumbers(2, numbers)
+    made = RoomNumbers(1, numbers, lambda: False), RoomNumbers(2, numbers, lambda: True)
     for room in made:
         for link in (ONE, TWO):
             room.down(open_link(link))
@@ -97,11 +98,14 @@ def test_a_closed_link_is_heard_of_no_more_and_its_number_is_gone(rooms):
     assert first.close_all() == []
 
 
-def test_nothing_but_links_and_tables_gets_through(rooms):
-    """Security: a relay's media is given no key, and neither mouth nor ear."""
+KEYS = (channel.VoiceKeyRow(SSRC, 1, bytes(16), bytes(32)),)
+
+
+def test_of_a_sealed_room_nothing_but_links_and_tables_gets_through(rooms):
+    """Security: a relay's media is given no key of it, and neither mouth nor ear."""
     first, _ = rooms
+    assert first.down(channel.SetKeys(KEYS)) == channel.SetKeys((), 1)
     for said in (
-        channel.SetKeys((channel.VoiceKeyRow(SSRC, 1, bytes(16), bytes(32)),)),
         channel.NewVoice(VoiceId(bytes(16))),
         channel.SetOutput("null"),
         channel.SetInput("device"),
@@ -112,3 +116,13 @@ def test_nothing_but_links_and_tables_gets_through(rooms):
     table = first.down(SetTable(1, (own, ear)))
     assert isinstance(table, SetTable)
     assert table.rows == (TableRow(LinkNumber(10), SSRC, None, (LinkNumber(11),)),)
+
+
+def test_of_a_room_whose_keys_are_everybodys_an_ear_gets_them(rooms):
+    _, second = rooms
+    assert second.down(channel.SetKeys(KEYS)) == channel.SetKeys(KEYS, 2)
+    table = second.down(SetTable(1, (TableRow(ONE, SSRC, None, (HERE, TWO)),)))
+    assert isinstance(table, SetTable)
+    assert table.rows == (TableRow(LinkNumber(12), SSRC, None, (HERE, LinkNumber(13))),)
+    assert second.up(AuditFailed(SSRC, room=2)) == AuditFailed(SSRC)
+    assert second.up(AuditFailed(SSRC, room=1)) is None

@@ -17,9 +17,11 @@ from p2phouse.channel import (
 from p2phouse.hall import invitation
 from p2phouse.hall.card import make_genesis
 from p2phouse.hall.invitation import Invitation
-from p2phouse.record.types import Access
+from p2phouse.record.cbor import Value
+from p2phouse.record.types import Access, Act
 from p2phouse.room import frames, keys, messages
 from p2phouse.room.frames import ByeReason
+from p2phouse.room.log import EntryLog
 from p2phouse.vocabulary import HERE, RoomId, Ssrc, VoiceId
 from tests.room.table import ADDR, Person, Table, commands, down, of
 
@@ -158,8 +160,9 @@ def test_a_forged_voice_has_no_row_until_there_is_a_new_one(table: Table):
     assert ssrc in key_ssrcs(table)
 
 
-def test_a_relay_gives_media_no_key_and_no_ear():
-    """Security: in an open room too, whose key it could work out."""
+def test_a_relay_of_a_sealed_room_gives_media_no_key_and_no_ear():
+    """Security: from the moment on in which the room is closed. Of an open one it has both, for
+    guests."""
     host = Table(seed=1)
     genesis = make_genesis(host.me, title="Tea", access=Access.OPEN, now=host.now, entropy=bytes)
     relay, room = Table(serves=True), RoomId(genesis.id)
@@ -171,6 +174,14 @@ def test_a_relay_gives_media_no_key_and_no_ear():
     for name, slot in (("cleo", 2), ("dan", 3)):
         relay.connect(speaker(relay, name, slot)[0])
     assert len(rows(relay)) == 2
+    assert all(HERE in row.sinks for row in rows(relay))
+    assert key_ssrcs(relay) == {row.ssrc for row in rows(relay)}
+    log = EntryLog(genesis)
+    people = [member.uid for member in relay.here.members.values() if member.uid != host.me.uid]
+    entries: list[Value] = [log.write(host.me, Act.ROLE, uid, "speaker")[0].data for uid in people]
+    entries.append(log.write(host.me, Act.ACCESS, None, int(Access.CLOSED))[0].data)
+    relay.frame(ana, [int(frames.FrameKind.ENTRY), entries, [host.me.record.data]])
+    assert len(rows(relay)) == 2
     assert all(HERE not in row.sinks for row in rows(relay))
-    assert all(not told.keys for told in down(SetKeys, relay.said))
+    assert key_ssrcs(relay) == set()
     assert not down(NewVoice, relay.said) + down(SetInput, relay.said) + down(SetOutput, relay.said)

@@ -1,0 +1,147 @@
+"""What guests are given of a room of nodes: true voices of those who may speak, once, in plain."""
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from p2phouse.channel import VoiceKeyRow
+from p2phouse.guest.ear import Ear, source_of
+from p2phouse.guest.room import GuestRoom
+from p2phouse.link.port import Port
+from p2phouse.vocabulary import FRAME_S, LinkNumber, Ssrc, VoiceId
+from p2phouse.voice import plain
+from p2phouse.voice.outgoing import OutgoingVoice
+from p2phouse.voice.seal import SealKey, open_sealed
+from tests.link.test_crowd import Listener
+from tests.voice.speech import tone
+
+ANA, BEN = Ssrc(77), Ssrc(78)
+KID, BASE = 0x73, bytes(range(16))
+SLOTS = (Ssrc(11), Ssrc(12), Ssrc(13), Ssrc(14))
+GUEST = LinkNumber(5)
+
+
+def a_voice(ssrc: Ssrc) -> OutgoingVoice:
+    voice = OutgoingVoice(VoiceId(bytes(16)), entropy=os.urandom)
+    voice.set(ssrc, SealKey(KID, BASE), muted=False, sealed=True)
+    return voice
+
+
+def key_of(voice: OutgoingVoice, ssrc: Ssrc) -> VoiceKeyRow:
+    return VoiceKeyRow(ssrc, KID, BASE, voice.akey)
+
+
+class House:
+    """An open room in which Ana speaks, and one guest."""
+
+    def __init__(self) -> None:
+        self.port = Port("127.0.0.1", 0)
+        self.room = GuestRoom(SLOTS, os.urandom)
+        self.listener = Listener(self.port)
+        self.failed: list[Ssrc] = []
+        self.ear = Ear(self.failed.append)
+        self.ana = a_voice(ANA)
+        self.ear.set_keys([key_of(self.ana, ANA)])
+        self.ear.lead_to(self.room)
+        self.frames = 0
+
+    def come(self) -> None:
+        self.room.add_listener(0.0, GUEST, self.listener.sink, 4)
+
+    def says(self, voice: OutgoingVoice, ssrc: Ssrc, *, audited: bool = True) -> bytes:
+        """One frame; its packet."""
+        data = voice.next_packet(tone(self.frames))
+        assert data is not None
+        self.ear.hear(self.now_s, ssrc, data)
+        audit = voice.next_audit()
+        if audit is not None and audited:
+            self.ear.hear(self.now_s, ssrc, audit)
+        self.frames += 1
+        self.ear.tick(self.now_s)
+        return data
+
+    @property
+    def now_s(self) -> float:
+        return self.frames * FRAME_S
+
+    def heard(self) -> list[plain.Plain]:
+        return [plain.parse(data) for data in self.listener.heard()]
+
+
+@pytest.fixture
+def house() -> Iterator[House]:
+    house = House()
+    yield house
+    house.port.close()
+    house.listener.socket.close()
+
+
+def test_a_guest_is_sent_the_opus_that_was_sealed_with_its_level_and_time(house: House):
+    house.come()
+    sent = [house.says(house.ana, ANA) for _ in range(10)]
+    keys = {KID: (SealKey(KID, BASE),)}
+    frames = [open_sealed(keys, data[20:]).plaintext for data in sent]
+    heard = house.heard()
+    assert [each.payload for each in heard] == frames
+    assert {each.timestamp - heard[0].timestamp for each in heard} == {960 * n for n in range(10)}
+    assert {each.ssrc for each in heard} == {SLOTS[0]}
+    assert house.room.holders == (source_of(ANA), 0, 0, 0)
+
+
+def test_what_is_no_true_packet_of_the_voice_is_not_heard(house: House):
+    """Security: forged, repeated, at a time that cannot be, or of somebody without a key."""
+    house.come()
+    good = house.says(house.ana, ANA)
+    assert len(house.heard()) == 1
+    later = a_voice(ANA)
+    for _ in range(3):
+        later.next_packet(tone(0))
+    wrong = later.next_packet(tone(0))
+    assert wrong is not None
+    moved = wrong[:4] + bytes([wrong[4] ^ 1]) + wrong[5:]
+    broken = wrong[:-1] + bytes([wrong[-1] ^ 1])
+    stranger = a_voice(BEN).next_packet(tone(0))
+    assert stranger is not None
+    for ssrc, data in ((ANA, good), (ANA, moved), (ANA, broken), (BEN, stranger), (ANA, b"")):
+        house.ear.hear(house.now_s, ssrc, data)
+    assert house.heard() == []
+
+
+def test_a_voice_without_a_key_is_heard_no_more(house: House):
+    """Security: as of somebody who was muted by a moderator, or of a room that was closed."""
+    house.come()
+    house.says(house.ana, ANA)
+    house.ear.set_keys([])
+    assert house.room.holders == (0, 0, 0, 0)
+    house.heard()
+    house.says(house.ana, ANA)
+    assert house.heard() == []
+
+
+def test_a_forged_voice_is_heard_no_more_and_told_of(house: House):
+    """Security: everybody has the keys of an open room, and might speak as Ana."""
+    house.come()
+    forger = a_voice(ANA)
+    while not house.failed:
+        house.says(forger, ANA, audited=False)
+        assert house.now_s < 4.0
+    assert house.failed == [ANA]
+    house.heard()
+    house.says(forger, ANA)
+    house.says(house.ana, ANA)
+    assert house.heard() == []
+    assert house.failed == [ANA]
+
+
+def test_while_no_guest_listens_nothing_is_opened(house: House):
+    for _ in range(200):  # more than may go unproved, and none of them counts
+        house.says(house.ana, ANA, audited=False)
+    house.come()
+    for _ in range(200):
+        house.says(house.ana, ANA)
+    assert house.failed == []
+    assert len(house.heard()) == 200
+    house.room.remove(GUEST)
+    house.says(house.ana, ANA)
+    assert house.room.holders == (0, 0, 0, 0)
