@@ -11,14 +11,15 @@ from typing import Final
 
 import trio
 
-from p2phouse.errors import P2PHouseError, UserError
+from p2phouse.errors import P2PHouseError, PeerError, UserError
 from p2phouse.hall import relay_ask
 from p2phouse.hall.relay_ask import AskCarry, AskPolicy, Said, Verdict
+from p2phouse.net.addresses import unpack_all
 from p2phouse.net.network import Network
 from p2phouse.people.relays import KnownRelay, NoSuchRelay, RelayBook, find
 from p2phouse.record import envelope
 from p2phouse.record.envelope import Signed
-from p2phouse.record.types import RelayGrant
+from p2phouse.record.types import Policy, RelayGrant
 from p2phouse.room import messages
 from p2phouse.room.room import Rooms
 from p2phouse.vocabulary import DeviceKey, Now, UserKey, key_short
@@ -26,6 +27,9 @@ from p2phouse.vocabulary import DeviceKey, Now, UserKey, key_short
 log = logging.getLogger(__name__)
 
 PORT: Final = 17_472
+HTTPS: Final = "https://"
+HTTPS_PORT: Final = 443
+OTHERS_MAX: Final = 3  # that are asked one after the other, each named by the one before
 LOOK_S: Final = 2.0
 AGAIN_S: Final = 5.0
 AGAIN_S_MAX: Final = 120.0
@@ -44,7 +48,12 @@ SAYINGS: Final = {
 
 
 class BadRelayAddress(UserError):
-    """{given} is no address of a relay. Use HOST or HOST:PORT."""
+    """{given} is no address of a relay. Use HOST, HOST:PORT or https://HOST."""
+
+
+class CardDamaged(UserError):
+    """What {host} shows of itself by HTTPS is damaged ({reason}). Tell who runs it; until then its
+    address without https:// may do."""
 
 
 class NotYours(UserError):
@@ -77,11 +86,31 @@ class Relays:
 
     async def look(self, text: str) -> KnownRelay:
         """Asks the relay there what it is. Raises P2PHouseError."""
-        host, port = address_of(text)
-        found = await self._network.hello(host, port)
-        dev = DeviceKey(found.dev)
-        data = await self._network.ask_relay(dev, found.addrs, relay_ask.write(AskPolicy()))
+        if text.startswith(HTTPS):
+            shown = await self._shown(text.removeprefix(HTTPS).rstrip("/"))
+            host, port, dev, addrs = shown.host, shown.port, shown.dev, await self._where(shown)
+        else:
+            host, port = address_of(text)
+            found = await self._network.hello(host, port)
+            dev, addrs = DeviceKey(found.dev), found.addrs
+        data = await self._network.ask_relay(dev, addrs, relay_ask.write(AskPolicy()))
         return KnownRelay(host, port, relay_ask.read_policy(data, dev))
+
+    async def _shown(self, text: str) -> KnownRelay:
+        """By the card at its web address, whose certificate proves that the key is that name's.
+
+        Not yet that it is a relay: only the relay itself proves whom a room's log is to name, and
+        says what holds now.
+        Raises P2PHouseError.
+        """
+        host, port = address_of(text, HTTPS_PORT)
+        data = await self._network.well_known(host, port)
+        try:
+            card = envelope.read(data, Policy)
+            at = unpack_all(card.record.at)
+        except PeerError as error:
+            raise CardDamaged(host=host, reason=str(error).rstrip(".")) from error
+        return KnownRelay(host, at[0].port if at else PORT, card)
 
     async def add(self, relay: KnownRelay) -> None:
         """Raises UserError."""
@@ -97,6 +126,27 @@ class Relays:
             return find(await self.known(), text)
         except NoSuchRelay:
             return await self.look(text)
+
+    async def give_to_one(
+        self, relay: KnownRelay, grant: Signed[RelayGrant] | None
+    ) -> list[tuple[KnownRelay, Said]]:
+        """The relay, or one that it names in its place; what each said. Raises P2PHouseError.
+
+        Security: only one that the person has added, so that no relay gives a room to whom nobody
+        has agreed to.
+        Test: test_relay_verbs.py::test_a_relay_that_nobody_added_is_named_and_no_more
+        """
+        told = [(relay, await self.give(relay, grant))]
+        while (another := told[-1][1].another) and len(told) <= OTHERS_MAX:
+            try:
+                other = find(await self.known(), another)
+                if any(other.dev == each.dev for each, _ in told):
+                    break
+                told.append((other, await self.give(other, grant)))
+            except P2PHouseError as error:
+                log.info("other_not_asked error=%s", type(error).__name__)
+                break
+        return told
 
     async def give(self, relay: KnownRelay, grant: Signed[RelayGrant] | None) -> Said:
         """Has the relay carry our room, and tells the room. Raises P2PHouseError."""
@@ -171,11 +221,11 @@ class Relays:
             log.info("relay_away relay=%s error=%s", key_short(uid), error)
 
 
-def address_of(text: str) -> tuple[str, int]:
+def address_of(text: str, usual: int = PORT) -> tuple[str, int]:
     """HOST, HOST:PORT or [V6]:PORT. Raises BadRelayAddress."""
     host, colon, port = text.rpartition(":")
     if not colon or text.endswith("]"):
-        host, port = text, str(PORT)
+        host, port = text, str(usual)
     host = host.removeprefix("[").removesuffix("]")
     if not host or host.startswith(":") or not port.isdigit() or not 0 < int(port) < 65_536:
         raise BadRelayAddress(given=text)

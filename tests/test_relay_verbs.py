@@ -1,13 +1,20 @@
 """The verbs about relays, asked of a node with a real core; and how the command line says it."""
 
+import os
+from dataclasses import replace
+
 import pytest
 
 from p2phouse.cli.relays import given, show
+from p2phouse.drive import clock
 from p2phouse.errors import UserError
 from p2phouse.hall import relay_ask
 from p2phouse.hall.relay_ask import AskCarry, AskPolicy, Said, Shown, Verdict
+from p2phouse.identity.keys import Me, make_identity
+from p2phouse.people.relays import KnownRelay
+from p2phouse.record import envelope
 from p2phouse.record.types import Access, Hello
-from p2phouse.relays import LanRoom, NotYours
+from p2phouse.relays import CardDamaged, LanRoom, NotYours
 from p2phouse.vocabulary import RoomId
 from tests.asked import TableNode
 from tests.record import samples
@@ -16,10 +23,12 @@ from tests.room.table import Table
 
 
 class OneRelay:
-    """A network in which one relay answers, with the policy of the samples."""
+    """A network in which one relay answers, with the policy of the samples; `others` as well."""
 
     def __init__(self, dev, said: Said) -> None:
         self.dev = dev
+        self.others: dict[bytes, tuple[Me, Said]] = {}
+        self.card = signed(samples.POLICY).data
         self.addrs = [samples.LAN_ADDRESS]
         self.named: list[bytes] = []
         self.asked: list[object] = []
@@ -31,9 +40,14 @@ class OneRelay:
     async def ask_relay(self, dev, addrs, question: bytes) -> bytes:
         asked = relay_ask.read_ask(question)
         self.asked.append(asked)
+        if dev in self.others:
+            return relay_ask.write(self.others[dev][1])
         if isinstance(asked, AskPolicy):
             return relay_ask.write(Shown(signed(samples.POLICY), signed(samples.IDENTITY)))  # type: ignore[arg-type]
         return relay_ask.write(self._said)
+
+    async def well_known(self, host: str, port: int) -> bytes:
+        return self.card
 
     def name_relay(self, dev, addrs) -> None:
         self.named.append(dev)
@@ -66,7 +80,12 @@ async def test_a_relay_that_was_looked_at_is_kept_only_once_it_is_added(tmp_path
 async def test_a_room_that_a_relay_takes_names_it_in_its_log(tmp_path):
     node, network = node_with(tmp_path, CARRIED)
     facts = await node.asked("open", title="Tea", relay="relay.example")
-    assert facts["relay"] == {"carried": True, "text": "it carries the room", "another": ""}
+    assert facts["relay"] == {
+        "carried": True,
+        "by": "",
+        "text": "it carries the room",
+        "another": "",
+    }
     (asked,) = [each for each in network.asked if isinstance(each, AskCarry)]
     here = node.table.here
     assert RoomId(asked.genesis.id) == here.room
@@ -78,6 +97,7 @@ async def test_a_room_that_a_relay_refuses_is_open_all_the_same_and_names_nobody
     facts = await node.asked("open", title="Tea", relay="relay.example")
     assert facts["relay"] == {
         "carried": False,
+        "by": "",
         "text": "it is full",
         "another": "other.example:17472",
     }
@@ -120,7 +140,75 @@ async def test_the_policy_is_shown_line_by_line_with_what_the_relay_will_see(tmp
 
 
 def test_a_refusal_says_why_and_names_another():
-    facts = {"carried": False, "text": "it is full", "another": "other.example:17472"}
+    facts = {"carried": False, "by": "", "text": "it is full", "another": "other.example:17472"}
     assert given(facts, "relay.example") == (
         "relay.example does not carry the room: it is full. It names another: other.example:17472"
     )
+
+
+async def other_relay(node: TableNode, network: OneRelay, said: Said, *, added: bool) -> KnownRelay:
+    """The one that FULL names."""
+    me = make_identity(now=clock(), entropy=os.urandom, name="Other")
+    card = envelope.sign(replace(samples.POLICY, dev=me.dev, uid=me.uid), me.device_key)
+    network.others[me.dev] = (me, said)
+    relay = KnownRelay("other.example", 17_472, card)
+    if added:
+        await node.relays.add(relay)
+    return relay
+
+
+async def test_a_relay_that_is_full_leads_to_another_that_the_person_has_added(tmp_path):
+    node, network = node_with(tmp_path, FULL)
+    other = await other_relay(node, network, CARRIED, added=True)
+    facts = await node.asked("open", title="Tea", relay="relay.example")
+    assert facts["relay"] == {
+        "carried": True,
+        "by": "other.example:17472",
+        "text": "it is full; it carries the room",
+        "another": "",
+    }
+    assert node.table.here.log.state.relays == {other.uid}
+    assert "which relay.example named in its place" in given(facts["relay"], "relay.example")
+
+
+async def test_a_relay_that_nobody_added_is_named_and_no_more(tmp_path):
+    """Security: no relay gives somebody's room to whom that person has not agreed to."""
+    node, network = node_with(tmp_path, FULL)
+    await other_relay(node, network, CARRIED, added=False)
+    facts = await node.asked("open", title="Tea", relay="relay.example")
+    assert (facts["relay"]["carried"], facts["relay"]["another"]) == (False, "other.example:17472")
+    assert node.table.here.log.state.relays == frozenset()
+
+
+async def test_two_full_relays_that_name_one_another_are_asked_once_each(tmp_path):
+    node, network = node_with(tmp_path, FULL)
+    await node.asked("relay_add", relay="relay.example")
+    await other_relay(node, network, Said(Verdict.FULL, "relay.example"), added=True)
+    facts = await node.asked("open", title="Tea", relay="relay.example")
+    assert facts["relay"]["by"] == "other.example:17472"
+    assert given(facts["relay"], "relay.example") == (
+        "relay.example does not carry the room: it is full; it is full. "
+        "Nor does other.example:17472, which it named."
+    )
+
+
+async def test_a_relay_is_found_by_its_web_address_and_known_by_it(tmp_path):
+    node, _ = node_with(tmp_path, CARRIED)
+    facts = await node.asked("relay_add", relay="https://relay.example/")
+    assert facts["name"] == samples.POLICY.name
+    assert facts["at"].startswith("relay.example:")
+    assert (await node.relays.find("https://relay.example")).dev == samples.DEV
+
+
+@pytest.mark.parametrize("spoilt", ["cut", "flipped", "another"])
+async def test_a_card_that_is_damaged_is_said_to_be(tmp_path, spoilt):
+    """Security: whoever has the web site but not the key shows nothing that is believed."""
+    node, network = node_with(tmp_path, CARRIED)
+    good = network.card
+    genesis = signed(samples.GENESIS).data
+    flipped = good[:60] + bytes([good[60] ^ 1]) + good[61:]
+    cards = {"cut": good[:-9], "flipped": flipped, "another": genesis}
+    network.card = cards[spoilt]
+    with pytest.raises(CardDamaged, match=r"relay\.example shows of itself"):
+        await node.asked("relay_look", relay="https://relay.example")
+    assert network.asked == []

@@ -1,5 +1,6 @@
 """The relays that your node knows."""
 
+import sys
 from typing import Annotated, Any
 
 import typer
@@ -10,7 +11,9 @@ commands = typer.Typer()
 relays = typer.Typer(help="The relays that your node knows.", no_args_is_help=True)
 commands.add_typer(relays, name="relays")
 
-Host = Annotated[str, typer.Argument(metavar="HOST", help="HOST or HOST:PORT, or a known name.")]
+Host = Annotated[
+    str, typer.Argument(metavar="HOST", help="HOST, HOST:PORT or https://HOST, or a known name.")
+]
 
 
 @relays.command("add")
@@ -58,9 +61,7 @@ def use(
     json: Json = False,
 ) -> None:
     """Have a relay carry the room that you opened and are in."""
-    answer(
-        home, json, lambda facts: print(given(facts, relay)), "relay_use", relay=relay, grant=grant
-    )
+    give(home, json, relay, grant)
 
 
 def show(relay: dict[str, Any]) -> None:
@@ -85,9 +86,30 @@ def use_of(relay: dict[str, Any]) -> str:
     return f"Have it carry a room: p2phouse open TITLE --relay {relay['at']}"
 
 
+def give(home: str | None, json: bool, relay: str, grant: str) -> None:
+    def told(facts: dict[str, Any]) -> None:
+        settle(facts, home, relay, grant)
+
+    answer(home, json, told, "relay_use", relay=relay, grant=grant)
+
+
+def settle(facts: dict[str, Any], home: str | None, relay: str, grant: str) -> None:
+    """Says what came of it, and asks whether a relay that was named instead is to have the room."""
+    print(given(facts, relay))
+    another = facts["another"]
+    if facts["carried"] or not another or not sys.stdin.isatty():
+        return
+    answer(home, False, show, "relay_look", relay=another)
+    if typer.confirm("Have this one carry the room?"):
+        give(home, False, another, grant)
+
+
 def given(facts: dict[str, Any], relay: str) -> str:
+    text, by = facts["text"].rstrip("."), facts["by"]
     if facts["carried"]:
-        return f"{relay} comes to carry the room."
-    another = f" It names another: {facts['another']}" if facts["another"] else ""
-    text = facts["text"].rstrip(".")
-    return f"{relay} does not carry the room: {text}.{another}"
+        if not by:
+            return f"{relay} comes to carry the room."
+        return f"{by} comes to carry the room, which {relay} named in its place ({text})."
+    also = f" Nor does {by}, which it named." if by else ""
+    another = f" It names another: {facts['another']}" if facts["another"] and not by else ""
+    return f"{relay} does not carry the room: {text}.{also}{another}"

@@ -6,7 +6,7 @@ import typer
 
 from p2phouse.cli.asking import YOUR_MISTAKE, Home, Json, answer, fail
 from p2phouse.cli.carrying import carried
-from p2phouse.cli.relays import given
+from p2phouse.cli.relays import settle
 
 commands = typer.Typer()
 
@@ -80,7 +80,7 @@ def open_(
             print(f"or, on this network, p2phouse join {facts['room'][:8]}")
         print(facts["exposure"])
         if "relay" in facts:
-            print(given(facts["relay"], relay))
+            settle(facts["relay"], home, relay, grant)
 
     stage = "invited" if invited else "everyone"
     how: dict[str, Any] = {"access": access, "lan": lan, "stage": stage, "speakers": speakers}

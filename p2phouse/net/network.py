@@ -23,7 +23,7 @@ import trio
 
 from p2phouse.config import LanMode, NamedRelay
 from p2phouse.errors import LinkError
-from p2phouse.net import relay_asks, room_links, signalling
+from p2phouse.net import relay_asks, room_links, signalling, well_known
 from p2phouse.net.acquaintances import Acquaintances
 from p2phouse.net.addresses import Address, Interface, Way, pack, unpack_all, unpack_ways
 from p2phouse.net.cards import Cards, Judge, judge
@@ -41,6 +41,7 @@ from p2phouse.net.meeting import Meeting
 from p2phouse.net.named_relays import NamedRelays
 from p2phouse.net.nat import Nat
 from p2phouse.net.nearby import Nearby
+from p2phouse.net.ports import PORT_DEFAULT
 from p2phouse.net.presence import Presence
 from p2phouse.net.ways import Ways
 from p2phouse.record.cbor import Value
@@ -292,6 +293,11 @@ class Network:
         typed = pack(Address(ipaddress.ip_address(ip), port))
         told = [typed, *(addr for addr in answer.addrs if addr != typed)]
         return replace(answer, addrs=tuple(told[:ADDRS_MAX]))
+
+    async def well_known(self, host: str, port: int) -> bytes:
+        """What a relay shows of itself by HTTPS at a typed name. Raises UserError."""
+        self._named.check_typed(host, PORT_DEFAULT)
+        return await well_known.fetch(host, port)
 
     async def publish_card(self, data: bytes) -> None:
         """Gossips a card; waits while the node's three a second are spent or the host restarts."""

@@ -96,7 +96,7 @@ class RelayBook:
 
 def find(relays: list[KnownRelay], text: str) -> KnownRelay:
     """Raises NoSuchRelay."""
-    wanted = text.casefold()
+    wanted = text.casefold().removeprefix("https://").rstrip("/")
     for relay in relays:
         if wanted in (relay.at.casefold(), relay.host.casefold()):
             return relay

@@ -2,6 +2,7 @@
 
 import base64
 import binascii
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Literal, TypedDict
 
 from p2phouse.api import Call, Facts
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from p2phouse.node import Node
 
 RelayText = Annotated[
-    str, "HOST or HOST:PORT of a relay, or its name if it is known", Between(1, 200)
+    str, "HOST, HOST:PORT or https://HOST of a relay, or its name if it is known", Between(1, 200)
 ]
 
 
@@ -56,7 +57,8 @@ class RelayList(TypedDict):
 
 
 class Given(TypedDict):
-    carried: Annotated[bool, "whether it comes to carry the room"]
+    carried: Annotated[bool, "whether a relay comes to carry the room"]
+    by: Annotated[str, "HOST:PORT of whoever said so, if another was asked in its place; or empty"]
     text: Annotated[str, "what it says"]
     another: Annotated[str, "a relay that it names in its place, or empty"]
 
@@ -95,20 +97,28 @@ async def relay_use(
     relay: RelayText,
     grant: Annotated[str, "a relay grant as its operator gave it, or empty"] = "",
 ) -> Facts:
-    """Has a relay carry the room that we opened and are in."""
+    """Has a relay carry the room that we opened and are in.
+
+    If it names another in its place that the person has added, that one is asked too.
+    """
     return await give(node, relay, grant)
 
 
 async def give(node: "Node", relay: str, grant: str) -> Facts:
     """Raises P2PHouseError."""
     proof = read_text(grant)
-    said = await node.relays.give(await node.relays.find(relay), proof)
-    return told(said)
+    return told(await node.relays.give_to_one(await node.relays.find(relay), proof))
 
 
-def told(said: Said) -> Facts:
-    carried = said.verdict is Verdict.CARRIED
-    return {"carried": carried, "text": SAYINGS[said.verdict], "another": said.another}
+def told(answers: Sequence[tuple[KnownRelay, Said]]) -> Facts:
+    """Of the relays that were asked, each in place of the one before."""
+    last, said = answers[-1]
+    return {
+        "carried": said.verdict is Verdict.CARRIED,
+        "by": last.at if len(answers) > 1 else "",
+        "text": "; ".join(SAYINGS[said.verdict] for _, said in answers),
+        "another": said.another,
+    }
 
 
 def read_text(text: str) -> Signed[RelayGrant] | None:

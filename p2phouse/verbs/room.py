@@ -103,7 +103,7 @@ async def open_room(
     speakers: Annotated[
         int, "places on the stage", Between(1, limits.SPEAKERS_MAX)
     ] = limits.SPEAKERS_MAX,
-    relay: Annotated[str, "of whom it is to be carried: HOST:PORT or name; empty: nobody"] = "",
+    relay: Annotated[str, "of whom it is to be carried, as of relay_use; empty: nobody"] = "",
     grant: Annotated[str, "a relay grant, or empty"] = "",
 ) -> Facts:
     """Opens a room and is in it, muted. A relay that does not carry it leaves it as it is."""
@@ -116,7 +116,7 @@ async def open_room(
     try:
         given = await give(node, relay, grant)
     except P2PHouseError as error:
-        given = {"carried": False, "text": str(error), "another": ""}
+        given = {"carried": False, "by": "", "text": str(error), "another": ""}
     return {**opened, "relay": given}
 
 

@@ -270,8 +270,10 @@ async def test_over_tls_the_same_is_said(tmp_path):
         nursery.cancel_scope.cancel()
 
 
-def certificate(folder) -> tuple[ssl.SSLContext, ssl.SSLContext]:
-    """One for localhost: whoever serves with it, and whoever trusts it."""
+def certificate(
+    folder, *, name: str = "localhost", begins_days: float = -1, ends_days: float = 10
+) -> tuple[ssl.SSLContext, ssl.SSLContext]:
+    """cert.pem and key.pem of `folder`: whoever serves with them, and whoever trusts them."""
     import datetime
 
     from cryptography import x509
@@ -279,13 +281,13 @@ def certificate(folder) -> tuple[ssl.SSLContext, ssl.SSLContext]:
     from cryptography.hazmat.primitives.asymmetric import ec
 
     key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
+    of = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
     now = datetime.datetime.now(datetime.UTC)
     made = (
-        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=10))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+        x509.CertificateBuilder(of, of, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now + datetime.timedelta(days=begins_days))
+        .not_valid_after(now + datetime.timedelta(days=ends_days))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
         .sign(key, hashes.SHA256())
     )
     cert, private = folder / "cert.pem", folder / "key.pem"

@@ -6,10 +6,13 @@ import trio
 
 from p2phouse.drive import clock
 from p2phouse.hall.relay_ask import Verdict
+from p2phouse.net import well_known
 from p2phouse.record import envelope
 from p2phouse.record.types import Policy
 from p2phouse.room import messages
 from p2phouse_relay.daemon import Among, running
+from p2phouse_relay.settings import Tls
+from tests.guest.test_http import certificate
 from tests.relay.test_carrying import OPEN, people, until
 from tests.relay.test_relay import PLAIN
 
@@ -27,18 +30,23 @@ async def get(port: int, path: str) -> tuple[bytes, bytes]:
 
 async def test_the_policy_is_one_record_over_http_and_over_libp2p(tmp_path, monkeypatch):
     monkeypatch.setenv("P2PHOUSE_RUNTIME_DIR", str(tmp_path / "runtime"))
-    config = replace(PLAIN, among=Among(OPEN, 0, "loopback", tmp_path / "relay"))
+    certificate(tmp_path)
+    tls = Tls(tmp_path / "cert.pem", tmp_path / "key.pem")
+    monkeypatch.setenv("SSL_CERT_FILE", str(tls.certificate))  # whom OpenSSL trusts
+    config = replace(PLAIN, tls=tls, among=Among(OPEN, 0, "loopback", tmp_path / "relay"))
     with trio.fail_after(90):
         async with running(config) as relay, people(tmp_path, "ana") as (ana,):
             assert relay.carrying is not None
-            head, body = await get(relay.http_port, "/.well-known/p2phouse")
-            assert b"200" in head.splitlines()[0]
-            assert b"application/cbor" in head
+            body = await well_known.fetch("localhost", relay.http_port)
             record = envelope.read(body, Policy).record
             envelope.check_time(record, clock().unix)
-            address = f"127.0.0.1:{relay.carrying.network.port}"
-            found = await ana.relays.look(address)
-            assert (found.dev, found.policy.record.name) == (record.dev, record.name)
+            for address in (
+                f"127.0.0.1:{relay.carrying.network.port}",
+                f"https://localhost:{relay.http_port}",
+            ):
+                found = await ana.relays.look(address)
+                assert (found.dev, found.policy.record.name) == (record.dev, record.name)
+                assert found.port == relay.carrying.network.port
             await ana.shell.act(messages.Open("Tea"))
             assert (await ana.relays.give(found, None)).verdict is Verdict.CARRIED
             await until(lambda: found.dev in ana.here.members, "the relay is in the room")
