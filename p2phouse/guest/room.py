@@ -163,7 +163,7 @@ class GuestRoom:
             return
         # Security: one who floods has all rooms of this relay wait for his packets' listeners.
         # Test: test_room.py::test_one_who_floods_is_sent_on_no_faster_than_a_voice
-        if not speaker.pace.allow(now_s):
+        if not speaker.pace.allow(now_s, len(data)):
             self.refused += 1
             return
         try:

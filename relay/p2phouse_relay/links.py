@@ -136,7 +136,7 @@ class NodeLinks:
         control = self._controls.get(number)
         # Security: who floods one voice has all rooms of this relay wait for those who hear it.
         # Test: test_links.py::test_a_voice_that_is_flooded_is_carried_no_faster_than_a_voice
-        if control is not None and self._pace(number, packet).allow(now_s):
+        if control is not None and self._pace(number, packet).allow(now_s, len(packet)):
             # Heard even if refused: a peer may talk before our table names its voice.
             self._tell_all(self._carrier.hear_voice(now_s, number))
             self._forwarder.now_s = now_s

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from p2phouse.carry.pace import PACKETS_AT_ONCE_MAX, PACKETS_PER_S_MAX
+from p2phouse.carry.pace import BYTES_PER_S_MAX, PACKETS_AT_ONCE_MAX, PACKETS_PER_S_MAX
 from p2phouse.carry.rtcp import decode
 from p2phouse.guest.room import TALKING_S, TOGETHER_S, GuestRoom
 from p2phouse.link.port import Port
@@ -223,3 +223,19 @@ def test_one_who_floods_is_sent_on_no_faster_than_a_voice(house: House):
     house.after(1.0)
     house.says(ANA, "sorry")
     assert words(listener) == ["sorry"]
+
+
+def test_one_who_is_as_wide_as_a_picture_is_sent_on_no_wider_than_music(house: House):
+    """Few packets, of a kilobyte each. Outcome: what all are sent has a bound in bytes as well; the
+    widest music stays below it, and another is heard as ever."""
+    listener = house.listener(4)
+    heard: list[str] = []
+    for _ in range(150):
+        house.says(ANA, "p" * 1_200)
+        house.says(ANA, "p" * 1_200)
+        house.says(BEN, "m" * (320_000 // 8 // 50))
+        house.after(FRAME_S)
+        heard += words(listener)
+    assert sum(word[0] == "m" for word in heard) == 150
+    wide = sum(len(word) for word in heard if word[0] == "p")
+    assert wide <= 4 * BYTES_PER_S_MAX  # of three seconds, and one at once
