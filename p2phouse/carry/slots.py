@@ -13,7 +13,13 @@ from typing import Final
 
 from p2phouse.carry.window import SeqWindow
 from p2phouse.vocabulary import FRAME_S, FRAME_SAMPLES, Entropy, LinkNumber, Ssrc
-from p2phouse.voice.packet import PT_OPUS, SEQ_MODULUS, SEQ_START_MAX, TIMESTAMP_MODULUS
+from p2phouse.voice.packet import (
+    PT_OPUS,
+    SEQ_MODULUS,
+    SEQ_START_MAX,
+    TIMESTAMP_MODULUS,
+    wraps_soon,
+)
 from p2phouse.voice.plain import Plain
 
 HOLD_S: Final = 0.800  # a pause for breath is shorter
@@ -22,10 +28,8 @@ OVER: Final = 4.0  # 6 dB in power: two people who are about as loud do not take
 KEEP: Final = 0.9  # of the mean power, for each packet of 20 ms: a word, not a syllable
 LEAP_MAX: Final = 3_000  # RFC 3550 §A.1: a greater one is a new start, no loss
 
-# A slot is not begun for a listener so shortly before its seq wraps: if all packets until then were
-# lost, the listener would count the wraps one short, and nothing would ever open (RFC 3711 §3.3.1).
-# A slot in which nobody speaks would keep them out for good: it skips those seqs when it goes on.
-WRAP_PACKETS: Final = 50
+# A slot that is about to wrap is begun for no listener. One in which nobody speaks would keep them
+# out for good: it skips those seqs when it goes on.
 SILENT_S: Final = 1.0
 
 _POWERS: Final = tuple(10 ** (-dbov / 10) for dbov in range(128))
@@ -56,7 +60,7 @@ class _Slot:
 
     @property
     def wraps_soon(self) -> bool:
-        return self.seq >= SEQ_MODULUS - WRAP_PACKETS
+        return wraps_soon(self.seq)
 
     def is_silent(self, now_s: float) -> bool:
         return now_s > self.stamp_s + SILENT_S

@@ -30,6 +30,7 @@ from p2phouse.link.port import (
 )
 from p2phouse.link.srtp import Handle
 from p2phouse.vocabulary import Ssrc
+from p2phouse.voice.packet import wraps_soon
 
 CAPACITY_MIN: Final = 16
 PADDING_MAX: Final = 255  # RFC 3550 §5.1: its length is one byte
@@ -57,6 +58,7 @@ class Item(NamedTuple):
 
     packet: bytes
     ssrc: Ssrc
+    seq: int
     flow: Flow
     wraps: int
 
@@ -128,7 +130,7 @@ class Crowd:
         ssrc = Ssrc(number)
         flow = self._flows.of(ssrc)
         wraps = flow.admit(seq, packet)
-        return None if wraps is None else Item(packet, ssrc, flow, wraps)
+        return None if wraps is None else Item(packet, ssrc, seq, flow, wraps)
 
 
 def gatherer(
@@ -400,7 +402,13 @@ class _GcmGroup(_Group):
             lane.shrink(0)
         if lane.count < len(self._sinks) and item.wraps == lane.wraps:
             missing = self._sinks[lane.count :]
-            bases = [each.session[1].base(item.ssrc, item.flow, item.wraps) for each in missing]
+            # Security: else who comes just then might never hear this voice.
+            # Test: test_crowd.py::test_a_voice_that_is_about_to_wrap_begins_after_it
+            may_begin = not wraps_soon(item.seq)
+            bases = [
+                each.session[1].base(item.ssrc, item.flow, item.wraps, may_begin=may_begin)
+                for each in missing
+            ]
             lane.extend(bases, self._capacity)
         return lane
 
@@ -411,7 +419,7 @@ class _GcmGroup(_Group):
         header, body, seq = packet[:size], packet[size:], int.from_bytes(packet[2:4])
         for sink in self._sinks:
             session, receiver = sink.session
-            base = receiver.base(item.ssrc, item.flow, item.wraps)
+            base = receiver.base(item.ssrc, item.flow, item.wraps, may_begin=False)
             if base is not None:
                 nonce = (int.from_bytes(base) ^ seq).to_bytes(NONCE_BYTES)
                 data = header + session.cipher.encrypt(nonce, body, header)

@@ -140,12 +140,17 @@ class Receiver:
         self.salt = salt
         self._begun: dict[Ssrc, Begun] = {}
 
-    def base(self, ssrc: Ssrc, flow: Flow, wraps: int) -> bytes | None:
+    @property
+    def is_full(self) -> bool:
+        """Whether it can be sent no voice more than it was."""
+        return len(self._begun) >= FLOWS_MAX
+
+    def base(self, ssrc: Ssrc, flow: Flow, wraps: int, *, may_begin: bool = True) -> bytes | None:
         """The nonce at this count of wraps but for the seq (RFC 7714 §8.1); None if the peer cannot
         be sent it."""
         begun = self._begun.get(ssrc)
         if begun is None:
-            if len(self._begun) >= FLOWS_MAX:
+            if self.is_full or not may_begin:
                 return None
             begun = self._begun[ssrc] = Begun(flow, wraps)
         if begun.flow is not flow or wraps < begun.wraps:

@@ -17,6 +17,7 @@ from p2phouse.link import ice
 from p2phouse.link.dtls import Dtls, fingerprint
 from p2phouse.link.ice import CONNECT_S_MAX, Datagrams
 from p2phouse.vocabulary import LinkNumber
+from p2phouse.voice.packet import wraps_soon
 
 log = logging.getLogger(__name__)
 
@@ -71,6 +72,7 @@ class Link:
         self._gathering = asyncio.Lock()
         self._connected = False
         self._over = False
+        self._begun: set[bytes] = set()  # the SSRCs that were sent
         self.forged = 0  # datagrams that did not open: not from the peer, or played again
 
     @property
@@ -106,10 +108,20 @@ class Link:
     def send(self, packet: bytes) -> None:
         """One RTP packet; dropped if the link is not connected, the system takes no more or SRTP
         cannot count so far back."""
-        if self._connected:
+        if self._connected and self._may_begin(packet):
             protected = self._dtls.protect(packet)
             if protected is not None:
                 self._datagrams.send_now(protected)
+
+    def _may_begin(self, packet: bytes) -> bool:
+        # Security: a voice that is about to wrap begins after it, or might never be heard here.
+        # Test: test_link.py::test_a_voice_that_is_about_to_wrap_begins_after_it
+        ssrc = packet[8:12]
+        if ssrc not in self._begun:
+            if wraps_soon(int.from_bytes(packet[2:4])):
+                return False
+            self._begun.add(ssrc)
+        return True
 
     def send_control(self, data: bytes) -> None:
         """One RTCP datagram."""

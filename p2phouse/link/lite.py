@@ -24,6 +24,9 @@ ARRIVAL_S_MAX: Final = (
 CONSENT_S_MAX: Final = 30.0  # RFC 7675 §5.1: a browser asks each 5 s
 ASK_EACH_S: Final = 0.5
 ASKS_MAX: Final = 4  # a loss of 20 % leaves one answer out in six hundred
+ASKS_OF_NEW_MAX: Final = (
+    2  # where nobody has proved to be: with the answer less than thrice a check
+)
 WAYS_MAX: Final = 4  # by which one peer may be heard: Wi-Fi and mobile, IPv4 and IPv6
 CHECKS_PER_S_MAX: Final = 50  # of one peer: with its right name, but perhaps not its password
 DATAGRAM_BYTES_MAX: Final = 548  # RFC 8489 §6.1: what any network carries
@@ -201,9 +204,10 @@ class Lite:
             return ()
         return self._ask(now_s, peer, peer.way)
 
-    def knows(self, ufrag: str) -> bool:
-        """Whether somebody of this name is expected; only an HMAC tells if a check is his."""
-        return ufrag in self._named
+    def named(self, ufrag: str) -> LinkNumber | None:
+        """Who is expected under this name; only an HMAC tells if a check is his."""
+        peer = self._named.get(ufrag)
+        return None if peer is None else peer.link
 
     def receive(self, now_s: float, data: bytes, way: Way) -> Sequence[LiteOutput]:
         """A datagram that begins like STUN. Raises nothing."""
@@ -231,8 +235,10 @@ class Lite:
             if now_s >= peer.deadline:
                 outputs += self._expire(peer)
             elif peer.question and now_s >= peer.asked + ASK_EACH_S:
-                if peer.asks < ASKS_MAX:
-                    assert peer.asked_way is not None
+                assert peer.asked_way is not None
+                # Security: a stranger's address written on a check is sent no more than came of it.
+                # Test: test_lite.py::test_where_a_peer_only_says_it_is_little_is_sent
+                if peer.asks < (ASKS_MAX if peer.asked_way == peer.way else ASKS_OF_NEW_MAX):
                     outputs += self._ask(now_s, peer, peer.asked_way)
                 elif peer.asked_way == peer.way:
                     outputs += self._expire(peer)

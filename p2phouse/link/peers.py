@@ -28,6 +28,7 @@ from p2phouse.link.lite import (
     Way,
     ufrag_in,
 )
+from p2phouse.link.peer import Peer
 from p2phouse.link.port import Port, Sink
 from p2phouse.link.sparing import network_of
 from p2phouse.link.srtp import Receiving
@@ -36,6 +37,7 @@ from p2phouse.vocabulary import Entropy, LinkNumber
 log = logging.getLogger(__name__)
 
 WAITING_MAX: Final = 2_048  # datagrams of checks and handshakes: 500 who come at once send 2,000
+WAITING_EACH_MAX: Final = 16  # of one peer: a flight in six pieces, and checks by two ways
 READ_MAX: Final = 256  # datagrams of one port, then the others have their turn
 WORK_TICK_S: Final = 0.020
 WORK_S_MAX: Final = 0.012  # of each tick: a thousand joins a second, and sound has the rest
@@ -46,6 +48,9 @@ SLICE_S: Final = 0.002  # then the ports are looked at again
 SHAKING_MAX: Final = 8
 STALL_S: Final = 1.0  # one that got no further for so long makes room when others wait
 HANDSHAKE_S_MAX: Final = 10.0
+ANSWERED_MAX: Final = (
+    3  # times what came, until it is shown that the answers arrive (RFC 9000 §8.1)
+)
 LAST_FLIGHT_S: Final = 10.0  # for how long it is sent again to whoever has not got it
 LAST_FLIGHTS_MAX: Final = 8
 TICK_S: Final = 0.1
@@ -59,64 +64,6 @@ EARLY_MAX: Final = 512
 
 _ALERT: Final = 21
 _RTCP_TYPES: Final = range(192, 224)  # RFC 5761 §4: the second byte tells RTCP from RTP
-
-
-class Peer:
-    """One link at a port. `sink` is there once it is connected."""
-
-    __slots__ = (
-        "begun_s",
-        "control_ssrcs",
-        "fingerprint",
-        "first",
-        "forged",
-        "handshake",
-        "is_node",
-        "is_server",
-        "last_flight",
-        "last_flights",
-        "moved_s",
-        "network",
-        "number",
-        "payload_type",
-        "receiving",
-        "sink",
-        "ssrcs",
-        "ssrcs_max",
-        "tls",
-        "way",
-        "ways",
-    )
-
-    def __init__(
-        self,
-        number: LinkNumber,
-        *,
-        ssrcs_max: int,
-        payload_type: int | None,
-        is_node: bool,
-    ) -> None:
-        self.number = number
-        self.ssrcs_max = ssrcs_max
-        self.payload_type = payload_type
-        self.is_node = is_node
-        self.is_server = True
-        self.fingerprint = b""  # empty: nobody knows yet
-        self.way: Way | None = None
-        self.ways: set[Way] = set()
-        self.network = 0
-        self.handshake: Handshake | None = None
-        self.first = b""  # a first flight that waits for its turn
-        self.begun_s = inf
-        self.moved_s = inf  # when its handshake last got further
-        self.last_flight: list[bytes] = []
-        self.last_flights = 0
-        self.sink: Sink | None = None
-        self.receiving: Receiving | None = None
-        self.tls: Handshake | None = None  # a node's, kept to say and to read a goodbye
-        self.ssrcs: set[bytes] = set()
-        self.control_ssrcs: set[bytes] = set()
-        self.forged = 0
 
 
 class Peers:
@@ -144,7 +91,7 @@ class Peers:
         self._lite = Lite(entropy)
         self._peers: dict[LinkNumber, Peer] = {}
         self._at: list[dict[Address, Peer]] = [{} for _ in ports]
-        self._waiting: deque[tuple[bytes, int, Address]] = deque()
+        self._waiting: deque[tuple[Peer, bytes, int, Address]] = deque()
         self._early: dict[str, tuple[float, bytes, int, Address]] = {}  # by the name they are for
         self._shaking: dict[int, list[Peer]] = {}  # by network
         self._queued: dict[int, deque[Peer]] = {}  # by network: whose first flight waits
@@ -175,12 +122,12 @@ class Peers:
         """
         if not self._lite.expect(now_s, number, ours, None, consent_s):
             return False
-        self._peers[number] = Peer(
+        peer = self._peers[number] = Peer(
             number, ssrcs_max=ssrcs_max, payload_type=payload_type, is_node=is_node
         )
         early = self._early.pop(ours.ufrag, None)
         if early is not None:
-            self._waiting.append(early[1:])
+            self._wait(peer, *early[1:])
         return True
 
     def meet(
@@ -223,7 +170,7 @@ class Peers:
 
     def read(self, now_s: float, index: int) -> None:
         """What has come to this port."""
-        receive, at, lite = self._ports[index].receive, self._at[index], self._lite
+        receive, at = self._ports[index].receive, self._at[index]
         for _ in range(READ_MAX):
             got = receive()
             if got is None:
@@ -236,22 +183,34 @@ class Peers:
                     self._media(peer, data)
                 elif peer is None:
                     self.dropped += 1
+            elif kind < 4:
+                self._check(now_s, data, index, address)
             # Security: whoever has not completed ICE from there cannot make us shake hands.
             # Test: test_peers.py::test_a_handshake_from_an_address_without_ice_is_not_begun
-            elif kind < 4 and not lite.knows(ufrag := ufrag_in(data)):
-                # Security: strangers' take no place in the queue from whoever is expected.
-                # Test: test_peers.py::test_a_flood_of_checks_is_bounded_and_keeps_nobody_out
-                if ufrag and len(self._early) < EARLY_MAX:
-                    self._early[ufrag] = now_s + EARLY_S, data, index, address
-                else:
-                    self._perform(now_s, lite.receive(now_s, data, Way(index, address)))
-            elif kind < 4 or (19 < kind < 64 and address in at):
-                if len(self._waiting) < WAITING_MAX:
-                    self._waiting.append((data, index, address))
-                else:
-                    self.dropped += 1
+            elif 19 < kind < 64 and address in at:
+                self._wait(at[address], data, index, address)
             else:
                 self.dropped += 1
+
+    def _check(self, now_s: float, data: bytes, index: int, address: Address) -> None:
+        number = self._lite.named(ufrag := ufrag_in(data))
+        if number is not None:
+            self._wait(self._peers[number], data, index, address)
+        # Security: strangers' take no place in the queue from whoever is expected.
+        # Test: test_peers.py::test_a_flood_of_checks_is_bounded_and_keeps_nobody_out
+        elif ufrag and len(self._early) < EARLY_MAX:
+            self._early[ufrag] = now_s + EARLY_S, data, index, address
+        else:
+            self._perform(now_s, self._lite.receive(now_s, data, Way(index, address)))
+
+    def _wait(self, peer: Peer, data: bytes, index: int, address: Address) -> None:
+        # Security: one who is known does not take the places of all who come.
+        # Test: test_peers.py::test_one_guest_does_not_fill_the_queue
+        if peer.waiting < WAITING_EACH_MAX and len(self._waiting) < WAITING_MAX:
+            peer.waiting += 1
+            self._waiting.append((peer, data, index, address))
+        else:
+            self.dropped += 1
 
     def _media(self, peer: Peer, data: bytes) -> None:
         receiving = peer.receiving
@@ -291,16 +250,30 @@ class Peers:
         # The clock here measures only what the work takes; when it is, the caller says.
         began_s, took_s = monotonic(), 0.0
         while self._waiting and took_s < SLICE_S and self._worked_s + took_s < WORK_S_MAX:
-            data, index, address = self._waiting.popleft()
+            peer, data, index, address = self._waiting.popleft()
+            peer.waiting -= 1
+            way = Way(index, address)
             if data[0] < 4:
-                self._perform(now_s, self._lite.receive(now_s, data, Way(index, address)))
+                outputs = self._lite.receive(now_s, data, way)
+                self._perform(now_s, outputs)
+                self._earn(way, data, outputs)
             else:
+                self._earn(way, data)
                 self._handshake(now_s, data, index, address)
             took_s = monotonic() - began_s
         self._worked_s += took_s
         if not self._waiting:
             return inf
         return self._window_s + WORK_TICK_S if self._worked_s >= WORK_S_MAX else now_s
+
+    def _earn(self, way: Way, data: bytes, outputs: Sequence[LiteOutput] = ()) -> None:
+        """What came from whoever shakes hands there, less what it was answered, is its credit."""
+        peer = self._at[way.socket].get(way.address)
+        if peer is None or peer.sink is not None or peer.way != way:
+            return
+        answered = sum(len(each.data) for each in outputs if isinstance(each, Answer))
+        peer.credit += ANSWERED_MAX * len(data) - answered
+        self._send(peer, ())
 
     def _handshake(self, now_s: float, data: bytes, index: int, address: Address) -> None:
         peer = self._at[index].get(address)
@@ -367,6 +340,8 @@ class Peers:
             peer.receiving = Receiving(keys)
         port = self._ports[peer.way.socket]
         peer.sink = Sink(port, peer.way.address, keys, peer.payload_type)
+        peer.credit = inf
+        self._send(peer, ())
         peer.last_flight = flight
         if peer.is_node:
             peer.tls = peer.handshake
@@ -397,10 +372,11 @@ class Peers:
         self._ticked_s = now_s
         if now_s >= self._lite.deadline:
             self._perform(now_s, self._lite.tick(now_s))
+            self._end_spent()
         for peer in [each for shaking in self._shaking.values() for each in shaking]:
             if now_s >= peer.begun_s + HANDSHAKE_S_MAX:
                 self._fail(peer, f"the handshake took longer than {HANDSHAKE_S_MAX:.0f} s")
-            elif peer.handshake is not None:
+            elif peer.handshake is not None and not peer.held:
                 self._send(peer, peer.handshake.retry())
         while self._flights and now_s >= self._flights[0][0]:
             self._flights.popleft()[1].last_flight = []
@@ -410,6 +386,17 @@ class Peers:
             if now_s >= until_s:
                 del self._early[ufrag]
                 self._perform(now_s, self._lite.receive(now_s, data, Way(index, address)))
+
+    def _end_spent(self) -> None:
+        """A link of a node that can take no voice more ends, and is made anew with other keys.
+
+        Security: forgotten, a voice would begin again at nonces that were used; kept, it costs
+        memory; and barred, it would be missing without a word.
+        Test: test_peers.py::test_a_link_that_had_all_the_voices_it_may_have_ends_with_a_word
+        """
+        for peer in [each for each in self._peers.values() if each.is_node]:
+            if peer.sink is not None and (peer.sink.is_spent or len(peer.ssrcs) >= peer.ssrcs_max):
+                self._end(peer, LinkStatus.LOST, "its keys have served all the voices they may")
 
     # ── outcomes ─────────────────────────────────────────────────────────────────────────────
 
@@ -444,7 +431,9 @@ class Peers:
             peer.network = network_of(way.address[0])
             if not peer.is_server:
                 self._begin(now_s, peer)
-        elif peer.sink is not None:
+            return
+        peer.credit = inf  # it has answered from there
+        if peer.sink is not None:
             peer.sink.move(self._ports[way.socket], way.address)
             self._on_moved(peer.number, peer.sink)
 
@@ -476,7 +465,14 @@ class Peers:
             del self._queued[network]
 
     def _send(self, peer: Peer, datagrams: Iterable[bytes]) -> None:
-        if peer.way is not None:
-            port, address = self._ports[peer.way.socket], peer.way.address
-            for data in datagrams:
-                port.send(data, address)
+        """These after what is held, as far as the credit goes."""
+        if peer.way is None:
+            return
+        peer.held += datagrams
+        port, address = self._ports[peer.way.socket], peer.way.address
+        # Security: an address written on a check and a first flight may be anybody's, and our
+        # flight is longer. Test: test_peers.py::test_a_flight_is_not_turned_on_somebody_else
+        while peer.held and len(peer.held[0]) <= peer.credit:
+            data = peer.held.pop(0)
+            peer.credit -= len(data)
+            port.send(data, address)

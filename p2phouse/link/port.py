@@ -162,6 +162,11 @@ class Sink:
         return self._session
 
     @property
+    def is_spent(self) -> bool:
+        """Whether its keys were used for as many voices as they may be."""
+        return self._session is not None and self._session[1].is_full
+
+    @property
     def kind(self) -> "Kind":
         return self.port, self.payload_type, self.keys.profile
 

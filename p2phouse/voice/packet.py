@@ -21,6 +21,7 @@ PAYLOAD_BYTES_MAX: Final = 700  # 128 kb/s sealed is 340 B; the rest is room for
 SEQ_START_MAX: Final = 32_767  # SRTP's rollover guess needs the first seq in the lower half
 LEVEL_ID: Final = 1  # of the header extension with the level
 SEQ_MODULUS: Final = 1 << 16
+WRAP_PACKETS: Final = 50  # the last second before seq begins anew
 TIMESTAMP_MODULUS: Final = 1 << 32
 
 _VERSION_EXTENSION: Final = 0x90  # version 2, extension, no padding, no CSRC
@@ -101,6 +102,12 @@ def peek_ssrc(data: bytes) -> Ssrc:
         raise NotAPacket(reason=f"{len(data)} bytes, not of our shape")
     (ssrc,) = _SSRC.unpack_from(data, _SSRC_OFFSET)
     return Ssrc(ssrc)
+
+
+def wraps_soon(seq: int) -> bool:
+    """Whether a voice should not be begun for anybody now. Were all packets until the wrap lost,
+    who gets it would count the wraps one short, and never open one of it (RFC 3711 §3.3.1)."""
+    return seq >= SEQ_MODULUS - WRAP_PACKETS
 
 
 def timestamp_of(counter: int) -> int:

@@ -7,10 +7,10 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from p2phouse.carry.slots import HOLD_S, WRAP_PACKETS, Slots
+from p2phouse.carry.slots import HOLD_S, Slots
 from p2phouse.vocabulary import FRAME_S, FRAME_SAMPLES, LinkNumber, Ssrc
 from p2phouse.voice.level import SILENCE_DBOV
-from p2phouse.voice.packet import SEQ_START_MAX
+from p2phouse.voice.packet import SEQ_START_MAX, WRAP_PACKETS
 from p2phouse.voice.plain import Plain
 
 SSRCS = (Ssrc(11), Ssrc(12), Ssrc(13), Ssrc(14))

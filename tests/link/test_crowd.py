@@ -15,7 +15,7 @@ from p2phouse.link.handshake import PROFILES, Keys, Profile
 from p2phouse.link.port import CHUNK, Port, Sink
 from p2phouse.link.srtp import Receiving
 from p2phouse.vocabulary import Ssrc
-from p2phouse.voice.packet import PT_OPUS
+from p2phouse.voice.packet import PT_OPUS, WRAP_PACKETS
 from p2phouse.voice.plain import Plain, build, parse
 
 
@@ -222,7 +222,7 @@ def test_a_sink_may_be_in_several_crowds_of_one_room(port: Port, listeners: list
         ana.add(each.sink)
     for each in listeners[2:]:
         ben.add(each.sink)
-    for seq in (65_535, 65_536, 65_537):
+    for seq in (65_000, 65_535, 65_536, 65_537):
         ana.send(packet(seq % 65_536, ssrc=1))
         ben.send(packet(seq % 65_536, ssrc=2))
     ana.send(packet(7, ssrc=3))
@@ -232,7 +232,7 @@ def test_a_sink_may_be_in_several_crowds_of_one_room(port: Port, listeners: list
         later.add(each.sink)
     later.send(packet(9, ssrc=3))
     later.send(packet(4, ssrc=1))
-    assert [len(each.heard()) for each in listeners] == [6, 6, 10, 10]
+    assert [len(each.heard()) for each in listeners] == [7, 7, 12, 12]
 
 
 def test_a_sink_of_one_room_cannot_be_in_another(port: Port, listeners: list[Listener]):
@@ -315,6 +315,7 @@ def test_who_came_after_a_wrap_is_sent_nothing_from_before_it(
     listeners += [Listener(port), Listener(port)]
     crowd = Crowd()
     crowd.add(listeners[0].sink)
+    crowd.send(packet(65_400))
     crowd.send(packet(65_534))
     crowd.send(packet(0))
     crowd.add(listeners[1].sink)
@@ -322,7 +323,7 @@ def test_who_came_after_a_wrap_is_sent_nothing_from_before_it(
     crowd.send(packet(65_535))  # late
     crowd.send(packet(2))
     seqs = [[parse(data).seq for data in each.heard()] for each in listeners]
-    assert seqs == [[65_534, 0, 1, 65_535, 2], [1, 2]]
+    assert seqs == [[65_400, 65_534, 0, 1, 65_535, 2], [1, 2]]
 
 
 def test_ipv6_has_a_port_as_well():
@@ -367,3 +368,22 @@ def test_a_network_that_takes_no_more_is_asked_once_a_packet_and_not_for_everybo
     crowd.send(packet(2))
     assert all(each.heard() == [packet(2)] for each in listeners)
     port.close()
+
+
+def test_a_voice_that_is_about_to_wrap_begins_after_it(port: Port, listeners: list[Listener]):
+    """For who comes just then, and might lose all that is left: he would never open one of it."""
+    listeners += [Listener(port), Listener(port)]
+    crowd = Crowd()
+    crowd.add(listeners[0].sink)
+    crowd.send(packet(65_536 - WRAP_PACKETS - 1))
+    crowd.add(listeners[1].sink)
+    for seq in range(65_536 - WRAP_PACKETS, 65_536):
+        crowd.send(packet(seq))
+    assert len(listeners[0].heard()) == WRAP_PACKETS + 1
+    assert listeners[1].heard() == []
+    crowd.send(packet(0))
+    for each in listeners:
+        assert each.heard() == [packet(0)]
+    crowd.send(packet(65_535))  # once more, and late
+    crowd.send(packet(1))
+    assert [each.heard() for each in listeners] == [[packet(1)]] * 2

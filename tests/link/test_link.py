@@ -12,7 +12,7 @@ from p2phouse.channel import LinkRole, LinkStatus
 from p2phouse.link import ice
 from p2phouse.link.link import Link
 from p2phouse.vocabulary import LinkNumber, Ssrc
-from p2phouse.voice.packet import PT_OPUS, Packet, build
+from p2phouse.voice.packet import PT_OPUS, WRAP_PACKETS, Packet, build
 
 KEEPALIVE = bytes.fromhex("80cc0004") + b"\1\2\3\4p2ph" + bytes(8)
 
@@ -84,6 +84,20 @@ def test_packets_and_control_cross_both_ways_in_order():
             for seq in range(50):
                 assert await receiver.next() == ("packet", packet(seq))
             assert await receiver.next() == ("control", KEEPALIVE)
+
+    run(test)
+
+
+def test_a_voice_that_is_about_to_wrap_begins_after_it():
+    async def test(make):
+        ana, ben = await connected_pair(make)
+        for seq in (65_536 - WRAP_PACKETS, 65_535, 0, 1):
+            ana.link.send(packet(seq))
+        ana.link.send(packet(65_535, ssrc=8))
+        ana.link.send(packet(65_536 - WRAP_PACKETS - 1, ssrc=9))
+        ana.link.send(packet(65_535, ssrc=9))
+        for seq, ssrc in ((0, 7), (1, 7), (65_536 - WRAP_PACKETS - 1, 9), (65_535, 9)):
+            assert await ben.next() == ("packet", packet(seq, ssrc))
 
     run(test)
 

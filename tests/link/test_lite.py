@@ -11,6 +11,7 @@ from p2phouse.link.lite import (
     ARRIVAL_S_MAX,
     ASK_EACH_S,
     ASKS_MAX,
+    ASKS_OF_NEW_MAX,
     CHECKS_PER_S_MAX,
     CONSENT_S_MAX,
     REFUSALS_PER_S,
@@ -262,10 +263,23 @@ def test_an_answer_from_elsewhere_or_by_another_moves_nothing(here: Here):
         (again,) = messages(outputs, ROAD)
         assert again.transaction_id == question.transaction_id
         asked += 1
-    assert asked == ASKS_MAX
+    assert asked == ASKS_OF_NEW_MAX
     here.after(ASK_EACH_S)
     assert here.hear(answer(question, THEIRS.pwd), ROAD) == []  # too late
     assert here.comes(HOME)[1:] == []  # still chosen
+
+
+def test_where_a_peer_only_says_it_is_little_is_sent(here: Here):
+    """It writes a stranger's address on a check. Outcome: less than thrice as much goes there."""
+    here.expect()
+    here.comes(HOME)
+    data = check(THEIRS, OURS)
+    sent = here.hear(data, ROAD)
+    for _ in range(10):
+        sent += here.after(ASK_EACH_S)
+    told = [each.data for each in sent if isinstance(each, Answer) and each.way == ROAD]
+    assert len(told) == 1 + ASKS_OF_NEW_MAX
+    assert sum(map(len, told)) < 3 * len(data)
 
 
 def test_an_error_in_answer_moves_nothing(here: Here):

@@ -16,12 +16,16 @@ from p2phouse.carry.rtcp import Report, encode_report
 from p2phouse.channel import LinkStatus
 from p2phouse.link import peers as subject
 from p2phouse.link.crowd import Crowd
+from p2phouse.link.gcm import FLOWS_MAX
 from p2phouse.link.handshake import PROFILES, Identity
 from p2phouse.link.peers import (
     CONTROL_SSRCS_MAX,
     EARLY_MAX,
     LAST_FLIGHTS_MAX,
+    READ_MAX,
     SHAKING_MAX,
+    WAITING_EACH_MAX,
+    WAITING_MAX,
     WORK_TICK_S,
     Peers,
 )
@@ -414,6 +418,73 @@ def test_a_last_flight_is_not_sent_as_often_as_somebody_likes(house: House):
     for _ in range(20):
         house.turn()
     assert 0 < len(ana.late) <= LAST_FLIGHTS_MAX
+
+
+def test_a_flight_is_not_turned_on_somebody_else(house: House):
+    """The shortest check and a first flight, both with another's address. Outcome: no more than
+    thrice as much goes there; a guest who is there goes on, and so has what was held."""
+    ana = house.expect("a")
+    ana.shakes_hands = False
+    short = stun.Message(stun.Method.BINDING, stun.Class.REQUEST)
+    short.attributes["USERNAME"] = f"{ana.theirs.ufrag}:a"
+    short.attributes["USE-CANDIDATE"] = None
+    short.add_message_integrity(ana.theirs.pwd.encode())
+    del short.attributes["FINGERPRINT"]
+    hello = ana.tls.begin()[0]
+    came = 0
+    for data in (bytes(short), hello):
+        ana.send(data)
+        for _ in range(10):
+            house.act()
+    while True:
+        try:
+            came += len(ana.socket.recv(2_048))
+        except BlockingIOError:
+            break
+    assert 0 < came <= 3 * (len(bytes(short)) + len(hello))
+    assert came < len(hello) + 600  # our flight is longer
+    ana.check()
+    assert meet(house.turn, lambda: ana.is_connected)
+
+
+def test_one_guest_does_not_fill_the_queue(house: House):
+    """It sends as many checks as have places, and a flight as often. Outcome: the next is let in
+    at once."""
+    ben = house.join("ben")
+    ana = house.expect()
+    for _ in range(WAITING_MAX // READ_MAX + 1):
+        for _ in range(READ_MAX // 2):
+            ben.check()
+            ben.send(b"\x16" + bytes(20))
+        house.peers.read(house.now_s, 0)
+    ana.check()
+    house.peers.read(house.now_s, 0)
+    assert meet(house.turn, lambda: ana.is_connected, 2.0)
+    assert house.peers.dropped > WAITING_MAX - 3 * WAITING_EACH_MAX
+
+
+def test_a_link_that_had_all_the_voices_it_may_have_ends_with_a_word(house: House):
+    """A node's. Rather than that further voices are missing on it and nobody knows why."""
+    node = Browser("node", house.address, new_credentials(), house.identity.fingerprint)
+    assert house.peers.expect(house.now_s, ANA, node.theirs, is_node=True)
+    house.meet(ANA, node)
+    house.add(node)
+    node.check()
+    assert meet(house.turn, lambda: house.is_connected(ANA) and node.is_connected)
+    sink = house.peers.sink(ANA)
+    assert sink is not None
+    crowd = Crowd()
+    crowd.add(sink)
+    for ssrc in range(FLOWS_MAX):
+        crowd.send(build(Plain(PT_OPUS, False, 1, 960, Ssrc(ssrc), 30, b"opus")))
+        if ssrc % 100 == 0:
+            node.act()
+    house.now_s += 1.0
+    house.turn()
+    ((_, status, reason),) = house.states[1:]
+    assert status is LinkStatus.LOST
+    assert "voices" in reason
+    assert meet(house.turn, lambda: bool(node.late))  # it was said goodbye
 
 
 def test_half_open_handshakes_of_a_network_are_bounded_and_make_room(house: House):

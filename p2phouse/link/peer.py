@@ -1,0 +1,73 @@
+"""What is known of one link at a port, from when it is expected until it is forgotten."""
+
+from math import inf
+
+from p2phouse.link.handshake import Handshake
+from p2phouse.link.lite import Way
+from p2phouse.link.port import Sink
+from p2phouse.link.srtp import Receiving
+from p2phouse.vocabulary import LinkNumber
+
+
+class Peer:
+    """One link at a port. `sink` is there once it is connected."""
+
+    __slots__ = (
+        "begun_s",
+        "control_ssrcs",
+        "credit",
+        "fingerprint",
+        "first",
+        "forged",
+        "handshake",
+        "held",
+        "is_node",
+        "is_server",
+        "last_flight",
+        "last_flights",
+        "moved_s",
+        "network",
+        "number",
+        "payload_type",
+        "receiving",
+        "sink",
+        "ssrcs",
+        "ssrcs_max",
+        "tls",
+        "waiting",
+        "way",
+        "ways",
+    )
+
+    def __init__(
+        self,
+        number: LinkNumber,
+        *,
+        ssrcs_max: int,
+        payload_type: int | None,
+        is_node: bool,
+    ) -> None:
+        self.number = number
+        self.ssrcs_max = ssrcs_max
+        self.payload_type = payload_type
+        self.is_node = is_node
+        self.is_server = True
+        self.fingerprint = b""  # empty: nobody knows yet
+        self.way: Way | None = None
+        self.ways: set[Way] = set()
+        self.network = 0
+        self.waiting = 0  # of its datagrams
+        self.credit = 0.0  # bytes that may be sent to its way
+        self.held: list[bytes] = []  # until there is credit for them
+        self.handshake: Handshake | None = None
+        self.first = b""  # a first flight that waits for its turn
+        self.begun_s = inf
+        self.moved_s = inf  # when its handshake last got further
+        self.last_flight: list[bytes] = []
+        self.last_flights = 0
+        self.sink: Sink | None = None
+        self.receiving: Receiving | None = None
+        self.tls: Handshake | None = None  # a node's, kept to say and to read a goodbye
+        self.ssrcs: set[bytes] = set()
+        self.control_ssrcs: set[bytes] = set()
+        self.forged = 0
