@@ -4,6 +4,9 @@ Pure: datagrams and the time go in, answers and events come out. A lite end sear
 other end finds one and nominates it. What a lite end would believe blindly is asked back here: when
 a peer that has a path names another, that one is used once its answer to a question of ours proves
 that it can be reached and belongs to the peer. Else a guest could point its voices at a stranger.
+
+Two lite ends would wait for each other for ever, as two relays of one room: the one that offered
+knocks where the other says it is, and goes on asking, since nobody else would.
 """
 
 import struct
@@ -23,6 +26,8 @@ ARRIVAL_S_MAX: Final = (
 )
 CONSENT_S_MAX: Final = 30.0  # RFC 7675 §5.1: a browser asks each 5 s
 ASK_EACH_S: Final = 0.5
+KEEP_EACH_S: Final = 1.0  # how often who knocked asks on: a node's consent lasts five
+KNOCKS_AT_MAX: Final = 8  # places
 ASKS_MAX: Final = 4  # a loss of 20 % leaves one answer out in six hundred
 ASKS_OF_NEW_MAX: Final = (
     2  # where nobody has proved to be: with the answer less than thrice a check
@@ -109,6 +114,8 @@ class _Peer:
         "deadline",
         "early",
         "key",
+        "knocked",
+        "knocks",
         "link",
         "name",
         "ours",
@@ -137,6 +144,8 @@ class _Peer:
         self.asked_way: Way | None = None
         self.asked = -inf
         self.asks = 0
+        self.knocks: tuple[Way, ...] = ()  # where it may be that we have to go to
+        self.knocked = 0
 
     def is_named_in(self, message: stun.Message) -> bool:
         """Whether a check is from this peer to us, as far as its name says."""
@@ -176,13 +185,19 @@ class Lite:
         self._peers[link] = self._named[ours.ufrag] = peer
         return True
 
-    def meet(self, link: LinkNumber, theirs: Credentials) -> Sequence[LiteOutput]:
-        """Who it is that was expected; it may have checked already."""
+    def meet(
+        self, link: LinkNumber, theirs: Credentials, knock_at: Sequence[Way] = ()
+    ) -> Sequence[LiteOutput]:
+        """Who it is that was expected; it may have checked already.
+
+        knock_at: where it may be if it checks nothing by itself; for the end that offered.
+        """
         peer = self._peers.get(link)
         if peer is None or peer.theirs is not None:
             return ()
         peer.theirs = theirs
         peer.name = _name(peer.ours, theirs)
+        peer.knocks = tuple(knock_at[:KNOCKS_AT_MAX])
         early, peer.early = peer.early, None
         if early is None or early in self._owners:
             return ()
@@ -236,14 +251,18 @@ class Lite:
                 outputs += self._expire(peer)
             elif peer.question and now_s >= peer.asked + ASK_EACH_S:
                 assert peer.asked_way is not None
+                if peer.knocks and peer.way is None:
+                    outputs += self._knock(now_s, peer)
                 # Security: a stranger's address written on a check is sent no more than came of it.
                 # Test: test_lite.py::test_where_a_peer_only_says_it_is_little_is_sent
-                if peer.asks < (ASKS_MAX if peer.asked_way == peer.way else ASKS_OF_NEW_MAX):
+                elif peer.asks < (ASKS_MAX if peer.asked_way == peer.way else ASKS_OF_NEW_MAX):
                     outputs += self._ask(now_s, peer, peer.asked_way)
                 elif peer.asked_way == peer.way:
                     outputs += self._expire(peer)
                 else:
                     self._close_question(peer)  # a way that does not work; the old one may
+            elif peer.knocks and now_s >= peer.asked + KEEP_EACH_S:
+                outputs += self._knock(now_s, peer)
         return outputs
 
     # ── what comes ───────────────────────────────────────────────────────────────────────────
@@ -282,6 +301,9 @@ class Lite:
             return outputs
         if way == peer.way or peer.way is None:
             peer.deadline = now_s + peer.consent_s
+        if peer.way is None:  # it knocks itself
+            peer.knocks = ()
+            self._close_question(peer)
         owner = self._owners.get(way)
         # Security: nobody takes a way from somebody who is there by writing its address on a check.
         # Test: test_lite.py::test_a_forged_source_takes_nobodys_way
@@ -345,6 +367,14 @@ class Lite:
 
     # ── what we ask ──────────────────────────────────────────────────────────────────────────
 
+    def _knock(self, now_s: float, peer: _Peer) -> list[LiteOutput]:
+        """At the next place where it may be, or where we have found it."""
+        self._close_question(peer)
+        if peer.way is not None:
+            return self._ask(now_s, peer, peer.way)
+        peer.knocked += 1
+        return self._ask(now_s, peer, peer.knocks[peer.knocked % len(peer.knocks)])
+
     def _ask(self, now_s: float, peer: _Peer, way: Way) -> list[LiteOutput]:
         assert peer.theirs is not None
         if not peer.question:
@@ -357,7 +387,11 @@ class Lite:
         request = stun.Message(stun.Method.BINDING, stun.Class.REQUEST, peer.question)
         request.attributes["USERNAME"] = f"{peer.theirs.ufrag}:{peer.ours.ufrag}"
         request.attributes["PRIORITY"] = 1
-        request.attributes["ICE-CONTROLLED"] = 0
+        if peer.knocks:  # RFC 8445 §6.1.1: who offered chooses
+            request.attributes["ICE-CONTROLLING"] = 0
+            request.attributes["USE-CANDIDATE"] = None
+        else:
+            request.attributes["ICE-CONTROLLED"] = 0
         request.add_message_integrity(peer.theirs.pwd.encode())
         return [Answer(way, bytes(request))]
 

@@ -138,12 +138,19 @@ class Peers:
         fingerprint: bytes,
         *,
         is_server: bool,
+        knock_at: Sequence[Address] = (),
     ) -> None:
-        """It is this one. is_server: whether we wait for its handshake or begin it."""
+        """It is this one. is_server: whether we wait for its handshake or begin it. knock_at: where
+        it may be if it only answers, as we do."""
         peer = self._peers.get(number)
         if peer is not None and not peer.fingerprint:
             peer.fingerprint, peer.is_server = fingerprint, is_server
-            self._perform(now_s, self._lite.meet(number, theirs))
+            ways = [Way(n, at) for at in knock_at for n in self._sockets_for(at)]
+            self._perform(now_s, self._lite.meet(number, theirs, ways))
+
+    def _sockets_for(self, address: Address) -> list[int]:
+        is_v6 = ":" in address[0]
+        return [n for n, port in enumerate(self._ports) if (":" in port.host) is is_v6]
 
     def forget(self, number: LinkNumber) -> None:
         """Nothing is told of it any more; a node is told goodbye, a browser nothing."""

@@ -506,13 +506,15 @@ class Election:
         best = self._next([self._me, *worse])
         mine = measure.is_favoured(self._view, self._me)
         its = best is not None and measure.is_favoured(self._view, best)
+        standby = self.standby
+        is_stood_in_for = standby is None or not measure.is_favoured(self._view, standby)
         is_owed = its and not mine  # who only stands in for a relay does not keep it waiting
-        if not self._is_due(self._adopted_at + (DWELL_S if is_owed else REFRESH_S), now):
+        is_first = is_owed or (its and is_stood_in_for)  # nor does who stands by in its place
+        if not self._is_due(self._adopted_at + (DWELL_S if is_first else REFRESH_S), now):
             return []
         if best is None:
             return []
         standing = min(value for _, value in self._costs)
-        standby = self.standby
         new = measure.cost(self._view, best)
         if best == standby:
             is_heard = best in self._view.heard
@@ -521,7 +523,7 @@ class Election:
             if is_tried and is_better:
                 return self._claim(best, self._me, now)
             return []
-        if standby is None or is_owed or _is_better(new, measure.cost(self._view, standby)):
+        if standby is None or is_first or _is_better(new, measure.cost(self._view, standby)):
             return self._claim(self._me, best, now)
         return []
 

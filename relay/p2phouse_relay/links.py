@@ -8,6 +8,7 @@ import logging
 import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from ipaddress import ip_address
 from math import inf
 from typing import Final
 
@@ -26,7 +27,7 @@ from p2phouse.guest.room import GuestRoom
 from p2phouse.link.crowd import Alone, gatherer
 from p2phouse.link.gcm import Flows
 from p2phouse.link.ice import CANDIDATES_MAX, CONSENT_S_MAX
-from p2phouse.link.lite import Credentials
+from p2phouse.link.lite import Address, Credentials
 from p2phouse.link.peers import Peers
 from p2phouse.link.port import Port, Sink
 from p2phouse.vocabulary import FRAME_S, LinkNumber, Ssrc
@@ -53,6 +54,7 @@ class NodeLinks:
         self._peers = peers
         self._fingerprint = fingerprint
         self._say = say
+        self._is_trial = all(ip_address(port.host).is_loopback for port in ports)
         self._cands = tuple(map(_candidate, ports[:CANDIDATES_MAX]))
         self._flows = Flows()
         self.ear = Ear(lambda ssrc: say(channel.AuditFailed(ssrc, room)))
@@ -93,8 +95,9 @@ class NodeLinks:
         role = self._roles.get(to.link)
         if role is not None:
             theirs = Credentials(to.ufrag, to.pwd)
-            is_server = role is LinkRole.OFFERER
-            self._peers.meet(now_s, to.link, theirs, to.fp, is_server=is_server)
+            offered = role is LinkRole.OFFERER
+            knock_at = addresses_in(to.cands, is_trial=self._is_trial) if offered else ()
+            self._peers.meet(now_s, to.link, theirs, to.fp, is_server=offered, knock_at=knock_at)
 
     def close(self, number: LinkNumber) -> None:
         self._carry_no_more(number)
@@ -319,6 +322,24 @@ class NodeRooms:
             room = self._rooms[number] = self._new_room(number)
             room.ear.lead_to(self._guests.get(number))
         return room
+
+
+def addresses_in(cands: Iterable[str], *, is_trial: bool) -> list[Address]:
+    """Of the candidates that can be read. is_trial: we are on loopback alone ourselves."""
+    found: list[Address] = []
+    for text in cands:
+        try:
+            candidate = Candidate.from_sdp(text)
+            host = ip_address(candidate.host)
+        except (ValueError, IndexError):
+            continue
+        # Security: a member must not have us knock at what only this machine can reach.
+        # Test: test_links.py::test_a_relay_knocks_nowhere_inside_its_own_machine
+        if host.is_multicast or host.is_unspecified or host.is_loopback is not is_trial:
+            continue
+        if candidate.transport.lower() == "udp" and 0 < candidate.port < 65_536:
+            found.append((str(host), candidate.port))
+    return found
 
 
 def _candidate(port: Port) -> str:

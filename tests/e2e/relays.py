@@ -22,6 +22,7 @@ from tests.e2e.hub import REACHED, SETTLES_S_MAX, HubRoom, babble
 from tests.e2e.nodes import READY_S_MAX, until
 
 NUMBER = 9  # of its host in the LAN
+SECOND = 8  # of the other's, where there are two
 PORT = 17_472
 PEOPLE = ("speaker", "ana", "ben", "carla")
 ROOT = Path(__file__).parents[2]
@@ -30,9 +31,11 @@ ROOT = Path(__file__).parents[2]
 class RelayProcess:
     """One `p2phouse-relay up --dev`, in the namespace of a host."""
 
-    def __init__(self, folder: Path, namespace: str, *options: str):
-        self.log_path = folder / "relay.log"
-        self.home = folder / "relay"
+    def __init__(self, folder: Path, namespace: str, *options: str, number: int = NUMBER):
+        """number: of its host in the LAN, whose namespace that is."""
+        self.log_path = folder / f"relay{number}.log"
+        self.home = folder / f"relay{number}"
+        self.address = f"10.77.0.{number}"
         self._namespace = namespace
         self._options = options
 
@@ -40,7 +43,7 @@ class RelayProcess:
         command = ["ip", "netns", "exec", self._namespace, sys.executable, "-m", "p2phouse_relay"]
         command += ["up", "--dev", "--json", "--tied", "--log", "info", "--port", str(PORT)]
         command += ["--home", str(self.home)]
-        command += ["--address", f"10.77.0.{NUMBER}", "--http-port", "0", "--udp-port", "0"]
+        command += ["--address", self.address, "--http-port", "0", "--udp-port", "0"]
         path = os.pathsep.join([str(ROOT), str(ROOT / "relay")])
         with self.log_path.open("ab") as log:
             self.process = subprocess.Popen(
@@ -132,9 +135,56 @@ class RelayRoom(HubRoom):
             until(lambda name=name: is_carried(name), f"{name} by the relay", 2 * SETTLES_S_MAX)
 
 
+@dataclass
+class TwoRelays(RelayRoom):
+    """One of two relays carries the room and the other stands by."""
+
+    other: RelayProcess = None  # type: ignore[assignment]  # given by whoever makes the room
+
+    def with_both(self) -> None:
+        self.nodes["ana"].asked("relay_use", relay=f"{self.other.address}:{PORT}")
+        self.both_carry()
+
+    def both_carry(self) -> None:
+        """Waits until everybody is carried by one relay and has the other as standby."""
+        both = {each.facts["peer_id"] for each in (self.relay, self.other)}
+
+        def are_both(name: str) -> bool:
+            node = self.nodes[name]
+            facts = node.asked("status")
+            named = {(facts.get(role) or {}).get("peer_id") for role in ("hub", "standby")}
+            return named == both and {each["link"] for each in node.others().values()} <= {*REACHED}
+
+        for name in self.up:
+            until(lambda name=name: are_both(name), f"two relays for {name}", 2 * SETTLES_S_MAX)
+
+    @property
+    def carrying(self) -> RelayProcess:
+        hub = self.nodes["ana"].asked("status")["hub"]["peer_id"]
+        return self.relay if self.relay.facts["peer_id"] == hub else self.other
+
+
+@contextlib.contextmanager
+def two_relays(lan: Lan, make_node, folder: Path) -> Iterator[TwoRelays]:
+    with relay_room(lan, make_node, folder, kind=TwoRelays) as made:
+        assert isinstance(made, TwoRelays)
+        made.other = RelayProcess(folder, lan.host(SECOND), number=SECOND)
+        made.other.start()
+        try:
+            made.with_both()
+            yield made
+        finally:
+            made.other.stop()
+
+
 @contextlib.contextmanager
 def relay_room(
-    lan: Lan, make_node, folder: Path, access: str = "open", people: tuple[str, ...] = PEOPLE
+    lan: Lan,
+    make_node,
+    folder: Path,
+    access: str = "open",
+    people: tuple[str, ...] = PEOPLE,
+    kind: type[RelayRoom] = RelayRoom,
 ) -> Iterator[RelayRoom]:
     relay = RelayProcess(folder, lan.host(NUMBER))
     relay.start()
@@ -143,7 +193,7 @@ def relay_room(
             name: make_node(name, "--no-lan", namespace=lan.host(number), cheats=False)
             for number, name in enumerate(people, start=1)
         }
-        made = RelayRoom(lan, nodes, babble(folder / "babble.wav"), relay=relay)
+        made = kind(lan, nodes, babble(folder / "babble.wav"), relay=relay)
         made.gather_by(access)
         try:
             yield made

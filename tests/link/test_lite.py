@@ -2,6 +2,7 @@
 
 import os
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import pytest
@@ -14,6 +15,7 @@ from p2phouse.link.lite import (
     ASKS_OF_NEW_MAX,
     CHECKS_PER_S_MAX,
     CONSENT_S_MAX,
+    KNOCKS_AT_MAX,
     REFUSALS_PER_S,
     REFUSALS_PER_S_OF_NETWORK,
     WAYS_MAX,
@@ -342,3 +344,76 @@ def test_who_is_asked_and_does_not_answer_is_gone_within_two_seconds(here: Here)
     outputs = [each for _ in range(ASKS_MAX) for each in here.after(ASK_EACH_S)]
     assert outputs[-1] == Expired(ANA, came=True)
     assert len(messages(outputs[:-1])) == ASKS_MAX - 1
+
+
+# ── two who only answer ──────────────────────────────────────────────────────────────────────────
+
+
+class Lites:
+    """Two lite ends at HOME and ROAD, of which ANA's offered, and a path that may lose all."""
+
+    def __init__(self, *, knock_at: tuple[Way, ...] = (ROAD,)) -> None:
+        self.now_s = 100.0
+        self.ends = {HOME: Lite(os.urandom), ROAD: Lite(os.urandom)}
+        self.seen: dict[Way, list[LiteOutput]] = {HOME: [], ROAD: []}
+        self.is_cut = False
+        for at, ours, theirs, ways in (
+            (HOME, OURS, THEIRS, knock_at),
+            (ROAD, THEIRS, OURS, ()),
+        ):
+            end = self.ends[at]
+            assert end.expect(self.now_s, ANA, ours, None, consent_s=5.0)
+            end.meet(ANA, theirs, ways)
+
+    def perform(self, at: Way, outputs: Sequence[LiteOutput]) -> None:
+        self.seen[at] += outputs
+        for each in outputs:
+            if isinstance(each, Answer) and each.way in self.ends and not self.is_cut:
+                there = self.ends[each.way]
+                self.perform(each.way, there.receive(self.now_s, each.data, at))
+
+    def wait(self, seconds: float) -> None:
+        until_s = self.now_s + seconds
+        while self.now_s < until_s:
+            self.now_s += ASK_EACH_S / 2
+            for at, end in self.ends.items():
+                if self.now_s >= end.deadline:
+                    self.perform(at, end.tick(self.now_s))
+
+    def chose(self, at: Way) -> list[Way]:
+        return [each.way for each in self.seen[at] if isinstance(each, Chosen)]
+
+    def expired(self, at: Way) -> bool:
+        return any(isinstance(each, Expired) for each in self.seen[at])
+
+
+def test_two_who_only_answer_meet_because_the_one_that_offered_knocks_and_stay():
+    lites = Lites(knock_at=(Way(0, ("203.0.113.1", 9)), ROAD))
+    lites.wait(3)
+    assert (lites.chose(HOME), lites.chose(ROAD)) == ([ROAD], [HOME])
+    lites.wait(120)
+    assert not lites.expired(HOME)
+    assert not lites.expired(ROAD)
+    lites.is_cut = True
+    lites.wait(7)
+    assert lites.expired(HOME)
+    assert lites.expired(ROAD)
+
+
+def test_who_checks_itself_is_knocked_at_no_more(here: Here):
+    assert here.lite.expect(here.now_s, ANA, OURS, None)
+    here.lite.meet(ANA, THEIRS, (ROAD,))
+    assert messages(here.after(ASK_EACH_S), ROAD)
+    assert Chosen(ANA, HOME) in here.comes()
+    assert here.after(5) == []
+
+
+def test_nobody_is_knocked_at_for_ever_or_everywhere(here: Here):
+    places = tuple(Way(0, (f"203.0.113.{n}", 9)) for n in range(50))
+    assert here.lite.expect(here.now_s, ANA, OURS, None)
+    here.lite.meet(ANA, THEIRS, places)
+    sent: list[Way] = []
+    for _ in range(200):
+        sent += [each.way for each in here.after(ASK_EACH_S) if isinstance(each, Answer)]
+    assert len(set(sent)) == KNOCKS_AT_MAX
+    assert len(sent) <= ARRIVAL_S_MAX / ASK_EACH_S

@@ -27,6 +27,7 @@ from p2phouse.channel import (
 from p2phouse.link.link import Description, Link
 from p2phouse.link.port import Port
 from p2phouse.vocabulary import LinkNumber
+from p2phouse_relay.links import addresses_in
 from p2phouse_relay.media import Media
 from tests.carry.packets import ANA, BEN, a_packet
 
@@ -229,6 +230,39 @@ def test_a_node_may_offer_or_answer(role: LinkRole):
         await relay.until(lambda: ben.packets == [a_packet(ANA, 1)])
 
     run(test)
+
+
+def test_two_relays_of_one_room_meet():
+    async def test(relay: Relay) -> None:
+        other = Relay()
+        running = asyncio.ensure_future(other.run())
+        ours = await relay.open(ONE, LinkRole.OFFERER)
+        theirs = await other.open(TWO, LinkRole.ANSWERER)
+        other.meet(TWO, ours)
+        relay.meet(ONE, theirs)
+        await relay.until(lambda: LinkState(ONE, LinkStatus.CONNECTED, "") in relay.said)
+        await relay.until(lambda: LinkState(TWO, LinkStatus.CONNECTED, "") in other.said)
+        running.cancel()
+        other.port.close()
+
+    run(test)
+
+
+def test_a_relay_knocks_nowhere_inside_its_own_machine():
+    cands = (
+        "1 1 udp 1 127.0.0.1 5000 typ host",
+        "1 1 udp 1 ::1 5000 typ host",
+        "1 1 udp 1 0.0.0.0 5000 typ host",
+        "1 1 udp 1 224.0.0.1 5000 typ host",
+        "1 1 tcp 1 192.0.2.1 5000 typ host",
+        "1 1 udp 1 192.0.2.1 99999 typ host",
+        "1 1 udp 1 somewhere.example 5000 typ host",
+        "1 1 udp 1 192.0.2.1",
+        "1 1 udp 1 192.0.2.1 5000 typ host",
+        "1 1 udp 1 2001:db8::1 5001 typ host",
+    )
+    assert addresses_in(cands, is_trial=False) == [("192.0.2.1", 5000), ("2001:db8::1", 5001)]
+    assert addresses_in(cands, is_trial=True) == [("127.0.0.1", 5000), ("::1", 5000)]
 
 
 def test_link_control_goes_both_ways_and_measures():

@@ -421,6 +421,24 @@ def test_a_relay_gives_the_room_to_nobody_who_is_only_nearer(me: Me):
     assert not claims(tick(election, 400.0))
 
 
+def test_a_second_relay_stands_by_in_the_place_of_a_member_however_near_that_is(me: Me):
+    near = (BidRow(NINE[1], 5, 5, 0, 30), BidRow(NINE[2], 400, 400, 0, 0))
+    bids = [bid(dev, WILLING) for dev in (me.dev, NINE[1])]
+    bids += [replace(bid(dev, 0), rows=near) for dev in NINE[3:8]]
+    view = replace(nine(me, *bids), relays=frozenset([me.dev, NINE[2]]))
+    election = Election(me.dev, view, 0.0)
+    election.handle(Seen(view), 0.0)
+    (said,) = claims(tick(election, 10.0))[-1:]
+    election.handle(ClaimHeard(signed(me, said), me.dev, 10.0), 10.0)
+    assert (election.hub, election.standby) == (me.dev, NINE[1])
+    view = replace(nine(me, *bids, bid(NINE[2], WILLING)), relays=view.relays)
+    assert not claims(election.handle(Seen(view), 12.0))
+    said, *_ = claims(tick(election, 30.0))
+    assert (said.hub, said.standby) == (me.dev, NINE[2])
+    election.handle(ClaimHeard(signed(me, said), me.dev, 30.0), 30.0)
+    assert not claims(tick(election, 400.0)), "one that is as good as itself"
+
+
 def test_a_former_hub_is_needed_until_all_but_hub_and_standby_have_released_it(me: Me):
     """These two take each voice from who speaks, and release nobody."""
     election = hub_of_nine(me, bid(NINE[1], WILLING), bid(NINE[2], WILLING))
