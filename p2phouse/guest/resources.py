@@ -27,6 +27,7 @@ from p2phouse.channel import (
     Up,
 )
 from p2phouse.guest.capacity import Capacity
+from p2phouse.guest.carried import Carried
 from p2phouse.guest.exchange import Headers, Reply, Request, kind_of, later, network_of, said
 from p2phouse.guest.facts import NodeRoom, RoomFacts, SealedRoom, Speaker
 from p2phouse.guest.sdp import (
@@ -96,6 +97,7 @@ class _Room:
     number: int
     name: str
     slots: tuple[Ssrc, ...]
+    of: int  # the room of nodes that is heard in it, by media's number; 0: none
     speakers: dict[str, "_Guest"] = field(default_factory=dict)
     listeners: int = 0
     holders: tuple[LinkNumber, ...] = ()  # whose voice each slot carries, as media told last
@@ -142,7 +144,7 @@ class Guests:
         self._numbers = 0
         self._addresses: tuple[str, ...] = ()
         self._denied: Mapping[str, str] = {}
-        self._carried: dict[str, NodeRoom | SealedRoom] = {}
+        self._carried = Carried()
         self.joined = dict.fromkeys(GuestRole, 0)  # since the start
         self.refused = 0  # with 503
 
@@ -181,26 +183,36 @@ class Guests:
             table.clear()
         self._waiting_of.clear()
 
-    def deny(self, now: Now, denied: Mapping[str, str]) -> list[Down]:
+    def deny(self, denied: Mapping[str, str]) -> list[Down]:
         """Rooms that are not carried, and why, instead of those before: who is in one is out."""
         self._denied = denied
-        commands: list[Down] = []
-        for name in [each for each in self._rooms if each in denied]:
-            room = self._rooms[name]
-            for guest in [each for each in self._guests.values() if each.room is room]:
-                commands.append(CloseLink(guest.link))
-                self._forget(now, guest)
-            commands.append(CloseGuestRoom(room.number))
-            del self._rooms[name], self._empty[name]
-        return commands
+        names = [each for each in self._rooms if each in denied]
+        return [command for name in names for command in self._close(name)]
 
-    def carry(self, name: str, facts: NodeRoom | SealedRoom) -> None:
-        """A room of nodes that is carried here, as it is now."""
-        self._carried[name] = facts
+    def carry(self, name: str, facts: NodeRoom | SealedRoom, number: int = 0) -> list[Down]:
+        """A room of nodes that is carried here, as it is now. number: by which media knows it."""
+        self._carried.put(name, facts, number)
+        room = self._rooms.get(name)
+        # Security: who listens to a room that is closed is out, and a room of guests that somebody
+        # made under this name is none.
+        # Test: test_carried.py::test_when_a_room_is_closed_its_guests_are_out
+        if room is not None and room.of != self._carried.number(name):
+            return self._close(name)
+        return []
 
-    def drop(self, name: str) -> None:
+    def drop(self, name: str) -> list[Down]:
         """It is carried here no more."""
-        self._carried.pop(name, None)
+        self._carried.drop(name)
+        return self._close(name) if name in self._rooms else []
+
+    def _close(self, name: str) -> list[Down]:
+        """The room of that name, with everybody in it."""
+        room = self._rooms.pop(name)
+        self._empty.pop(name, None)
+        guests = [each for each in self._guests.values() if each.room is room]
+        for guest in guests:
+            self._remove(guest)
+        return [*(CloseLink(each.link) for each in guests), CloseGuestRoom(room.number)]
 
     # ── time ─────────────────────────────────────────────────────────────────────────────────
 
@@ -237,10 +249,7 @@ class Guests:
         """None if there is no such room and nobody may make one by coming."""
         if name in self._rooms:
             return self._facts(self._rooms[name])
-        carried = self._carried.get(name)
-        if carried is None and not self._allows(name):
-            return None
-        return RoomFacts(name, carried=carried)
+        return RoomFacts(name, carried=self._carried.facts(name)) if self._allows(name) else None
 
     def page_elsewhere(self, request: Request, name: str) -> Reply | None:
         """To the room's page at another relay; None if it is at none."""
@@ -252,13 +261,13 @@ class Guests:
 
     def _facts(self, room: _Room) -> RoomFacts:
         speakers = tuple(Speaker(name, guest.link) for name, guest in room.speakers.items())
-        carried = self._carried.get(room.name)
+        carried = self._carried.facts(room.name)
         return RoomFacts(room.name, speakers, room.listeners, room.holders, carried)
 
     def _allows(self, name: str) -> bool:
         if name in self._denied:
             return False
-        if isinstance(self._carried.get(name), NodeRoom):
+        if name in self._carried:
             return True
         known = self._terms.rooms
         return name in known if known is not None else ROOM_NAME.fullmatch(name) is not None
@@ -290,10 +299,10 @@ class Guests:
     ) -> tuple[Reply, list[Down]]:
         if room in self._denied:
             return said(403, f"this relay does not carry the room: {self._denied[room]}"), []
-        if isinstance(self._carried.get(room), SealedRoom):
-            return said(403, "this room is sealed: open it with p2phouse"), []
         if not self._allows(room):
             return said(404, "there is no such room"), []
+        if (refusal := self._carried.refusal(room, role)) is not None:
+            return refusal, []
         if request.method == "OPTIONS":
             return Reply(204, PREFLIGHT), []
         if request.method != "POST":
@@ -339,10 +348,11 @@ class Guests:
         """Why nobody more is let in now, and where or when to ask again."""
         if self._place is None:
             return later(1, "the relay is starting")
+        is_new = room not in self._rooms and room not in self._carried
         refusal = self.capacity.refusal(
             request,
             guests=len(self._guests),
-            rooms=len(self._rooms.keys() | {room}),
+            rooms=sum(not each.of for each in self._rooms.values()) + is_new,
             also_at=self._terms_of(room).also_at,
         )
         # Security: a stranger's offer costs us a handshake that he need not take part in.
@@ -371,8 +381,9 @@ class Guests:
             slots: set[Ssrc] = set()
             while len(slots) < SLOTS_MAX:  # 0 is our own voice in other places
                 slots |= {Ssrc(int.from_bytes(self._entropy(4)))} - {0}
-            self._rooms[name] = _Room(self._numbers, name, tuple(slots))
-            commands.append(NewGuestRoom(self._numbers, self._rooms[name].slots))
+            room = _Room(self._numbers, name, tuple(slots), self._carried.number(name))
+            self._rooms[name] = room
+            commands.append(NewGuestRoom(room.number, room.slots, room.of))
         self._empty.pop(name, None)
         return self._rooms[name]
 
@@ -482,14 +493,17 @@ class Guests:
             del self._waiting_of[guest.network]
 
     def _forget(self, now: Now, guest: _Guest) -> None:
+        self._remove(guest)
+        if guest.room.is_empty:
+            self._empty[guest.room.name] = now.mono + EMPTY_S_MAX
+
+    def _remove(self, guest: _Guest) -> None:
         self._stop_waiting(guest)
         del self._guests[guest.key], self._by_link[guest.link]
         if guest.role is GuestRole.SPEAKER:
             del guest.room.speakers[guest.name]
         else:
             guest.room.listeners -= 1
-        if guest.room.is_empty:
-            self._empty[guest.room.name] = now.mono + EMPTY_S_MAX
 
 
 _ASKS_TOKEN: Final = said(401, "this room asks for a token", ("www-authenticate", "Bearer"))

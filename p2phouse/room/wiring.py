@@ -50,7 +50,8 @@ class Wiring:
         # Security: a relay opens nothing in a sealed room, and has no key to do so. Of other rooms
         # everybody has the keys, and a relay hears them for its guests.
         # Test: test_wiring.py::test_a_relay_of_a_sealed_room_gives_media_no_key_and_no_ear
-        deaf = membership.serves and membership.is_sealed
+        is_public = membership.genesis is not None and not membership.is_sealed
+        deaf = membership.serves and not is_public
         made = plan(own, near, membership.standpoint, deaf=deaf)
         # Security: media is given the keys of those alone whose packets it may take.
         keys = [

@@ -11,6 +11,7 @@ import math
 import os
 import random
 from collections.abc import Awaitable, Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -19,6 +20,8 @@ import trio
 from p2phouse import channel
 from p2phouse.drive import clock
 from p2phouse.errors import P2PHouseError, PeerError
+from p2phouse.guest.facts import NodeRoom, SealedRoom
+from p2phouse.guest.view import Reactions, seen
 from p2phouse.hall import invitation, relay_ask
 from p2phouse.hall.invitation import Invitation
 from p2phouse.hall.relay_ask import AskCarry, AskPolicy, Said, Shown, Verdict
@@ -49,6 +52,12 @@ JOIN_AGAIN_S: Final = 2.0
 JOIN_TRIES: Final = 5
 DRAIN_S: Final = 120.0
 HAND_OVER_AGAIN_S: Final = 1.0
+SHOW_S_MAX: Final = 1.0  # guests are told so often how the room is, be there news of it or not
+SHOW_S_MIN: Final = 0.2  # and no more often, however much happens there
+EVENTS_MAX: Final = 64  # that are looked at together
+
+Showing = NodeRoom | SealedRoom | None
+"""A room as guests are shown it; None if they are to be shown nothing (any more)."""
 
 
 @dataclass(eq=False, slots=True)
@@ -78,9 +87,11 @@ class Carrying:
         *,
         to_media: Callable[[channel.Down], Awaitable[None]],
         links: Iterator[int],
+        show: Callable[[str, Showing, int], Awaitable[None]],
     ) -> None:
         """new_network: one whose questions `answer` answers. Not before `run`. to_media: to the
-        relay's process, whose links are counted by `links`."""
+        relay's process, whose links are counted by `links`. show: a room by its name in paths, as
+        guests are to see it, with the number by which media knows it."""
         self.me = me
         self.charter = charter
         self.ledger = Ledger(charter.rooms, charter.kbps)
@@ -90,6 +101,7 @@ class Carrying:
         self._new_network = new_network
         self._to_media = to_media
         self._links = links
+        self._show = show
         self._rooms = itertools.count(1)
         self._refused = 0
         self._nursery: trio.Nursery
@@ -157,8 +169,8 @@ class Carrying:
         core = Rooms(self.me, rng=random.Random(), entropy=os.urandom, ear="none", serves=True)
 
         def is_public() -> bool:
-            membership = core.membership
-            return membership is not None and membership.joined and not membership.is_sealed
+            here = core.membership
+            return here is not None and here.is_relay(self.me.uid) and not here.is_sealed
 
         numbers = RoomNumbers(next(self._rooms), self._links, is_public)
 
@@ -176,6 +188,7 @@ class Carrying:
                     await nursery.start(shell.run)
                     await shell.tell(messages.OwnAddresses(tuple(self.network.addrs)))
                     await self._offer(stay)
+                    nursery.start_soon(self._show_on, stay)
                     await self._come_in(stay, way)
                     await trio.sleep_forever()
         except* Exception as group:
@@ -186,6 +199,7 @@ class Carrying:
             self.stays.pop(room, None)
             self.ledger.drop(room)
             with trio.CancelScope(shield=True):
+                await self._show(invitation.room_text(room), None, numbers.room)
                 for closing in numbers.close_all():
                     await self._to_media(closing)
             stay.over.set()
@@ -205,6 +219,26 @@ class Carrying:
             else:
                 stay.seen_at = trio.current_time()
                 return
+
+    async def _show_on(self, stay: Stay) -> None:
+        """For as long as the room is carried here: at once when something happens in it."""
+        name, core, reactions = invitation.room_text(stay.room), stay.shell.rooms, Reactions()
+        async with stay.shell.events(EVENTS_MAX) as events:
+            while True:
+                heard = []
+                with trio.move_on_after(SHOW_S_MAX):
+                    heard.append(await events.receive())
+                if heard:
+                    await trio.sleep(SHOW_S_MIN)  # what follows at once is shown with it
+                with suppress(trio.WouldBlock):
+                    while True:
+                        heard.append(events.receive_nowait())
+                now_s, membership = trio.current_time(), core.membership
+                for event in heard:
+                    reactions.hear(now_s, membership, event)
+                is_ours = membership is not None and membership.is_relay(self.me.uid)
+                shown = seen(core, reactions.shown(now_s)) if is_ours else None
+                await self._show(name, shown, stay.numbers.room)
 
     async def _watch_rooms(self) -> None:
         while True:

@@ -31,7 +31,7 @@ from p2phouse.identity.keys import load_or_create, make_identity
 from p2phouse.media import MediaProcess
 from p2phouse.net.network import Network
 from p2phouse_relay.admin import Admin, Counts, new_token, say_where
-from p2phouse_relay.carrying import Carrying
+from p2phouse_relay.carrying import Carrying, Showing
 from p2phouse_relay.denials import DenialsDamaged, DenialWatch, keys_of
 from p2phouse_relay.policy import Charter
 from p2phouse_relay.settings import Tls
@@ -128,7 +128,7 @@ class Relay:
         if config.home is not None:
             self._denials = DenialWatch(config.home)
             standing = self._denials.changed(clock().unix) or {}
-            self.guests.deny(clock(), standing)
+            self.guests.deny(standing)
         self._began_s = time.monotonic()
         self.ready = trio.Event()
         self.udp_port = 0
@@ -170,7 +170,21 @@ class Relay:
                 answerer=carrying.answer,
             )
 
-        return Carrying(me, among.charter, new_network, to_media=self.media.send, links=self.links)
+        return Carrying(
+            me,
+            among.charter,
+            new_network,
+            to_media=self.media.send,
+            links=self.links,
+            show=self._show,
+        )
+
+    async def _show(self, name: str, facts: Showing, number: int) -> None:
+        """A room of nodes, to guests."""
+        if facts is None:
+            await self._perform(self.guests.drop(name))
+        else:
+            await self._perform(self.guests.carry(name, facts, number))
 
     @property
     def http_port(self) -> int:
@@ -224,7 +238,7 @@ class Relay:
             return
         if changed is not None:
             log.info("denials standing=%d", len(changed))
-            await self._perform(self.guests.deny(now, changed))
+            await self._perform(self.guests.deny(changed))
             self._deny_keys(changed)
 
     def _deny_keys(self, denied: Mapping[str, str]) -> None:

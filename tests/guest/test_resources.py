@@ -401,14 +401,14 @@ def test_who_shows_a_token_is_not_counted_among_strangers():
 def test_a_room_that_is_denied_is_ended_and_whoever_comes_reads_why():
     relay = Relay()
     place, other = relay.join("/whip/tea/ana"), relay.join("/whep/song")
-    relay.told += relay.guests.deny(Now(relay.now, 0), {"tea": "a notice of 3 May", "x": "y"})
+    relay.told += relay.guests.deny({"tea": "a notice of 3 May", "x": "y"})
     assert relay.told[-2:] == [CloseLink(LinkNumber(1)), CloseGuestRoom(1)]
     status, _, text = relay.ask("POST", "/whep/tea", LISTEN)
     assert (status, "a notice of 3 May" in text) == (403, True)
     assert relay.guests.room("tea") is None
     assert relay.ask("DELETE", place)[0] == 404
     assert relay.ask("DELETE", other)[0] == 200
-    relay.guests.deny(Now(relay.now, 0), {})
+    relay.guests.deny({})
     relay.join("/whep/tea")
     relay.wait(EMPTY_S_MAX)
 

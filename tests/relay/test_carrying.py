@@ -25,7 +25,7 @@ from p2phouse.room.state import Membership
 from p2phouse.shell import INBOX_MESSAGES, Kept, RoomOver, Shell
 from p2phouse.vocabulary import DeviceKey
 from p2phouse_relay import carrying
-from p2phouse_relay.carrying import Carrying
+from p2phouse_relay.carrying import Carrying, Showing
 from p2phouse_relay.policy import Charter
 from tests.relay import stand_in_media
 
@@ -104,6 +104,11 @@ async def relay(folder: Path, charter: Charter = OPEN) -> AsyncIterator[Carrying
         for said in stand_in_media.what_follows(message):
             await made.heard(said)
 
+    shown: dict[str, Showing] = {}
+
+    async def show(name: str, facts: Showing, number: int) -> None:
+        shown[name] = facts
+
     made = Carrying(
         me,
         charter,
@@ -112,6 +117,7 @@ async def relay(folder: Path, charter: Charter = OPEN) -> AsyncIterator[Carrying
         ),
         to_media=to_media,
         links=itertools.count(1),
+        show=show,
     )
     with trio.fail_after(120):
         async with trio.open_nursery() as nursery:

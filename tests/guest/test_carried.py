@@ -1,0 +1,99 @@
+"""Rooms of nodes among those that guests may come to."""
+
+from dataclasses import replace
+
+from p2phouse.channel import CloseGuestRoom, CloseLink, NewGuestRoom, PortReady
+from p2phouse.guest.facts import NodeRoom, SealedRoom
+from tests.guest.test_resources import ANYBODY, LISTEN, SPEAK, Relay
+
+ROOM = "a" * 52
+TEA = NodeRoom("Tea", "open")
+SEALED = SealedRoom("p2ph:…")
+
+
+def test_who_listens_to_a_room_of_nodes_is_led_to_its_voices():
+    relay = Relay(replace(ANYBODY, rooms={}, rooms_max=0))
+    assert relay.ask("POST", f"/whep/{ROOM}", LISTEN)[0] == 404
+    assert relay.guests.carry(ROOM, TEA, 7) == []
+    relay.join(f"/whep/{ROOM}")
+    (made,) = [each for each in relay.told if isinstance(each, NewGuestRoom)]
+    assert made.of == 7
+    facts = relay.guests.room(ROOM)
+    assert facts is not None
+    assert (facts.carried, facts.listeners) == (TEA, 1)
+
+
+def test_nobody_with_only_a_browser_speaks_among_nodes():
+    """Security: who speaks there is for those who run the room to say."""
+    relay = Relay()
+    relay.guests.carry(ROOM, TEA, 7)
+    status, _, text = relay.ask("POST", f"/whip/{ROOM}/ana", SPEAK)
+    assert (status, "p2phouse" in text) == (403, True)
+
+
+def test_a_sealed_room_answers_403_with_words_and_nothing_else():
+    """Security: be it asked for to listen or to speak."""
+    relay = Relay()
+    relay.guests.carry(ROOM, SEALED, 7)
+    for path, body in ((f"/whep/{ROOM}", LISTEN), (f"/whip/{ROOM}/ana", SPEAK)):
+        status, _, text = relay.ask("POST", path, body)
+        assert (status, "sealed" in text) == (403, True)
+    assert not any(isinstance(each, NewGuestRoom) for each in relay.told)
+
+
+def test_when_a_room_is_closed_its_guests_are_out():
+    """Security: at once, and whoever comes then reads why."""
+    relay = Relay()
+    relay.guests.carry(ROOM, TEA, 7)
+    relay.join(f"/whep/{ROOM}")
+    guest = relay.opened()
+    assert relay.guests.carry(ROOM, SEALED, 7) == [CloseLink(guest.link), CloseGuestRoom(1)]
+    assert relay.guests.count == 0
+    assert relay.ask("POST", f"/whep/{ROOM}", LISTEN)[0] == 403
+    relay.guests.carry(ROOM, TEA, 7)
+    relay.join(f"/whep/{ROOM}")
+
+
+def test_when_a_room_is_carried_no_more_its_guests_are_out():
+    relay = Relay()
+    relay.guests.carry(ROOM, TEA, 7)
+    relay.join(f"/whep/{ROOM}")
+    guest = relay.opened()
+    assert relay.guests.drop(ROOM) == [CloseLink(guest.link), CloseGuestRoom(1)]
+    assert relay.guests.drop(ROOM) == []
+
+
+def test_a_room_that_guests_made_under_the_name_of_one_of_nodes_is_closed():
+    """Security: nobody waits with a voice of his own where listeners of a room will come."""
+    relay = Relay()
+    relay.join(f"/whip/{ROOM}/ana")
+    guest = relay.opened()
+    assert relay.guests.carry(ROOM, TEA, 7) == [CloseLink(guest.link), CloseGuestRoom(1)]
+    relay.join(f"/whep/{ROOM}")
+    assert [each.of for each in relay.told if isinstance(each, NewGuestRoom)] == [0, 7]
+
+
+def test_a_room_of_nodes_that_the_operator_denies_is_not_heard():
+    relay = Relay()
+    relay.guests.carry(ROOM, TEA, 7)
+    relay.join(f"/whep/{ROOM}")
+    guest = relay.opened()
+    assert relay.guests.deny({ROOM: "a notice of 3 May"}) == [
+        CloseLink(guest.link), CloseGuestRoom(1)
+    ]  # fmt: skip
+    relay.guests.carry(ROOM, TEA, 7)
+    status, _, text = relay.ask("POST", f"/whep/{ROOM}", LISTEN)
+    assert (status, "a notice of 3 May" in text) == (403, True)
+    assert relay.guests.room(ROOM) is None
+
+
+def test_after_the_media_process_has_died_the_room_can_be_heard_again():
+    relay = Relay()
+    relay.guests.carry(ROOM, TEA, 7)
+    relay.join(f"/whep/{ROOM}")
+    relay.guests.gone()
+    assert relay.guests.carry(ROOM, TEA, 7) == []
+    assert relay.ask("POST", f"/whep/{ROOM}", LISTEN)[0] == 503
+    relay.says(PortReady(7_000, bytes(32)))
+    relay.join(f"/whep/{ROOM}")
+    assert [each.of for each in relay.told if isinstance(each, NewGuestRoom)] == [7, 7]
