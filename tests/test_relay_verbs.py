@@ -212,3 +212,23 @@ async def test_a_card_that_is_damaged_is_said_to_be(tmp_path, spoilt):
     with pytest.raises(CardDamaged, match=r"relay\.example shows of itself"):
         await node.asked("relay_look", relay="https://relay.example")
     assert network.asked == []
+
+
+@pytest.mark.parametrize(
+    ("page", "shown"),
+    [
+        ("https://choeur.example", True),
+        ("http://127.0.0.1:8478", True),
+        ("https://[2001:db8::1]:8443", True),
+        ("javascript:alert(1)", False),
+        ("https://choeur.example/r/x?y", False),
+        ("", False),
+    ],
+)
+async def test_what_is_no_web_address_is_shown_to_nobody(tmp_path, page, shown):
+    """Security: the page makes links of it."""
+    node, _ = node_with(tmp_path, CARRIED)
+    card = signed(replace(samples.POLICY, page=page))
+    await node.relays.add(KnownRelay("relay.example", 17_472, card))  # type: ignore[arg-type]
+    (facts,) = (await node.asked("relays"))["relays"]
+    assert facts["page"] == (page if shown else "")

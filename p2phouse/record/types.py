@@ -487,6 +487,7 @@ class Policy(Record):
     rules: Annotated[str, Text(limits.POLICY_CODE_POINTS_MAX)]
     price: Annotated[str, Text(limits.POLICY_CODE_POINTS_MAX)]
     contact: Annotated[str, Text(limits.POLICY_CODE_POINTS_MAX)]  # for complaints
+    page: Annotated[str, Text(limits.POLICY_CODE_POINTS_MAX)]  # https://HOST for guests, or empty
     admits: Admits
     rooms: Annotated[int, Range(0, 4_096)]  # at one time, of all
     rooms_each: Annotated[int, Range(0, 4_096)]  # of one person or relay grant

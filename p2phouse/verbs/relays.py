@@ -2,8 +2,9 @@
 
 import base64
 import binascii
+import re
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, Literal, TypedDict
+from typing import TYPE_CHECKING, Annotated, Final, Literal, TypedDict
 
 from p2phouse.api import Call, Facts
 from p2phouse.drive import clock
@@ -24,6 +25,8 @@ RelayText = Annotated[
     str, "HOST, HOST:PORT or https://HOST of a relay, or its name if it is known", Between(1, 200)
 ]
 
+WEB_ADDRESS: Final = re.compile(r"https?://([A-Za-z0-9.-]{1,253}|\[[0-9a-f:]+\])(:[0-9]{1,5})?")
+
 
 class GrantUnreadable(UserError):
     """That is no whole relay grant, or it is over. Ask whoever gave it to you for it again."""
@@ -42,6 +45,7 @@ class Relay(TypedDict):
     rules: str
     price: str
     contact: Annotated[str, "whom to write to"]
+    page: Annotated[str, "where people with only a browser find its rooms; or empty"]
     admits: Annotated[
         Literal["everybody", "listed"], "listed: whom it knows, or who has a relay grant"
     ]
@@ -145,6 +149,9 @@ def _facts(relay: KnownRelay) -> Facts:
         "rules": policy.rules,
         "price": policy.price,
         "contact": policy.contact,
+        # Security: a link of our page would run what a relay writes there instead of an address.
+        # Test: test_relay_verbs.py::test_what_is_no_web_address_is_shown_to_nobody
+        "page": policy.page if WEB_ADDRESS.fullmatch(policy.page) else "",
         "admits": policy.admits.name.lower(),
         "rooms": policy.rooms,
         "rooms_each": policy.rooms_each,

@@ -96,6 +96,7 @@ class RelayConfig:
     http_port: int
     udp_port: int
     terms: Terms
+    page: str = ""  # where guests find it, https://NAME; empty: at the first address
     tls: Tls | None = None
     is_proxied: bool = False  # TLS is spoken by a reverse proxy of this machine; HTTP on loopback
     home: Path | None = None  # where the commands find a relay that runs; none in trial
@@ -172,7 +173,7 @@ class Relay:
 
         return Carrying(
             me,
-            among.charter,
+            replace(among.charter, page=self.config.page or self.http),
             new_network,
             to_media=self.media.send,
             links=self.links,
@@ -190,6 +191,13 @@ class Relay:
     def http_port(self) -> int:
         port: int = _socket(self._listeners[0]).getsockname()[1]
         return port
+
+    @property
+    def http(self) -> str:
+        """Where its HTTP is, by its address."""
+        address = self.config.addresses[0]
+        scheme = "http" if self.config.tls is None else "https"
+        return f"{scheme}://{f'[{address}]' if ':' in address else address}:{self.http_port}"
 
     async def run(self) -> None:
         """Until cancelled. Raises MediaFailed."""
@@ -244,9 +252,8 @@ class Relay:
     def _deny_keys(self, denied: Mapping[str, str]) -> None:
         """Whose rooms of nodes are not taken any more."""
         if self.carrying is not None and self.config.among is not None:
-            charter = self.config.among.charter
-            keys = charter.deny | keys_of(denied)
-            self.carrying.admission.charter = replace(charter, deny=keys)
+            keys = self.config.among.charter.deny | keys_of(denied)
+            self.carrying.admission.charter = replace(self.carrying.charter, deny=keys)
 
     def counts(self) -> Counts:
         rooms = self.guests.rooms()

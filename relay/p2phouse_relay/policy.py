@@ -28,7 +28,7 @@ class PolicyUnreadable(UserError):
 @dataclass(frozen=True, slots=True)
 class Charter:
     """What the file says. allow, deny: keys of people and devices; allow holds those as well whose
-    relay grants are taken."""
+    relay grants are taken. page: not of the file, but where this relay is in fact."""
 
     name: str = "relay"
     who: str = ""
@@ -37,6 +37,7 @@ class Charter:
     rules: str = ""
     price: str = "nothing"
     contact: str = ""
+    page: str = ""
     admits: Admits = Admits.LISTED
     rooms: int = 16
     rooms_each: int = 2
@@ -93,6 +94,7 @@ def card(charter: Charter, me: Me, *, at: tuple[bytes, ...], now: Now) -> Signed
         rules=charter.rules,
         price=charter.price,
         contact=charter.contact,
+        page=charter.page,
         admits=charter.admits,
         rooms=charter.rooms,
         rooms_each=charter.rooms_each,

@@ -104,6 +104,7 @@ def _config(settings: Settings) -> RelayConfig:
         http_port=its.http_port,
         udp_port=its.udp_port,
         terms=its.terms,
+        page=its.page,
         tls=its.tls,
         is_proxied=its.tls is None,
         home=home,
@@ -170,11 +171,9 @@ async def _run(config: RelayConfig, settings: Settings, began: float) -> None:
             nursery.start_soon(_wait_for, signals, nursery.cancel_scope, begun)
             async with running(config) as relay:
                 begun.append(relay)
-                scheme = "http" if config.tls is None else "https"
-                http = f"{scheme}://{_host(config.addresses[0])}:{relay.http_port}"
                 facts = {
                     "ready_s": round(time.monotonic() - began, 3),
-                    "http": http,
+                    "http": relay.http,
                     "udp_port": relay.udp_port,
                     "control_pid": os.getpid(),
                     "media_pid": relay.media.pid,
@@ -188,10 +187,6 @@ async def _run(config: RelayConfig, settings: Settings, began: float) -> None:
                     _say_ready(facts, trial=settings.dev)
                 await relay.drained.wait()
                 nursery.cancel_scope.cancel()
-
-
-def _host(address: str) -> str:
-    return f"[{address}]" if ":" in address else address
 
 
 async def _wait_for(signals: object, scope: trio.CancelScope, begun: list[Relay]) -> None:

@@ -68,6 +68,12 @@ class Settings:
     tls: Tls | None
     terms: Terms
 
+    @property
+    def page(self) -> str:
+        """Where guests find this relay; a proxy's port is the usual one."""
+        is_usual = self.tls is None or self.http_port == HTTPS_PORT
+        return f"https://{self.domain}" + ("" if is_usual else f":{self.http_port}")
+
 
 def relay_home(given: str | None) -> Path:
     """The relay's home: given, else P2PHOUSE_RELAY_HOME, else the system's place for user data."""

@@ -206,6 +206,7 @@ POLICY = Policy(
     rules="choirs and their guests",
     price="nothing",
     contact="relay@choeur.example",
+    page="https://choeur.example",
     admits=Admits.LISTED,
     rooms=32,
     rooms_each=2,

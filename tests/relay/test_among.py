@@ -46,6 +46,7 @@ async def test_the_policy_is_one_record_over_http_and_over_libp2p(tmp_path, monk
             ):
                 found = await ana.relays.look(address)
                 assert (found.dev, found.policy.record.name) == (record.dev, record.name)
+                assert found.policy.record.page == f"https://127.0.0.1:{relay.http_port}"
                 assert found.port == relay.carrying.network.port
             await ana.shell.act(messages.Open("Tea"))
             assert (await ana.relays.give(found, None)).verdict is Verdict.CARRIED

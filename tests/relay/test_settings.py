@@ -38,6 +38,7 @@ def test_what_init_writes_is_understood_as_it_was_given(home):
         (GIVEN["address"],),
     )
     assert its.tls is not None
+    assert its.page == "https://audio.example.org"
     assert its.terms.rooms is not None
     (room,) = its.terms.rooms.values()
     assert room.speak is not None
