@@ -4,8 +4,8 @@ Six real nodes, each in a network namespace of its own, one of whom speaks witho
 the time between two packets that a listener opened; 20 ms is usual, and the last before the kill
 counts. All six share this machine's cores, and whoever was killed starts anew before the next time.
 How often: P2PHOUSE_KILLS. A bench of its own for each kind of trouble: a hundred of one take twenty
-minutes. P2PHOUSE_FOUND names a file that keeps what was found, to which the next run adds: a machine
-that has other things to do may take them by the dozen.
+minutes. P2PHOUSE_FOUND names a file that keeps what was found, to which the next run adds: a
+machine that has other things to do may take them by the dozen.
 """
 
 import json
