@@ -74,7 +74,7 @@ def running(listeners: int, voices: int) -> Iterator[Run]:
         crowd_at(relay.http, listeners=listeners, voices=voices, core=CROWD_CORE) as crowd,
     ):
         if IN_REAL_TIME:
-            for pid in (relay.control_pid, relay.media_pid, crowd.pid):
+            for pid in (relay.control_pid, *relay.media_pids, crowd.pid):
                 os.sched_setscheduler(pid, os.SCHED_FIFO, os.sched_param(1))
         yield Run(relay, crowd)
 

@@ -243,6 +243,15 @@ class OpenGuest:
     level_extension: Annotated[int, Range(0, 14)] = 0
 
 
+@dataclass(frozen=True, slots=True)
+class SendOn:
+    """Voices that enter this guest room here are sent on to so many other processes of the relay,
+    in which somebody listens; instead of those before."""
+
+    room: int
+    to: Annotated[tuple[Annotated[int, Range(0, 255)], ...], Count(0, 255)]
+
+
 Down = (
     OpenLink
     | ConnectLink
@@ -260,6 +269,7 @@ Down = (
     | NewGuestRoom
     | CloseGuestRoom
     | OpenGuest
+    | SendOn
 )
 
 # ── up: media tells control ──────────────────────────────────────────────────────────────────
@@ -428,9 +438,13 @@ class PortReady:
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """1 Hz: how much of its core media has used since the last report."""
+    """1 Hz: how much of its core media has used since the last report.
+
+    not_sent_on: packets that another process of the relay had no place for, since the last report.
+    """
 
     core_permille: Annotated[int, Range(0, 1_000)]
+    not_sent_on: int = 0
 
 
 @dataclass(frozen=True, slots=True)

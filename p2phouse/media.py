@@ -42,12 +42,15 @@ class MediaProcess:
         *,
         module: str = "p2phouse.engine",
         arguments: tuple[str, ...] = (),
+        pass_fds: tuple[int, ...] = (),
     ) -> None:
-        """gone: awaited once a child has died, before the next one starts. module: what it runs."""
+        """gone: awaited once a child has died, before the next one starts; what is sent from then
+        on is the next one's. module: what it runs. pass_fds: what each child inherits besides."""
         self._heard = heard
         self._gone = gone
         self._module = module
         self._arguments = arguments
+        self._pass_fds = pass_fds
         self._queue, self._commands = trio.open_memory_channel[channel.Down](QUEUE_MESSAGES)
         self._process: trio.Process | None = None
         self.started = trio.Event()  # the running child has said Started
@@ -83,7 +86,7 @@ class MediaProcess:
         command = [sys.executable, "-m", self._module, str(theirs.fileno()), *self._arguments]
         with theirs:
             process = await trio.lowlevel.open_process(
-                command, stdin=subprocess.DEVNULL, pass_fds=[theirs.fileno()]
+                command, stdin=subprocess.DEVNULL, pass_fds=[theirs.fileno(), *self._pass_fds]
             )
         self._process = process
         ours.setblocking(False)

@@ -3,6 +3,7 @@
 A POST of an offer makes a resource, which is a link of the media process for as long as it lives:
 DELETE ends it, and so does media when the guest never comes or is lost. What is asked comes in as
 a Request and goes out as a Reply and commands for media; no socket is here, and no web server.
+Several media processes are as one: which has a guest is what shards.py chooses.
 """
 
 import hmac
@@ -13,15 +14,12 @@ from typing import Final
 from urllib.parse import unquote
 
 from p2phouse.channel import (
-    CloseGuestRoom,
     CloseLink,
-    Down,
     GuestRole,
     GuestSlots,
     LinkState,
     LinkStatus,
     Load,
-    NewGuestRoom,
     OpenGuest,
     PortReady,
     Up,
@@ -40,6 +38,7 @@ from p2phouse.guest.sdp import (
     read_offer,
     write_answer,
 )
+from p2phouse.guest.shards import Shards, Spread, To
 from p2phouse.vocabulary import Entropy, LinkNumber, Now, Ssrc
 
 WAIT_S_MAX: Final = 15.0  # ICE and DTLS take 0.3 s, on a bad line 5 s; then nobody comes any more
@@ -47,6 +46,7 @@ EMPTY_S_MAX: Final = 60.0  # a room that everybody has left keeps its number for
 SPEAKERS_MAX: Final = 16  # of a room, as on every stage
 NAME_CHARS_MAX: Final = 40
 
+PLACE: Final = "/guest/"  # the locations of guests begin so
 SDP: Final = "application/sdp"
 FRAGMENT: Final = "application/trickle-ice-sdpfrag"
 ROOM_NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
@@ -98,13 +98,14 @@ class _Room:
     name: str
     slots: tuple[Ssrc, ...]
     of: int  # the room of nodes that is heard in it, by media's number; 0: none
+    spread: Spread
     speakers: dict[str, "_Guest"] = field(default_factory=dict)
-    listeners: int = 0
-    holders: tuple[LinkNumber, ...] = ()  # whose voice each slot carries, as media told last
+    # Whose voice each slot carries, by shard, as each told last.
+    holders: dict[int, tuple[LinkNumber, ...]] = field(default_factory=dict)
 
     @property
     def is_empty(self) -> bool:
-        return not self.speakers and not self.listeners
+        return not self.speakers and not self.spread.listeners
 
 
 @dataclass(slots=True)
@@ -114,6 +115,7 @@ class _Guest:
     link: LinkNumber
     key: str  # Security: the end of its resource's path; who knows it may end the guest's link
     room: _Room
+    shard: int
     role: GuestRole
     name: str
     source: str
@@ -138,7 +140,7 @@ class Guests:
         self._waiting: dict[LinkNumber, _Guest] = {}
         self._empty: dict[str, float] = {}
         self._waiting_of: dict[str, int] = {}  # network -> its guests who wait without a token
-        self._place: Place | None = None
+        self.shards = Shards()
         self.capacity = Capacity(terms.guests_max, terms.rooms_max)
         self._links = links
         self._numbers = 0
@@ -154,42 +156,48 @@ class Guests:
         """Where answers send guests: the best address first; before `heard` of a port."""
         self._addresses = addresses
 
-    def heard(self, now: Now, message: Up) -> list[Down]:
+    def heard(self, now: Now, shard: int, message: Up) -> list[To]:
         match message:
             case PortReady():
-                self._place = Place(self._addresses, message.port, message.fp)
+                self.shards.begin(shard, Place(self._addresses, message.port, message.fp))
             case Load():
-                self.capacity.load_permille = message.core_permille
+                self.shards.load(shard, message.core_permille)
+                self.capacity.load_permille = self.shards.least_load
             case GuestSlots():
                 if room := next(
                     (r for r in self._rooms.values() if r.number == message.room), None
                 ):
-                    room.holders = message.holders
+                    room.holders[shard] = message.holders
             case LinkState():
                 guest = self._by_link.get(message.link)
                 if guest is None:
                     return []
-                if message.status is LinkStatus.CONNECTED:
-                    self._stop_waiting(guest)
-                else:
-                    self._forget(now, guest)
+                if message.status is not LinkStatus.CONNECTED:
+                    return self._forget(now, guest)
+                self._stop_waiting(guest)
         return []
 
-    def gone(self) -> None:
-        """Media has ended: nobody is connected any more, and nobody can be until the next."""
-        self._place = None
-        self.capacity.load_permille = 0
-        for table in (self._rooms, self._guests, self._by_link, self._waiting, self._empty):
-            table.clear()
-        self._waiting_of.clear()
+    def gone(self, now: Now, shard: int) -> list[To]:
+        """A media process has ended: whoever was there is connected no more, and nobody can be
+        until the next."""
+        self.shards.end(shard)
+        self.capacity.load_permille = self.shards.least_load
+        outputs: list[To] = []
+        for room in self._rooms.values():
+            room.holders.pop(shard, None)
+            outputs += room.spread.end(shard)
+        for guest in [each for each in self._guests.values() if each.shard == shard]:
+            self._remove(guest)
+            self._rest(now, guest.room)
+        return outputs
 
-    def deny(self, denied: Mapping[str, str]) -> list[Down]:
+    def deny(self, denied: Mapping[str, str]) -> list[To]:
         """Rooms that are not carried, and why, instead of those before: who is in one is out."""
         self._denied = denied
         names = [each for each in self._rooms if each in denied]
-        return [command for name in names for command in self._close(name)]
+        return [output for name in names for output in self._close(name)]
 
-    def carry(self, name: str, facts: NodeRoom | SealedRoom, number: int = 0) -> list[Down]:
+    def carry(self, name: str, facts: NodeRoom | SealedRoom, number: int = 0) -> list[To]:
         """A room of nodes that is carried here, as it is now. number: by which media knows it."""
         self._carried.put(name, facts, number)
         room = self._rooms.get(name)
@@ -200,38 +208,38 @@ class Guests:
             return self._close(name)
         return []
 
-    def drop(self, name: str) -> list[Down]:
+    def drop(self, name: str) -> list[To]:
         """It is carried here no more."""
         self._carried.drop(name)
         return self._close(name) if name in self._rooms else []
 
-    def _close(self, name: str) -> list[Down]:
+    def _close(self, name: str) -> list[To]:
         """The room of that name, with everybody in it."""
         room = self._rooms.pop(name)
         self._empty.pop(name, None)
         guests = [each for each in self._guests.values() if each.room is room]
         for guest in guests:
             self._remove(guest)
-        return [*(CloseLink(each.link) for each in guests), CloseGuestRoom(room.number)]
+        closing = [To(each.shard, CloseLink(each.link)) for each in guests]
+        return [*closing, *room.spread.close()]
 
     # ── time ─────────────────────────────────────────────────────────────────────────────────
 
-    def tick(self, now: Now) -> list[Down]:
+    def tick(self, now: Now) -> list[To]:
         """To be called about once a second: nothing here is due more exactly."""
-        commands: list[Down] = []
+        outputs: list[To] = []
         while self._waiting and (guest := next(iter(self._waiting.values()))).until <= now.mono:
-            commands.append(CloseLink(guest.link))
-            self._forget(now, guest)
+            outputs += self._end(now, guest)
         while self._empty and (first := next(iter(self._empty.items())))[1] <= now.mono:
-            commands.append(CloseGuestRoom(self._rooms.pop(first[0]).number))
+            outputs += self._rooms.pop(first[0]).spread.close()
             del self._empty[first[0]]
-        return commands
+        return outputs
 
     # ── what is known ────────────────────────────────────────────────────────────────────────
 
     @property
     def is_ready(self) -> bool:
-        return self._place is not None
+        return self.shards.are_ready
 
     @property
     def count(self) -> int:
@@ -245,11 +253,17 @@ class Guests:
     def rooms(self) -> list[RoomFacts]:
         return [self._facts(room) for room in self._rooms.values()]
 
-    def room(self, name: str) -> RoomFacts | None:
-        """None if there is no such room and nobody may make one by coming."""
+    def room(self, name: str, place: str = "") -> RoomFacts | None:
+        """As it is for the guest of that location. None if there is no such room and nobody may
+        make one by coming."""
         if name in self._rooms:
-            return self._facts(self._rooms[name])
+            return self._facts(self._rooms[name], self.shard_of(place))
         return RoomFacts(name, carried=self._carried.facts(name)) if self._allows(name) else None
+
+    def shard_of(self, place: str) -> int | None:
+        """Which media process has the guest of that location."""
+        guest = self._guests.get(place.removeprefix(PLACE))
+        return None if guest is None else guest.shard
 
     def page_elsewhere(self, request: Request, name: str) -> Reply | None:
         """To the room's page at another relay; None if it is at none."""
@@ -259,10 +273,11 @@ class Guests:
         """Whether the token that a room asks of its listeners is shown, if it asks for one."""
         return self._has_token(request, name, GuestRole.LISTENER) is not False
 
-    def _facts(self, room: _Room) -> RoomFacts:
+    def _facts(self, room: _Room, shard: int | None = None) -> RoomFacts:
         speakers = tuple(Speaker(name, guest.link) for name, guest in room.speakers.items())
+        slots = room.holders.get(room.spread.fullest if shard is None else shard, ())
         carried = self._carried.facts(room.name)
-        return RoomFacts(room.name, speakers, room.listeners, room.holders, carried)
+        return RoomFacts(room.name, speakers, room.spread.listeners, slots, carried)
 
     def _allows(self, name: str) -> bool:
         if name in self._denied:
@@ -277,14 +292,14 @@ class Guests:
 
     # ── what a guest asks ────────────────────────────────────────────────────────────────────
 
-    def request(self, now: Now, request: Request) -> tuple[Reply, list[Down]]:
+    def request(self, now: Now, request: Request) -> tuple[Reply, list[To]]:
         """The answer, CORS included, and what media has to do before it is sent."""
-        reply, commands = self._answer(now, request)
+        reply, outputs = self._answer(now, request)
         if reply.status == 503:
             self.refused += 1
-        return Reply(reply.status, (*CORS, *reply.headers), reply.body), commands
+        return Reply(reply.status, (*CORS, *reply.headers), reply.body), outputs
 
-    def _answer(self, now: Now, request: Request) -> tuple[Reply, list[Down]]:
+    def _answer(self, now: Now, request: Request) -> tuple[Reply, list[To]]:
         match request.path.split("/"):
             case ["", "whip", room, name]:
                 return self._at_endpoint(now, request, room, GuestRole.SPEAKER, unquote(name))
@@ -296,7 +311,7 @@ class Guests:
 
     def _at_endpoint(
         self, now: Now, request: Request, room: str, role: GuestRole, name: str
-    ) -> tuple[Reply, list[Down]]:
+    ) -> tuple[Reply, list[To]]:
         if room in self._denied:
             return said(403, f"this relay does not carry the room: {self._denied[room]}"), []
         if not self._allows(room):
@@ -323,15 +338,16 @@ class Guests:
             return said(400, str(error)), []
         except UnsuitableOffer as error:
             return said(406, str(error)), []
-        commands: list[Down] = []
+        outputs: list[To] = []
         if name and room in self._rooms:
-            refusal = self._make_way(now, self._rooms[room], name, request.source, commands)
+            refusal = self._make_way(now, self._rooms[room], name, request.source, outputs)
             if refusal is not None:
                 return refusal, []
         guest = _Guest(
             link=LinkNumber(next(self._links)),
             key=self._entropy(16).hex(),
-            room=self._room_of(room, commands),
+            room=self._room_of(room),
+            shard=self.shards.choose(),
             role=role,
             name=name,
             source=request.source,
@@ -341,12 +357,12 @@ class Guests:
             has_token=has_token is True,
             until=now.mono + WAIT_S_MAX,
         )
-        self._remember(guest)
-        return self._created(offer, guest, commands), commands
+        outputs += self._remember(guest)
+        return self._created(offer, guest, outputs), outputs
 
     def _refusal(self, request: Request, room: str, network: str, has_token: bool) -> Reply | None:
         """Why nobody more is let in now, and where or when to ask again."""
-        if self._place is None:
+        if not self.shards.are_ready:
             return later(1, "the relay is starting")
         is_new = room not in self._rooms and room not in self._carried
         refusal = self.capacity.refusal(
@@ -362,7 +378,7 @@ class Guests:
         return refusal
 
     def _make_way(
-        self, now: Now, room: _Room, name: str, source: str, commands: list[Down]
+        self, now: Now, room: _Room, name: str, source: str, outputs: list[To]
     ) -> Reply | None:
         """Refuses a name that is taken; who comes back from the same address takes his own over."""
         there = room.speakers.get(name)
@@ -371,57 +387,53 @@ class Guests:
             return later(30, "the stage is full") if is_full else None
         if there.source != source:
             return said(409, "somebody speaks under this name already")
-        commands.append(CloseLink(there.link))
-        self._forget(now, there)
+        outputs += self._end(now, there)
         return None
 
-    def _room_of(self, name: str, commands: list[Down]) -> _Room:
+    def _room_of(self, name: str) -> _Room:
         if name not in self._rooms:
             self._numbers += 1
             slots: set[Ssrc] = set()
             while len(slots) < SLOTS_MAX:  # 0 is our own voice in other places
                 slots |= {Ssrc(int.from_bytes(self._entropy(4)))} - {0}
-            room = _Room(self._numbers, name, tuple(slots), self._carried.number(name))
-            self._rooms[name] = room
-            commands.append(NewGuestRoom(room.number, room.slots, room.of))
+            told, of = tuple(slots), self._carried.number(name)
+            spread = Spread(self._numbers, told, of)
+            self._rooms[name] = _Room(self._numbers, name, told, of, spread)
         self._empty.pop(name, None)
         return self._rooms[name]
 
-    def _created(self, offer: Offer, guest: _Guest, commands: list[Down]) -> Reply:
-        assert self._place is not None
+    def _created(self, offer: Offer, guest: _Guest, outputs: list[To]) -> Reply:
         # RFC 8445 §5.3 asks for 24 and 128 bits of chance; hexadecimal digits are ice-chars.
         ufrag, pwd = self._entropy(4).hex(), self._entropy(16).hex()
         is_listener = offer.role is GuestRole.LISTENER
         slots = guest.room.slots[: len(offer.chosen)] if is_listener else ()
-        commands.append(
-            OpenGuest(
-                link=guest.link,
-                room=guest.room.number,
-                role=offer.role,
-                ufrag=ufrag,
-                pwd=pwd,
-                remote_ufrag=offer.ufrag,
-                remote_pwd=offer.pwd,
-                fp=offer.fp,
-                payload_type=offer.payload_type,
-                slots=slots,
-                level_extension=offer.level_extension,
-            )
+        expected = OpenGuest(
+            link=guest.link,
+            room=guest.room.number,
+            role=offer.role,
+            ufrag=ufrag,
+            pwd=pwd,
+            remote_ufrag=offer.ufrag,
+            remote_pwd=offer.pwd,
+            fp=offer.fp,
+            payload_type=offer.payload_type,
+            slots=slots,
+            level_extension=offer.level_extension,
         )
+        outputs.append(To(guest.shard, expected))
         self.joined[offer.role] += 1
-        text = write_answer(
-            offer, self._place, number=guest.link, ufrag=ufrag, pwd=pwd, slots=slots
-        )
+        place = self.shards.place(guest.shard)
+        text = write_answer(offer, place, number=guest.link, ufrag=ufrag, pwd=pwd, slots=slots)
         links = (("link", f'<{each}>; rel="ice-server"') for each in self._terms.ice_servers)
         headers = (
             ("content-type", SDP),
-            ("location", f"/guest/{guest.key}"),
+            ("location", f"{PLACE}{guest.key}"),
             ("etag", guest.etag),
             *links,
         )
         return Reply(201, headers, text.encode())
 
-    def _at_resource(self, now: Now, request: Request, key: str) -> tuple[Reply, list[Down]]:
+    def _at_resource(self, now: Now, request: Request, key: str) -> tuple[Reply, list[To]]:
         if request.method == "OPTIONS":
             return Reply(204, PREFLIGHT), []
         guest = self._guests.get(key)
@@ -431,8 +443,7 @@ class Guests:
             return _ASKS_TOKEN, []
         match request.method:
             case "DELETE":
-                self._forget(now, guest)
-                return Reply(200), [CloseLink(guest.link)]
+                return Reply(200), self._end(now, guest)
             case "PATCH":
                 return self._patched(request, guest), []
         return said(405, "patch or delete it", ("allow", "PATCH, DELETE, OPTIONS")), []
@@ -472,16 +483,16 @@ class Guests:
             given.strip().encode(), wanted.encode()
         )
 
-    def _remember(self, guest: _Guest) -> None:
+    def _remember(self, guest: _Guest) -> list[To]:
         self._guests[guest.key] = guest
         self._by_link[guest.link] = guest
         if guest.role is GuestRole.SPEAKER:
             guest.room.speakers[guest.name] = guest
-        else:
-            guest.room.listeners += 1
         self._waiting[guest.link] = guest
         if not guest.has_token:
             self._waiting_of[guest.network] = self._waiting_of.get(guest.network, 0) + 1
+        self.shards.enter(guest.shard)
+        return guest.room.spread.enter(guest.shard, guest.role)
 
     def _stop_waiting(self, guest: _Guest) -> None:
         if self._waiting.pop(guest.link, None) is None or guest.has_token:
@@ -492,18 +503,26 @@ class Guests:
         else:
             del self._waiting_of[guest.network]
 
-    def _forget(self, now: Now, guest: _Guest) -> None:
+    def _end(self, now: Now, guest: _Guest) -> list[To]:
+        return [To(guest.shard, CloseLink(guest.link)), *self._forget(now, guest)]
+
+    def _forget(self, now: Now, guest: _Guest) -> list[To]:
+        """Whom media knows of no more."""
         self._remove(guest)
-        if guest.room.is_empty:
-            self._empty[guest.room.name] = now.mono + EMPTY_S_MAX
+        outputs = guest.room.spread.leave(guest.shard, guest.role)
+        self._rest(now, guest.room)
+        return outputs
+
+    def _rest(self, now: Now, room: _Room) -> None:
+        if room.is_empty:
+            self._empty[room.name] = now.mono + EMPTY_S_MAX
 
     def _remove(self, guest: _Guest) -> None:
+        self.shards.leave(guest.shard)
         self._stop_waiting(guest)
         del self._guests[guest.key], self._by_link[guest.link]
         if guest.role is GuestRole.SPEAKER:
             del guest.room.speakers[guest.name]
-        else:
-            guest.room.listeners -= 1
 
 
 _ASKS_TOKEN: Final = said(401, "this room asks for a token", ("www-authenticate", "Bearer"))

@@ -2,10 +2,11 @@
 
 Listeners differ in how many voices their browser has a line for, one to four. Those of one number
 are a crowd, and carry/slots.py chooses for each number by itself: the loudest alone, for who has
-one line, is not the first of four.
+one line, is not the first of four. Of a relay with several media processes each has a room of its
+own for the listeners that are there, and what came in at another enters it by `hand_out`.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from math import inf
 from typing import Final
@@ -25,6 +26,9 @@ from p2phouse.voice.plain import NotPlain, Plain, build, parse
 # begin evenly spread are all in within 15 ms; a listener's jitter buffer holds 60 ms and more.
 TOGETHER_S: Final = 0.016
 TALKING_S: Final = 0.100  # a voice unheard for longer is not waited for
+# A voice that is no guest's here has left if it is unheard for so long: nobody tells us. A browser
+# in a pause sends each 0.4 s, and a node that spoke again would be given a slot again.
+AWAY_S: Final = 5.0
 
 
 class _Listeners:
@@ -120,17 +124,15 @@ class GuestRoom:
         self._speakers: dict[LinkNumber, _Speaker] = {}
         self._by_lines: dict[int, _Listeners] = {}
         self._lines: dict[LinkNumber, tuple[int, Sink]] = {}
+        self._elsewhere_s: dict[LinkNumber, float] = {}  # when we heard who is no guest here
+        # To where voices that enter here are wanted as well, if anywhere.
+        self.send_on: Callable[[LinkNumber, Plain], None] | None = None
         self.together = False  # packets of several voices go in one call: cheaper, and later
         self.refused = 0  # packets of speakers that were none of their voice, or too many
 
     @property
     def links(self) -> tuple[LinkNumber, ...]:
         return (*self._speakers, *self._lines)
-
-    @property
-    def is_heard(self) -> bool:
-        """Whether anybody listens."""
-        return bool(self._lines)
 
     def add_speaker(self, link: LinkNumber, payload_type: int, level_extension: int) -> None:
         self._speakers[link] = _Speaker(payload_type, level_extension)
@@ -145,11 +147,14 @@ class GuestRoom:
     def remove(self, link: LinkNumber) -> None:
         """If it is there."""
         if self._speakers.pop(link, None) is not None:
-            for listeners in self._by_lines.values():
-                listeners.slots.leave(link)
+            self._leave_slots(link)
         lines, sink = self._lines.pop(link, (0, None))
         if sink is not None:
             self._by_lines[lines].remove(sink)
+
+    def _leave_slots(self, source: LinkNumber) -> None:
+        for listeners in self._by_lines.values():
+            listeners.slots.leave(source)
 
     def moved(self, sink: Sink) -> None:
         """A listener has another address."""
@@ -175,10 +180,33 @@ class GuestRoom:
             self.refused += 1  # not Opus: telephone events, comfort noise
             return
         speaker.hear(now_s, packet)
+        self.enter(now_s, link, packet)
+
+    def enter(self, now_s: float, source: LinkNumber, packet: Plain) -> None:
+        """A packet of a voice that comes in here, for whoever listens in any process."""
+        if self.send_on is not None:  # first, for theirs have further to go
+            self.send_on(source, packet)
+        self.hand_out(now_s, source, packet)
+
+    def hand_out(self, now_s: float, source: LinkNumber, packet: Plain) -> None:
+        """A packet of a voice, wherever it came in, for who listens here."""
+        if source not in self._speakers:
+            self._elsewhere_s[source] = now_s
         for listeners in self._by_lines.values():
-            out = listeners.slots.place(now_s, link, packet)
+            out = listeners.slots.place(now_s, source, packet)
             if out is not None:
                 listeners.send(now_s, out, together=self.together)
+
+    def forget_silent(self, now_s: float) -> None:
+        """Voices that are no guests' here and came no more; to be called about once a second."""
+        for source in [n for n, at_s in self._elsewhere_s.items() if now_s > at_s + AWAY_S]:
+            del self._elsewhere_s[source]
+            self._leave_slots(source)
+
+    @property
+    def is_heard(self) -> bool:
+        """Whether anybody listens, here or in another process."""
+        return bool(self._lines) or self.send_on is not None
 
     def hear_control(self, now_s: float, link: LinkNumber, data: bytes) -> None:
         """RTCP of a speaker; a listener's reports are not used. Raises nothing."""

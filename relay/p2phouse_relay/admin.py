@@ -45,7 +45,8 @@ class Counts:
     listeners_joined: int
     refused: int
     sent_on: int
-    load_permille: int
+    loads_permille: tuple[int, ...]  # of each media process
+    not_sent_on: int
     media_restarts: int
     connections: int
     up_s: float
@@ -126,13 +127,25 @@ class Admin(Collector):
             "Rooms of nodes that were not taken, since the start.",
             value=counts.node_refused,
         )
+        yield CounterMetricFamily(
+            "p2phouse_relay_not_sent_on",
+            "Packets that did not get from one process with the sound to another.",
+            value=counts.not_sent_on,
+        )
+        load = GaugeMetricFamily(
+            "p2phouse_relay_media_load",
+            "Share of its core that sound uses.",
+            labels=["process"],
+        )
+        for number, permille in enumerate(counts.loads_permille):
+            load.add_metric([str(number)], permille / 1_000)
+        yield load
         for name, said, value in (
             ("node_rooms", "Rooms of nodes that are carried.", counts.node_rooms),
             ("node_people", "People in them.", counts.node_people),
             ("node_kbps", "Sent in them, in kb/s.", counts.node_kbps),
             ("rooms", "Rooms that somebody is in, or was a minute ago.", counts.rooms),
             ("waiting", "Guests whose sound has not come yet.", counts.waiting),
-            ("media_load", "Share of its core that sound uses.", counts.load_permille / 1_000),
             ("http_connections", "Open connections.", counts.connections),
             ("ready", "1 if guests can come.", int(counts.is_ready)),
             ("draining", "1 if nobody more is taken in.", int(counts.is_draining)),
@@ -156,7 +169,8 @@ def facts(counts: Counts) -> dict[str, object]:
         "joined": counts.speakers_joined + counts.listeners_joined,
         "refused": counts.refused,
         "sent_on": counts.sent_on,
-        "load_pct": round(counts.load_permille / 10, 1),
+        "loads_pct": [round(each / 10, 1) for each in counts.loads_permille],
+        "not_sent_on": counts.not_sent_on,
         "media_restarts": counts.media_restarts,
         "up_s": round(counts.up_s, 1),
     }

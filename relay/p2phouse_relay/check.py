@@ -12,6 +12,7 @@ import socket
 import ssl
 import subprocess
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import Enum
@@ -52,7 +53,7 @@ class Seen:
 
     resolved: tuple[str, ...]
     own: tuple[str, ...]  # addresses of this machine's interfaces
-    udp_error: str
+    udp_errors: Mapping[int, str]  # by port, of those that cannot be used
     http_error: str
     is_running: bool  # a relay of this home runs, and has the ports
     certificate_error: str
@@ -67,7 +68,7 @@ def judge(settings: Settings, seen: Seen) -> list[Finding]:
     return [
         _dns(settings, seen),
         _addresses(settings, seen),
-        _port("UDP", settings.udp_port, seen.udp_error, seen),
+        *(_port("UDP", port, seen.udp_errors.get(port, ""), seen) for port in settings.udp_ports),
         _port("TCP", settings.http_port, seen.http_error, seen),
         _certificate(settings, seen),
         _clock(seen),
@@ -92,7 +93,8 @@ def _addresses(settings: Settings, seen: Seen) -> Finding:
     if not away:
         return Finding("address", Verdict.GOOD, "This machine has the addresses it names.")
     said = f"This machine has no interface with {', '.join(away)}."
-    fix = f"right if a router in front passes UDP {settings.udp_port} on to it; else `addresses`"
+    ports = " ".join(map(str, settings.udp_ports))
+    fix = f"right if a router in front passes UDP {ports} on to it; else `addresses`"
     return Finding("address", Verdict.WARNING, said, fix)
 
 
@@ -162,7 +164,8 @@ def _firewall(settings: Settings, seen: Seen) -> Finding:
     udp = settings.udp_port
     ask = f"from outside: nc -u {settings.addresses[0]} {udp} should not be told “refused”"
     tcp = settings.http_port if settings.tls is not None else HTTPS_PORT
-    ports = [(udp, "udp"), (tcp, "tcp"), (PORT_DEFAULT, "udp"), (PORT_DEFAULT, "tcp")]
+    ports = [*((port, "udp") for port in settings.udp_ports), (tcp, "tcp")]
+    ports += [(PORT_DEFAULT, "udp"), (PORT_DEFAULT, "tcp")]
     lines = {
         "ufw": " && ".join(f"sudo ufw allow {port}/{kind}" for port, kind in ports),
         "firewalld": "sudo firewall-cmd --permanent "
@@ -189,7 +192,11 @@ def look(settings: Settings, *, is_running: bool) -> Seen:
     return Seen(
         resolved=_resolved(settings.domain),
         own=_own_addresses(),
-        udp_error=_bind_error(settings.bind, settings.udp_port, socket.SOCK_DGRAM),
+        udp_errors={
+            port: error
+            for port in settings.udp_ports
+            if (error := _bind_error(settings.bind, port, socket.SOCK_DGRAM))
+        },
         http_error=_bind_error(
             settings.bind if settings.tls else "127.0.0.1", settings.http_port, socket.SOCK_STREAM
         ),

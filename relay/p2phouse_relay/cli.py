@@ -52,6 +52,12 @@ def up(
     address: Annotated[
         str | None, typer.Option(metavar="IP", help="This machine's address to be reached at.")
     ] = None,
+    processes: Annotated[
+        int | None,
+        typer.Option(
+            min=1, max=32, metavar="N", help="For sound, each with a UDP port and a core."
+        ),
+    ] = None,
     port: Annotated[
         int | None,
         typer.Option(min=0, max=65_535, help="Port for nodes, TCP and UDP; 0 picks a free one."),
@@ -78,6 +84,7 @@ def up(
             json=json,
             tied=tied,
             port=port,
+            processes=processes,
         )
     )
 
@@ -236,7 +243,10 @@ def status(home: Home = None, json: Json = False) -> None:
     later = f"{facts['refused']} were told to come later, {facts['sent_on']} to go elsewhere"
     print(f"{facts['joined']} came since the start, {later}")
     again = facts["media_restarts"]
-    print(f"sound uses {facts['load_pct']} % of its core, and was begun anew {again} time(s)")
+    loads = ", ".join(f"{each} %" for each in facts["loads_pct"]) or "nothing"
+    print(f"sound uses {loads} of its core, and was begun anew {again} time(s)")
+    if len(facts["loads_pct"]) > 1:
+        print(f"{facts['not_sent_on']} packet(s) did not get from one process to another")
 
 
 @app.command()

@@ -1,4 +1,4 @@
-"""The relay's control: joins the core of guests, the media process, the page and the front.
+"""The relay's control: joins the core of guests, the media processes, the page and the front.
 
 It decides nothing. What is asked over HTTP becomes an input of `Guests`, what that returns is sent
 to media, and what media says goes back into it. Why one process answers HTTP: docs/adr/0018.
@@ -12,7 +12,7 @@ import random
 import socket
 import ssl
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -27,14 +27,15 @@ from p2phouse.guest.exchange import Reply, Request
 from p2phouse.guest.http import Front, Listener
 from p2phouse.guest.page import Page
 from p2phouse.guest.resources import Guests, Terms
+from p2phouse.guest.shards import NODES, To
 from p2phouse.identity.keys import load_or_create, make_identity
-from p2phouse.media import MediaProcess
 from p2phouse.net.network import Network
 from p2phouse_relay.admin import Admin, Counts, new_token, say_where
 from p2phouse_relay.carrying import Carrying, Showing
 from p2phouse_relay.denials import DenialsDamaged, DenialWatch, keys_of
 from p2phouse_relay.policy import Charter
 from p2phouse_relay.settings import Tls
+from p2phouse_relay.shards import MediaProcesses
 
 log = logging.getLogger(__name__)
 
@@ -87,7 +88,8 @@ class RelayConfig:
     """What a relay is told when it starts.
 
     addresses: where guests reach it, the best first. bind: where its sockets are, which behind a
-    router of one's own is another address. udp_port, http_port: 0 picks a free one.
+    router of one's own is another address. udp_port, http_port: 0 picks a free one. processes: for
+    sound, each with a port of its own, udp_port and those that follow.
     """
 
     name: str
@@ -97,6 +99,7 @@ class RelayConfig:
     udp_port: int
     terms: Terms
     page: str = ""  # where guests find it, https://NAME; empty: at the first address
+    processes: int = 1
     tls: Tls | None = None
     is_proxied: bool = False  # TLS is spoken by a reverse proxy of this machine; HTTP on loopback
     home: Path | None = None  # where the commands find a relay that runs; none in trial
@@ -106,7 +109,7 @@ class RelayConfig:
 
 
 class Relay:
-    """`run` is the relay; `ready` is set once guests can come."""
+    """`run` is the relay; guests can come once `media.ready` is set."""
 
     def __init__(
         self, config: RelayConfig, listeners: list[Listener], context: ssl.SSLContext | None = None
@@ -131,20 +134,17 @@ class Relay:
             standing = self._denials.changed(clock().unix) or {}
             self.guests.deny(standing)
         self._began_s = time.monotonic()
-        self.ready = trio.Event()
-        self.udp_port = 0
+        self._not_sent_on = 0  # packets, between media processes
         self._listeners = listeners
         self._page = Page(self.guests, relay=config.name)
-        level = logging.getLevelName(logging.getLogger().getEffectiveLevel())
-        self.media = MediaProcess(
+        self.media = MediaProcesses(
             self._from_media,
             self._media_gone,
+            count=config.processes,
             module=config.media_module,
-            arguments=(
-                "--address", config.bind, "--udp-port", str(config.udp_port), "--log", level,
-            ),
-        )  # fmt: skip
-
+            address=config.bind,
+            udp_port=config.udp_port,
+        )
         self.carrying = self._carrying(config.among) if config.among is not None else None
         self._deny_keys(standing)
 
@@ -171,11 +171,14 @@ class Relay:
                 answerer=carrying.answer,
             )
 
+        async def to_media(message: channel.Down) -> None:
+            await self.media.send(To(NODES, message))
+
         return Carrying(
             me,
             replace(among.charter, page=self.config.page or self.http),
             new_network,
-            to_media=self.media.send,
+            to_media=to_media,
             links=self.links,
             show=self._show,
         )
@@ -221,8 +224,8 @@ class Relay:
         if request.path == WELL_KNOWN and self.carrying is not None:
             return Reply(200, POLICY, self.carrying.policy_card())
         if request.path.startswith(("/whip/", "/whep/", "/guest/")):
-            reply, commands = self.guests.request(clock(), request)
-            await self._perform(commands)
+            reply, outputs = self.guests.request(clock(), request)
+            await self._perform(outputs)
             return reply
         return NOT_FOUND
 
@@ -268,7 +271,8 @@ class Relay:
             listeners_joined=self.guests.joined[channel.GuestRole.LISTENER],
             refused=self.guests.refused,
             sent_on=self.guests.capacity.sent_on,
-            load_permille=self.guests.capacity.load_permille,
+            loads_permille=tuple(self.guests.shards.loads.values()),
+            not_sent_on=self._not_sent_on,
             media_restarts=self.media.restarts,
             connections=self.front.connections,
             up_s=time.monotonic() - self._began_s,
@@ -306,40 +310,39 @@ class Relay:
             except OSError as error:  # half of it may be written; the old one still stands
                 log.warning("certificate_not_read reason=%s", error.strerror or "no pair")
 
-    async def _perform(self, commands: list[channel.Down]) -> None:
-        for command in commands:
-            await self.media.send(command)
+    async def _perform(self, outputs: Iterable[To]) -> None:
+        for each in outputs:
+            await self.media.send(each)
 
-    async def _from_media(self, message: channel.Up) -> None:
-        await self._perform(self.guests.heard(clock(), message))
-        if self.carrying is not None:
+    async def _from_media(self, number: int, message: channel.Up) -> None:
+        await self._perform(self.guests.heard(clock(), number, message))
+        if self.carrying is not None and number == NODES:
             await self.carrying.heard(message)
         match message:
-            case channel.PortReady():
-                log.info("media_ready udp_port=%d", message.port)
-                self.udp_port = message.port
-                self.ready.set()
+            case channel.Load():
+                self._not_sent_on += message.not_sent_on
             case channel.LinkState():
                 log.info("guest link=%d state=%s", message.link, message.status.name.lower())
 
-    async def _media_gone(self) -> None:
-        self.guests.gone()
-        if self.carrying is not None:
+    async def _media_gone(self, number: int) -> None:
+        await self._perform(self.guests.gone(clock(), number))
+        if self.carrying is not None and number == NODES:
             await self.carrying.media_gone()
 
 
 @asynccontextmanager
 async def running(config: RelayConfig) -> AsyncIterator[Relay]:
     """A relay that guests can come to. Raises UserError, MediaSilent, MediaFailed."""
-    check_udp(config.bind, config.udp_port)
+    for number in range(config.processes):
+        check_udp(config.bind, config.udp_port and config.udp_port + number)
     context = certified(config.tls) if config.tls is not None else None
     relay = Relay(config, await _listeners(config, context), context)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(relay.run)
         with trio.move_on_after(READY_S_MAX):
-            await relay.ready.wait()
+            await relay.media.ready.wait()
             await relay.is_among.wait()
-        if not relay.ready.is_set():
+        if not relay.media.ready.is_set():
             raise MediaSilent(seconds=READY_S_MAX)
         yield relay
         nursery.cancel_scope.cancel()

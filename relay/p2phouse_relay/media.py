@@ -1,4 +1,4 @@
-"""The relay's media process: one port, all rooms, one loop.
+"""The relay's media process: one port, all rooms, one loop; of several one of as many as there are.
 
 `python -m p2phouse_relay.media FD --address A … --udp-port N` speaks p2phouse/channel.py on that
 socket; when it ends, control is gone and so are we. The loop waits on the ports and the channel,
@@ -16,6 +16,7 @@ import signal
 import socket
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from time import monotonic
 from typing import Final
 
@@ -29,10 +30,12 @@ from p2phouse.channel import (
     NewGuestRoom,
     OpenGuest,
     OpenLink,
+    SendOn,
     SetKeys,
     SetTable,
 )
 from p2phouse.errors import UserError
+from p2phouse.guest.across import Across, inherited
 from p2phouse.guest.room import GuestRoom
 from p2phouse.link.handshake import Identity
 from p2phouse.link.lite import Credentials
@@ -66,9 +69,13 @@ class Media:
         ports: Sequence[Port],
         *,
         together_above: int = ABOVE_PERMILLE,
+        across: Across | None = None,
     ) -> None:
-        """together_above: load from which on packets of several voices go in one call."""
+        """together_above: load from which on packets of several voices go in one call. across: to
+        the relay's other processes; None if this is the only one."""
         self._thrift = Thrift(together_above)
+        self._across = across
+        self._dropped_across = 0  # as told last
         identity = Identity()
         self._say = say
         self.peers = Peers(
@@ -100,6 +107,8 @@ class Media:
                 self._new_guest_room(message)
             case CloseGuestRoom(number):
                 self._close_room(number)
+            case SendOn(number, to):
+                self._send_on(number, to)
             case OpenGuest():
                 self._open_guest(message)
             case OpenLink():
@@ -123,7 +132,9 @@ class Media:
         cpu_s = _cpu_s()
         permille = round(1_000 * (cpu_s - self._cpu_s) / since_s)
         self._cpu_s, self._told_s = cpu_s, now_s
-        self._say(channel.Load(max(0, min(1_000, permille))))
+        dropped = self._across.dropped if self._across is not None else 0
+        not_sent_on, self._dropped_across = dropped - self._dropped_across, dropped
+        self._say(channel.Load(max(0, min(1_000, permille)), not_sent_on))
         self._choose(permille)
 
     def _choose(self, permille: int) -> None:
@@ -165,6 +176,7 @@ class Media:
 
     def _report(self, now_s: float) -> None:
         for room in self._rooms.values():
+            room.forget_silent(now_s)
             for link, data in room.reports(now_s):
                 sink = self.peers.sink(link)
                 if sink is not None:
@@ -253,7 +265,20 @@ class Media:
         if of is not None:
             self._links.lead_to(of, None)
 
+    def _send_on(self, number: int, to: tuple[int, ...]) -> None:
+        room = self._rooms.get(number)
+        if room is not None and self._across is not None:
+            room.send_on = partial(self._across.send, number, to) if to else None
+
     # ── sound ────────────────────────────────────────────────────────────────────────────────
+
+    def read_across(self, now_s: float) -> None:
+        """What came in at other processes."""
+        assert self._across is not None
+        for number, source, packet in self._across.read():
+            room = self._rooms.get(number)
+            if room is not None:  # else it has closed a moment ago
+                room.hand_out(now_s, source, packet)
 
     def _packet(self, number: LinkNumber, packet: bytes) -> None:
         room = self._in.get(number)
@@ -277,29 +302,36 @@ class Media:
             room.moved(sink)
 
 
-def serve(sock: socket.socket, ports: Sequence[Port], *, together_above: int) -> None:
+def serve(
+    sock: socket.socket, ports: Sequence[Port], across: Across | None, *, together_above: int
+) -> None:
     """Does what control says until it says no more, or reads no more."""
     control = ControlEnd(sock)
     try:
-        _serve(control, ports, together_above)
+        _serve(control, ports, across, together_above)
     except OSError as error:  # it ended with words of ours unread, which is how it may end
         log.info("control_gone error=%s", error.strerror or error)
 
 
-def _serve(control: ControlEnd, ports: Sequence[Port], together_above: int) -> None:
+def _serve(
+    control: ControlEnd, ports: Sequence[Port], across: Across | None, together_above: int
+) -> None:
     """Raises OSError of the channel alone: ports drop what they cannot send."""
-    media = Media(control.say, ports, together_above=together_above)
+    media = Media(control.say, ports, together_above=together_above, across=across)
     peers = media.peers
     selector = selectors.DefaultSelector()
     for index, port in enumerate(ports):
-        selector.register(port.socket, selectors.EVENT_READ, index)
+        read = partial(peers.read, index=index)
+        selector.register(port.socket, selectors.EVENT_READ, read)
+    if across is not None:
+        selector.register(across.socket, selectors.EVENT_READ, media.read_across)
     selector.register(control.socket, selectors.EVENT_READ)
     due_s = -math.inf
     while True:
         is_sound = True
         for key, _ in selector.select(max(0.0, due_s - monotonic())):
             if key.data is not None:
-                peers.read(monotonic(), key.data)
+                key.data(monotonic())
                 continue
             is_sound = False
             messages = control.read()
@@ -340,6 +372,8 @@ def main() -> None:
     parser.add_argument("--address", action="append", required=True)
     parser.add_argument("--udp-port", type=int, default=0)
     parser.add_argument("--together-above", type=int, default=ABOVE_PERMILLE)
+    parser.add_argument("--across", type=int, metavar="FD")
+    parser.add_argument("--to", action="append", default=[], metavar="NUMBER=FD")
     parser.add_argument("--log", default="WARNING")
     arguments = parser.parse_args()
     logging.basicConfig(
@@ -356,7 +390,8 @@ def main() -> None:
     except PortTaken as error:
         sys.exit(str(error))
     control = socket.socket(fileno=arguments.fd)
-    serve(control, ports, together_above=arguments.together_above)
+    across = None if arguments.across is None else inherited(arguments.across, arguments.to)
+    serve(control, ports, across, together_above=arguments.together_above)
 
 
 if __name__ == "__main__":

@@ -60,6 +60,7 @@ class Settings:
     json: bool
     tied: bool
     port: int | None = None
+    processes: int | None = None
 
 
 def run_relay(settings: Settings) -> None:
@@ -85,6 +86,7 @@ def _config(settings: Settings) -> RelayConfig:
             http_port=HTTP_PORT if settings.http_port is None else settings.http_port,
             udp_port=UDP_PORT if settings.udp_port is None else settings.udp_port,
             terms=DEV_TERMS,
+            processes=settings.processes or 1,
             home=kept,
             among=Among(DEV_CHARTER, settings.port, _lan(address), kept),
         )
@@ -93,6 +95,7 @@ def _config(settings: Settings) -> RelayConfig:
         ("--http-port", settings.http_port),
         ("--udp-port", settings.udp_port),
         ("--address", settings.address),
+        ("--processes", settings.processes),
     ):
         if value is not None:
             raise OnlyInTrial(option=option, path=home / FILE_NAME)
@@ -105,6 +108,7 @@ def _config(settings: Settings) -> RelayConfig:
         udp_port=its.udp_port,
         terms=its.terms,
         page=its.page,
+        processes=its.processes,
         tls=its.tls,
         is_proxied=its.tls is None,
         home=home,
@@ -174,9 +178,9 @@ async def _run(config: RelayConfig, settings: Settings, began: float) -> None:
                 facts = {
                     "ready_s": round(time.monotonic() - began, 3),
                     "http": relay.http,
-                    "udp_port": relay.udp_port,
+                    "udp_ports": [port for _, port in sorted(relay.media.ports.items())],
                     "control_pid": os.getpid(),
-                    "media_pid": relay.media.pid,
+                    "media_pids": relay.media.pids,
                 }
                 if relay.carrying is not None:
                     facts["port"] = relay.carrying.network.port
@@ -215,7 +219,8 @@ async def _end_with_input(scope: trio.CancelScope) -> None:
 def _say_ready(facts: dict[str, object], *, trial: bool) -> None:
     http = facts["http"]
     among = f" · nodes: port {facts['port']}" if "port" in facts else ""
-    print(f"ready in {facts['ready_s']} s · {http} · UDP port {facts['udp_port']}{among}")
+    ports = " ".join(map(str, facts["udp_ports"]))  # type: ignore[call-overload]  # they are a list
+    print(f"ready in {facts['ready_s']} s · {http} · UDP port {ports}{among}")
     if not trial:
         print("In another terminal: p2phouse-relay status · drain. Stop: Ctrl-C", flush=True)
         return

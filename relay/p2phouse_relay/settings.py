@@ -26,6 +26,7 @@ HTTPS_PORT: Final = 443
 UDP_PORT: Final = 8478
 PROXIED_PORT: Final = 8478
 ADMIN_PORT: Final = 8479
+PROCESSES_MAX: Final = 32
 TOKEN_CHARS_MIN: Final = 16
 GUESTS_MAX: Final = 900  # if nobody tried how many: a core carries about a thousand listeners
 WAITING_MAX: Final = 8  # of one network, without a token, that have not come yet
@@ -67,6 +68,12 @@ class Settings:
     admin_port: int
     tls: Tls | None
     terms: Terms
+    processes: int = 1
+
+    @property
+    def udp_ports(self) -> range:
+        """One for each process that carries sound."""
+        return range(self.udp_port, self.udp_port + self.processes)
 
     @property
     def page(self) -> str:
@@ -121,6 +128,7 @@ def understood(path: Path, text: str, guests_max: int = GUESTS_MAX) -> Settings:
 
 def _settings(top: "_Table", guests_max: int) -> Settings:
     tls, proxied = _tls(top.table("tls"))
+    processes = _processes(top.table("media"))
     found = Settings(
         name=top.text("name", most=60),
         domain=top.text("domain", like=_DOMAIN, means="a name such as audio.example.org"),
@@ -128,10 +136,11 @@ def _settings(top: "_Table", guests_max: int) -> Settings:
         bind=_address("bind", top.text("bind", "0.0.0.0")),
         contact=top.text("contact", most=200),
         http_port=top.number("http_port", PROXIED_PORT if proxied else HTTPS_PORT, most=65_535),
-        udp_port=top.number("udp_port", UDP_PORT, most=65_535),
+        udp_port=top.number("udp_port", UDP_PORT, most=65_536 - processes),
         admin_port=top.number("admin_port", ADMIN_PORT, most=65_535),
         tls=tls,
         terms=_terms(top, guests_max),
+        processes=processes,
     )
     top.has_no_more()
     return found
@@ -213,6 +222,12 @@ def _tls(table: _Table) -> tuple[Tls | None, bool]:
     return tls, proxied
 
 
+def _processes(table: _Table) -> int:
+    found = table.number("processes", 1, most=PROCESSES_MAX)
+    table.has_no_more()
+    return found
+
+
 def _addresses(top: _Table) -> tuple[str, ...]:
     found = top.texts("addresses", most=4)
     if not found:
@@ -272,7 +287,7 @@ domain = {domain}
 addresses = {addresses}
 # bind = "0.0.0.0"
 
-# Ports. Everything that is sound goes through the one UDP port; open it in your firewall.
+# Ports. Everything that is sound goes through the UDP port; open it in your firewall.
 # http_port = 443
 udp_port = {udp_port}
 # admin_port = 8479   # status, health and metrics, on this machine alone
@@ -284,6 +299,11 @@ key = "/etc/letsencrypt/live/{plain_domain}/privkey.pem"
 # Or a reverse proxy of yours on this machine speaks TLS, and names who asked in X-Forwarded-For.
 # Then instead of the two lines above (http_port is then 8478, on 127.0.0.1 alone):
 # proxy = true
+
+[media]
+# Processes that carry sound, for a machine with more cores than one: one less than it has cores.
+# Each has a UDP port: the one above and those that follow.
+# processes = 1
 
 [limits]
 # If this does not say it, what `p2phouse-relay rehearse` found that this machine carries; 900 if

@@ -88,7 +88,7 @@ def test_the_sound_comes_back_by_itself(browser):
     with relay() as its, page_of(browser, its, "tea", route=lambda each: each.continue_()) as page:
         page.click("#listen")
         page.wait_for_selector(LISTENS)
-        os.kill(its.facts["media_pid"], signal.SIGKILL)
+        os.kill(its.facts["media_pids"][0], signal.SIGKILL)
         page.wait_for_selector(".banner", timeout=60_000)
         page.wait_for_selector(LISTENS, timeout=60_000)
         page.wait_for_selector(".banner", state="detached")

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 from p2phouse.channel import CloseGuestRoom, CloseLink, NewGuestRoom, PortReady
 from p2phouse.guest.facts import NodeRoom, SealedRoom
+from p2phouse.guest.shards import To
 from tests.guest.test_resources import ANYBODY, LISTEN, SPEAK, Relay
 
 ROOM = "a" * 52
@@ -47,7 +48,10 @@ def test_when_a_room_is_closed_its_guests_are_out():
     relay.guests.carry(ROOM, TEA, 7)
     relay.join(f"/whep/{ROOM}")
     guest = relay.opened()
-    assert relay.guests.carry(ROOM, SEALED, 7) == [CloseLink(guest.link), CloseGuestRoom(1)]
+    assert relay.guests.carry(ROOM, SEALED, 7) == [
+        To(0, CloseLink(guest.link)),
+        To(0, CloseGuestRoom(1)),
+    ]
     assert relay.guests.count == 0
     assert relay.ask("POST", f"/whep/{ROOM}", LISTEN)[0] == 403
     relay.guests.carry(ROOM, TEA, 7)
@@ -59,7 +63,7 @@ def test_when_a_room_is_carried_no_more_its_guests_are_out():
     relay.guests.carry(ROOM, TEA, 7)
     relay.join(f"/whep/{ROOM}")
     guest = relay.opened()
-    assert relay.guests.drop(ROOM) == [CloseLink(guest.link), CloseGuestRoom(1)]
+    assert relay.guests.drop(ROOM) == [To(0, CloseLink(guest.link)), To(0, CloseGuestRoom(1))]
     assert relay.guests.drop(ROOM) == []
 
 
@@ -68,7 +72,10 @@ def test_a_room_that_guests_made_under_the_name_of_one_of_nodes_is_closed():
     relay = Relay()
     relay.join(f"/whip/{ROOM}/ana")
     guest = relay.opened()
-    assert relay.guests.carry(ROOM, TEA, 7) == [CloseLink(guest.link), CloseGuestRoom(1)]
+    assert relay.guests.carry(ROOM, TEA, 7) == [
+        To(0, CloseLink(guest.link)),
+        To(0, CloseGuestRoom(1)),
+    ]
     relay.join(f"/whep/{ROOM}")
     assert [each.of for each in relay.told if isinstance(each, NewGuestRoom)] == [0, 7]
 
@@ -79,7 +86,7 @@ def test_a_room_of_nodes_that_the_operator_denies_is_not_heard():
     relay.join(f"/whep/{ROOM}")
     guest = relay.opened()
     assert relay.guests.deny({ROOM: "a notice of 3 May"}) == [
-        CloseLink(guest.link), CloseGuestRoom(1)
+        To(0, CloseLink(guest.link)), To(0, CloseGuestRoom(1))
     ]  # fmt: skip
     relay.guests.carry(ROOM, TEA, 7)
     status, _, text = relay.ask("POST", f"/whep/{ROOM}", LISTEN)
@@ -91,7 +98,7 @@ def test_after_the_media_process_has_died_the_room_can_be_heard_again():
     relay = Relay()
     relay.guests.carry(ROOM, TEA, 7)
     relay.join(f"/whep/{ROOM}")
-    relay.guests.gone()
+    relay.ends()
     assert relay.guests.carry(ROOM, TEA, 7) == []
     assert relay.ask("POST", f"/whep/{ROOM}", LISTEN)[0] == 503
     relay.says(PortReady(7_000, bytes(32)))

@@ -29,6 +29,7 @@ from p2phouse.guest.resources import (
     RoomTerms,
     Terms,
 )
+from p2phouse.guest.shards import To
 from p2phouse.vocabulary import LinkNumber, Now
 from tests.guest.test_sdp import offer, section
 
@@ -45,16 +46,25 @@ class Relay:
         self.guests = Guests(terms, random.Random(1).randbytes, count(1))
         self.guests.reached_at(("192.0.2.7",))
         self.told: list[object] = []
+        self.told_by_shard: dict[int, list[object]] = {}
         self.now = 100.0
         if ready:
             self.says(PortReady(7_000, bytes(32)))
 
-    def says(self, message) -> None:
-        self.told += self.guests.heard(Now(self.now, 0), message)
+    def says(self, message, shard=0) -> None:
+        self.tell(self.guests.heard(Now(self.now, 0), shard, message))
+
+    def ends(self, shard=0) -> None:
+        self.tell(self.guests.gone(Now(self.now, 0), shard))
 
     def wait(self, seconds: float) -> None:
         self.now += seconds
-        self.told += self.guests.tick(Now(self.now, 0))
+        self.tell(self.guests.tick(Now(self.now, 0)))
+
+    def tell(self, outputs: list[To]) -> None:
+        self.told += [each.message for each in outputs]
+        for each in outputs:
+            self.told_by_shard.setdefault(each.shard, []).append(each.message)
 
     def ask(
         self, method, path, body=b"", source="198.51.100.7", kind="", **headers
@@ -64,8 +74,8 @@ class Relay:
         given = {"content-type": kind or kinds.get(method, "")}
         given |= {name.replace("_", "-"): value for name, value in headers.items()}
         request = Request(method, path, given, body, source)
-        reply, commands = self.guests.request(Now(self.now, 0), request)
-        self.told += commands
+        reply, outputs = self.guests.request(Now(self.now, 0), request)
+        self.tell(outputs)
         return reply.status, dict(reply.headers), reply.body.decode()
 
     def join(self, path="/whep/tea", source="198.51.100.7", connects=True, **headers) -> str:
@@ -174,7 +184,7 @@ def test_a_room_stays_for_a_minute_after_the_last_has_left():
 def test_when_media_ends_all_are_gone_and_nobody_is_let_in_before_the_next():
     relay = Relay()
     place = relay.join(connects=False)
-    relay.guests.gone()
+    relay.ends()
     assert relay.ask("DELETE", place)[0] == 404
     status, headers, _ = relay.ask("POST", "/whep/tea", LISTEN)
     assert (status, headers["retry-after"]) == (503, "1")
@@ -401,7 +411,7 @@ def test_who_shows_a_token_is_not_counted_among_strangers():
 def test_a_room_that_is_denied_is_ended_and_whoever_comes_reads_why():
     relay = Relay()
     place, other = relay.join("/whip/tea/ana"), relay.join("/whep/song")
-    relay.told += relay.guests.deny({"tea": "a notice of 3 May", "x": "y"})
+    relay.tell(relay.guests.deny({"tea": "a notice of 3 May", "x": "y"}))
     assert relay.told[-2:] == [CloseLink(LinkNumber(1)), CloseGuestRoom(1)]
     status, _, text = relay.ask("POST", "/whep/tea", LISTEN)
     assert (status, "a notice of 3 May" in text) == (403, True)
@@ -441,7 +451,7 @@ def test_books_balance_whatever_is_asked_in_whatever_order():
                 case 4:
                     relay.wait(rng.random() * 10)
                 case 5 if rng.random() < 0.1:
-                    relay.guests.gone()
+                    relay.ends()
                     relay.says(PortReady(7_000, bytes(32)))
         for place in places:
             relay.ask("DELETE", place)

@@ -7,14 +7,17 @@ import pytest
 
 from p2phouse.carry.pace import BYTES_PER_S_MAX, PACKETS_AT_ONCE_MAX, PACKETS_PER_S_MAX
 from p2phouse.carry.rtcp import decode
-from p2phouse.guest.room import TALKING_S, TOGETHER_S, GuestRoom
+from p2phouse.guest.room import AWAY_S, TALKING_S, TOGETHER_S, GuestRoom
 from p2phouse.link.port import Port
 from p2phouse.vocabulary import FRAME_S, LinkNumber, Ssrc
+from p2phouse.voice.packet import PT_OPUS
 from p2phouse.voice.plain import Plain, build, parse
 from tests.link.test_crowd import Listener
 
 SSRCS = (Ssrc(11), Ssrc(12), Ssrc(13), Ssrc(14))
 ANA, BEN = LinkNumber(1), LinkNumber(2)
+FAR, NODE = LinkNumber(77), LinkNumber(-5)  # at another process; of a node
+PLAIN = Plain(PT_OPUS, False, 1, 960, Ssrc(5), 30, b"\x78far")
 
 
 class House:
@@ -239,3 +242,54 @@ def test_one_who_is_as_wide_as_a_picture_is_sent_on_no_wider_than_music(house: H
     assert sum(word[0] == "m" for word in heard) == 150
     wide = sum(len(word) for word in heard if word[0] == "p")
     assert wide <= 4 * BYTES_PER_S_MAX  # of three seconds, and one at once
+
+
+# ── voices of other processes ────────────────────────────────────────────────────────────────
+
+
+def test_what_enters_here_goes_on_once_and_what_came_in_elsewhere_does_not(house: House):
+    listener = house.listener(4)
+    gone_on: list[tuple[LinkNumber, bytes]] = []
+    house.room.send_on = lambda source, packet: gone_on.append((source, packet.payload))
+    house.says(ANA, "a1")
+    house.room.enter(house.now_s, NODE, PLAIN._replace(payload=b"n1"))
+    house.room.hand_out(house.now_s, FAR, PLAIN._replace(payload=b"f1"))
+    assert words(listener) == ["a1", "n1", "f1"]
+    assert gone_on == [(ANA, b"a1"), (NODE, b"n1")]
+
+
+def test_a_guest_who_floods_is_not_sent_on_either(house: House):
+    gone_on: list[bytes] = []
+    house.room.send_on = lambda source, packet: gone_on.append(packet.payload)
+    for n in range(200):
+        house.says(ANA, f"{n}")
+    assert 0 < len(gone_on) <= PACKETS_AT_ONCE_MAX
+
+
+def test_voices_from_elsewhere_have_slots_as_guests_have_and_lose_them_when_they_stay_away(
+    house: House,
+):
+    house.listener(4)
+
+    def talk(source: LinkNumber) -> None:
+        house.room.hand_out(house.now_s, source, PLAIN)
+
+    house.says(ANA, "a1")
+    talk(FAR)
+    assert house.room.holders[:2] == (ANA, FAR)
+    house.after(AWAY_S - 0.1)
+    talk(NODE)
+    house.after(0.2)
+    house.room.forget_silent(house.now_s)
+    assert house.room.holders == (ANA, 0, NODE, 0)  # a guest stays until it is said to be gone
+    talk(FAR)
+    assert house.room.holders == (ANA, FAR, NODE, 0)
+
+
+def test_a_room_is_heard_if_somebody_listens_here_or_elsewhere(house: House):
+    assert not house.room.is_heard
+    house.room.send_on = lambda source, packet: None
+    assert house.room.is_heard
+    house.room.send_on = None
+    house.listener(1)
+    assert house.room.is_heard

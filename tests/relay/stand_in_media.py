@@ -34,6 +34,8 @@ def main() -> None:
     parser.add_argument("--address")
     parser.add_argument("--udp-port", type=int)
     parser.add_argument("--log")
+    parser.add_argument("--across")
+    parser.add_argument("--to", action="append")
     given = parser.parse_args()
     channel = socket.socket(fileno=given.fd)
     port = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)

@@ -25,7 +25,7 @@ SETTINGS = Settings(
 WELL = Seen(
     resolved=("203.0.113.5",),
     own=("127.0.0.1", "203.0.113.5"),
-    udp_error="",
+    udp_errors={},
     http_error="",
     is_running=False,
     certificate_error="",
@@ -53,8 +53,13 @@ def test_where_all_is_well_only_what_nobody_inside_can_see_is_left_to_look_at():
         ("name", {"resolved": ()}, Verdict.BAD, "A record: audio.example.org → 203.0.113.5"),
         ("name", {"resolved": ("192.0.2.1",)}, Verdict.BAD, "192.0.2.1"),
         ("address", {"own": ("10.0.0.4",)}, Verdict.WARNING, "router"),
-        ("UDP port", {"udp_error": "Address already in use"}, Verdict.BAD, "ss -lpun"),
-        ("UDP port", {"udp_error": "used", "is_running": True}, Verdict.GOOD, "this relay's"),
+        ("UDP port", {"udp_errors": {8478: "Address already in use"}}, Verdict.BAD, "ss -lpun"),
+        (
+            "UDP port",
+            {"udp_errors": {8478: "used"}, "is_running": True},
+            Verdict.GOOD,
+            "this relay's",
+        ),
         ("TCP port", {"http_error": "Permission denied"}, Verdict.BAD, "systemd"),
         ("certificate", {"certificate_days": 10.0}, Verdict.WARNING, "certbot renew"),
         ("certificate", {"certificate_days": -1.0}, Verdict.BAD, "has run out"),
@@ -82,6 +87,16 @@ def test_what_is_not_well_is_said_with_what_to_do(about, seen, verdict, word):
     assert its.fix or verdict is Verdict.GOOD
 
 
+def test_each_process_with_sound_has_a_port_that_has_to_be_free_and_let_in():
+    several = replace(SETTINGS, processes=3)
+    seen = replace(WELL, udp_errors={8480: "Address already in use"})
+    ports = [each for each in judge(several, seen) if each.about == "UDP port"]
+    assert [each.verdict for each in ports] == [Verdict.GOOD, Verdict.GOOD, Verdict.BAD]
+    assert "8480" in ports[2].said
+    fix = found("firewall", several).fix
+    assert all(f"ufw allow {port}/udp" in fix for port in (8478, 8479, 8480))
+
+
 def test_behind_a_proxy_the_firewall_has_to_let_in_what_the_proxy_listens_on():
     fix = found("firewall", replace(SETTINGS, tls=None, http_port=8_478)).fix
     assert "443/tcp" in fix
@@ -98,7 +113,7 @@ def test_this_machine_is_looked_at(tmp_path):
     settings = replace(SETTINGS, domain="localhost.localdomain", tls=tls, http_port=0, udp_port=0)
     seen = look(settings, is_running=False)
     assert "127.0.0.1" in seen.own
-    assert (seen.udp_error, seen.http_error) == ("", "")
+    assert (seen.udp_errors, seen.http_error) == ({}, "")
     assert seen.certificate_names == ("localhost",)
     assert seen.certificate_days is not None
     assert 9 < seen.certificate_days < 10

@@ -188,7 +188,7 @@ def test_a_flood_from_many_networks_takes_nothing_from_who_listens_and_keeps_nob
 
     def trouble() -> None:
         nonlocal sent
-        sent = flood(house.relay.udp_port, data, per_s=5_000)
+        sent = flood(house.relay.udp_ports[0], data, per_s=5_000)
 
     is_well(house.hears_through(trouble))
     assert sent > 1_000
@@ -198,7 +198,7 @@ def test_a_flood_from_many_networks_takes_nothing_from_who_listens_and_keeps_nob
 @pytest.mark.slow
 def test_a_thousand_who_begin_and_go_no_further_take_nothing_from_who_listens(house: House):
     """They ask, check, begin a handshake and say no more."""
-    before_kb = rss_kb(house.relay.media_pid) + rss_kb(house.relay.control_pid)
+    before_kb = rss_kb(house.relay.media_pids[0]) + rss_kb(house.relay.control_pid)
     strangers = [house.guest(number) for number in range(STALLED)]
     for each in strangers:
         each.stalls = True
@@ -209,7 +209,7 @@ def test_a_thousand_who_begin_and_go_no_further_take_nothing_from_who_listens(ho
 
     is_well(house.hears_through(trouble))
     assert house.newcomer().joined == 1
-    grown_kb = rss_kb(house.relay.media_pid) + rss_kb(house.relay.control_pid) - before_kb
+    grown_kb = rss_kb(house.relay.media_pids[0]) + rss_kb(house.relay.control_pid) - before_kb
     assert grown_kb < 150 * len(strangers)
     # Ten seconds for a handshake, fifteen to come at all: then nobody knows of them any more.
     gone = (lambda each=each: house.get(each.location) == 404 for each in strangers)
@@ -283,7 +283,7 @@ def test_who_reads_nothing_is_sent_to_and_takes_nothing_from_the_others(house: H
 def test_when_media_is_killed_its_guests_are_gone_and_whoever_comes_back_hears(house: House):
     guest = house.guest(0)
     walk([guest], is_in)
-    os.kill(house.relay.media_pid, signal.SIGKILL)
+    os.kill(house.relay.media_pids[0], signal.SIGKILL)
     # A page that asks after its guest is told to come again.
     _await(lambda: house.get(guest.location) == 404, 10.0)
     _await(lambda: house.get("/r/rehearsal/now") == 200, 10.0)
@@ -303,7 +303,7 @@ def _joins(house: House, number: int) -> bool:
 def test_when_control_is_killed_media_ends_as_well():
     with trial_relay() as relay:
         os.kill(relay.control_pid, signal.SIGKILL)
-        _await(lambda: not _lives(relay.media_pid), 10.0)
+        _await(lambda: not _lives(relay.media_pids[0]), 10.0)
 
 
 def _lives(pid: int) -> bool:
@@ -388,7 +388,7 @@ def test_a_full_disk_is_said_when_a_relay_starts_and_ends_none_that_runs(tmp_pat
             relay.http, listeners=30, voices=1, room="lobby", token=speak_token(where)
         ) as crowd,
     ):
-        for pid in (relay.control_pid, relay.media_pid):
+        for pid in (relay.control_pid, relay.media_pids[0]):
             resource.prlimit(pid, resource.RLIMIT_FSIZE, (0, 0))
         crowd.speak()
         assert crowd.join(5, at_once=2).joined == 5
@@ -402,11 +402,11 @@ def _no_disk() -> None:
 def test_a_clock_that_leaps_sends_nobody_away():
     guests = Guests(DEV_TERMS, os.urandom, count(1))
     guests.reached_at(("127.0.0.1",))
-    guests.heard(Now(10.0, 1e9), PortReady(5, bytes(32)))
+    guests.heard(Now(10.0, 1e9), 0, PortReady(5, bytes(32)))
     ask = Request("POST", "/whep/tea", {"content-type": "application/sdp"}, offer(section()), "::1")
     reply, _ = guests.request(Now(11.0, 1e9), ask)
     assert reply.status == 201
-    guests.heard(Now(11.1, 1e9), LinkState(LinkNumber(1), LinkStatus.CONNECTED, ""))
+    guests.heard(Now(11.1, 1e9), 0, LinkState(LinkNumber(1), LinkStatus.CONNECTED, ""))
     for unix in (0.0, 4e9, 1e9):
         assert guests.tick(Now(12.0, unix)) == []
     assert guests.count == 1

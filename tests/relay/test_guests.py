@@ -115,7 +115,7 @@ def test_when_the_process_with_the_sound_is_killed_guests_may_come_again_at_once
     async def talk(its: ProcessRelay) -> None:
         guest, again = Guest(), Guest()
         await guest.listen(its, "tea")
-        os.kill(its.facts["media_pid"], signal.SIGKILL)
+        os.kill(its.facts["media_pids"][0], signal.SIGKILL)
         while its.now("tea")["people"]:  # noqa: ASYNC110 - nobody is told
             await asyncio.sleep(0.02)
         until = time.monotonic() + 15
@@ -164,7 +164,10 @@ def test_a_mistake_is_one_clear_sentence():
         port = its.http.rpartition(":")[2]
         for options, word in (
             (["up", "--dev", "--http-port", port], f"TCP port {port}"),
-            (["up", "--dev", "--http-port", "0", "--udp-port", str(its.facts["udp_port"])], "UDP"),
+            (
+                ["up", "--dev", "--http-port", "0", "--udp-port", str(its.facts["udp_ports"][0])],
+                "UDP",
+            ),
             (["up", "--dev", "--http-port", "70000"], "http-port"),
             (["up", "--dev", "--address", "192.0.2.1"], "192.0.2.1"),
             (["up", "--dev", "--log", "loud"], "loud"),

@@ -22,8 +22,10 @@ from p2phouse.channel import (
     NewGuestRoom,
     OpenGuest,
     PortReady,
+    SendOn,
     Started,
 )
+from p2phouse.guest.across import Across
 from p2phouse.link.port import Port
 from p2phouse.vocabulary import LinkNumber, Ssrc
 from p2phouse.voice.plain import parse
@@ -37,10 +39,11 @@ ROOM = 7
 class Relay:
     """Media's insides with a real port, and guests at it; nobody's loop but `turn`."""
 
-    def __init__(self) -> None:
+    def __init__(self, across: Across | None = None) -> None:
         self.port = Port("127.0.0.1", 0)
         self.said: list[channel.Up] = []
-        self.media = Media(self.said.append, [self.port])
+        self.across = across
+        self.media = Media(self.said.append, [self.port], across=across)
         self.guests: list[Browser] = []
         self.media.perform(NewGuestRoom(ROOM, SLOTS))
 
@@ -85,6 +88,8 @@ class Relay:
         self.media.peers.read(time.monotonic(), 0)
         self.media.peers.work(time.monotonic())
         self.media.tick(time.monotonic())
+        if self.across is not None:
+            self.media.read_across(time.monotonic())
         for guest in self.guests:
             guest.act()
 
@@ -129,6 +134,43 @@ def test_a_speaker_is_heard_by_every_listener_of_its_room_and_by_nobody_else(rel
         assert {parse(data).ssrc for data in listener.packets} == {SLOTS[0]}
         assert len(listener.packets) == 5
     assert dea.packets == ana.packets == []
+
+
+@pytest.fixture
+def two() -> Iterator[tuple[Relay, Relay]]:
+    """Of one relay, with sockets between them."""
+    ends = [socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET) for _ in range(2)]
+    for end in (each for pair in ends for each in pair):
+        end.setblocking(False)
+    its = [Relay(Across(ends[n][0], {1 - n: ends[1 - n][1]})) for n in range(2)]
+    yield its[0], its[1]
+    for each in its:
+        each.close()
+    for end in (each for pair in ends for each in pair):
+        end.close()
+
+
+def test_a_speaker_at_one_process_is_heard_at_the_other_for_as_long_as_somebody_listens_there(
+    two: tuple[Relay, Relay],
+):
+    here, there = two
+    ana, ben, cem = here.speaker(), here.listener(4), there.listener(4)
+    here.media.perform(SendOn(ROOM, (1,)))
+    for n in range(5):
+        ana.speak(b"\x78frame %d" % n)
+    for relay, listener in ((here, ben), (there, cem)):
+        here.turn()
+        assert relay.hears(listener, b"\x78frame 4")
+        assert {parse(data).ssrc for data in listener.packets} == {SLOTS[0]}
+        assert len(listener.packets) == 5
+    assert meet(there.turn, lambda: any(isinstance(each, GuestSlots) for each in there.said), 2.0)
+    (slots,) = (each for each in there.said if isinstance(each, GuestSlots))
+    assert slots.holders[0] == here.link(ana)
+    here.media.perform(SendOn(ROOM, ()))
+    ana.speak(b"\x78last")
+    assert here.hears(ben, b"\x78last")
+    there.turn()
+    assert len(cem.packets) == 5
 
 
 def test_each_listener_gets_the_payload_type_of_its_own_offer(relay: Relay):

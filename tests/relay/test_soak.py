@@ -31,7 +31,7 @@ class Look(NamedTuple):
 
 
 def look(relay: Trial) -> Look:
-    pids = relay.control_pid, relay.media_pid
+    pids = relay.control_pid, relay.media_pids[0]
     return Look(
         time.monotonic(),
         sum(map(rss_kb, pids)),

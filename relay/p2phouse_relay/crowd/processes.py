@@ -29,9 +29,9 @@ class Trial:
     """A relay that was started for us."""
 
     http: str
-    udp_port: int
+    udp_ports: tuple[int, ...]
     control_pid: int
-    media_pid: int
+    media_pids: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +99,7 @@ class CrowdProcess:
 def trial_relay(*, core: int | None = None) -> Iterator[Trial]:
     """A relay of its own on loopback, on any free ports. core: the one it runs on."""
     with relay_process("--dev", "--http-port", "0", "--udp-port", "0") as trial:
-        pin(core, trial.control_pid, trial.media_pid)
+        pin(core, trial.control_pid, *trial.media_pids)
         yield trial
 
 
@@ -112,7 +112,8 @@ def relay_process(*options: str) -> Iterator[Trial]:
         facts: dict[str, Any] = json.loads(line) if line else {"error": _last_words(process)}
         if "error" in facts:
             raise CannotRehearse(what="The relay", reason=facts["error"])
-        yield Trial(facts["http"], facts["udp_port"], facts["control_pid"], facts["media_pid"])
+        ports, pids = tuple(facts["udp_ports"]), tuple(facts["media_pids"])
+        yield Trial(facts["http"], ports, facts["control_pid"], pids)
 
 
 @contextmanager
@@ -139,9 +140,9 @@ def pin(core: int | None, *pids: int) -> None:
 def spent(trial: Trial) -> Spent:
     """Until now."""
     return Spent(
-        cpu_s(trial.media_pid),
+        sum(map(cpu_s, trial.media_pids)),
         cpu_s(trial.control_pid),
-        rss_kb(trial.media_pid) + rss_kb(trial.control_pid),
+        sum(map(rss_kb, (*trial.media_pids, trial.control_pid))),
     )
 
 

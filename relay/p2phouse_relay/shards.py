@@ -1,0 +1,88 @@
+"""The relay's media processes: started, told and heard by number, each with a port of its own.
+
+What comes in at one for listeners of another goes between them (p2phouse/guest/across.py) and not
+through here. Each is begun anew by itself when it dies; the others do not notice.
+"""
+
+import logging
+from collections.abc import Awaitable, Callable
+from functools import partial
+
+import trio
+
+from p2phouse import channel
+from p2phouse.guest.across import Pairs
+from p2phouse.guest.shards import To
+from p2phouse.media import MediaProcess
+
+log = logging.getLogger(__name__)
+
+
+class MediaProcesses:
+    """`run` keeps them alive; `ready` is set once each has had its port."""
+
+    def __init__(
+        self,
+        heard: Callable[[int, channel.Up], Awaitable[None]],
+        gone: Callable[[int], Awaitable[None]],
+        *,
+        count: int,
+        module: str,
+        address: str,
+        udp_port: int,
+    ) -> None:
+        """heard, gone: as MediaProcess has them, with the number of the process. udp_port: of the
+        first, the others have those that follow; 0: any."""
+        level = logging.getLevelName(logging.getLogger().getEffectiveLevel())
+        self._pairs = pairs = Pairs(range(count)) if count > 1 else None
+        self.ports: dict[int, int] = {}
+        self.ready = trio.Event()
+        self._heard = heard
+        self._processes = [
+            MediaProcess(
+                partial(self._hear, number),
+                partial(gone, number),
+                module=module,
+                arguments=(
+                    f"--address={address}",
+                    f"--udp-port={udp_port and udp_port + number}",
+                    f"--log={level}",
+                    *(pairs.arguments(number) if pairs is not None else ()),
+                ),
+                pass_fds=pairs.fds(number) if pairs is not None else (),
+            )
+            for number in range(count)
+        ]
+
+    def __len__(self) -> int:
+        return len(self._processes)
+
+    async def run(self) -> None:
+        """Until cancelled. Raises MediaFailed if one of them will not live."""
+        try:
+            async with trio.open_nursery() as nursery:
+                for each in self._processes:
+                    nursery.start_soon(each.run)
+        finally:
+            if self._pairs is not None:
+                self._pairs.close()
+
+    async def send(self, to: To) -> None:
+        await self._processes[to.shard].send(to.message)
+
+    @property
+    def pids(self) -> list[int | None]:
+        return [each.pid for each in self._processes]
+
+    @property
+    def restarts(self) -> int:
+        """Of all of them."""
+        return sum(each.restarts for each in self._processes)
+
+    async def _hear(self, number: int, message: channel.Up) -> None:
+        await self._heard(number, message)
+        if isinstance(message, channel.PortReady):
+            log.info("media_ready process=%d udp_port=%d", number, message.port)
+            self.ports[number] = message.port
+            if len(self.ports) == len(self._processes):
+                self.ready.set()
