@@ -1,6 +1,7 @@
 // The room's chat: what people wrote, as text alone; pinned links; the moderators' own channel.
-import {html, useEffect, useLayoutEffect, useRef, useState} from "/vendor/htm-preact.js";
+import {html, useEffect, useRef, useState} from "/vendor/htm-preact.js";
 import {useAsk} from "/asking.js";
+import {Flow, linkIn} from "/flow.js";
 import {Icon} from "/icons.js";
 import {language, t} from "/i18n.js";
 import {Face, Problem} from "/parts.js";
@@ -8,7 +9,6 @@ import {may, named} from "/who.js";
 
 const TEXT_CHARACTERS_MAX = 500;
 const TYPING_EACH_MS = 3_000;
-const NEAR_END_PX = 40;
 
 export function Chat({app}) {
   const {chat, room} = app;
@@ -30,19 +30,6 @@ export function Chat({app}) {
     <${Writing} key=${"to-" + channel} app=${app} isMods=${isMods}/>`;
 }
 
-// Security: what others pinned is a link only if it is plain http or https, and opens without a way
-// back to this page. Nothing of it is fetched.
-export function linkIn(text) {
-  const found = /https?:\/\/[^\s<>"]+/i.exec(text);
-  if (!found) return null;
-  try {
-    const url = new URL(found[0]);
-    return ["http:", "https:"].includes(url.protocol) && !url.username ? url : null;
-  } catch {
-    return null;
-  }
-}
-
 function Pins({app}) {
   const [its, ask] = useAsk(app);
   const pins = app.chat.pins ?? [];
@@ -58,28 +45,9 @@ function Pins({app}) {
 }
 
 function Messages({app, messages, isMods}) {
-  const list = useRef(null);
-  const [fresh, setFresh] = useState(0);
-  const known = useRef(messages.length);
-  const isNear = () => list.current.scrollHeight - list.current.scrollTop - list.current.clientHeight < NEAR_END_PX;
-  const end = () => {
-    list.current.scrollTop = list.current.scrollHeight;
-    setFresh(0);
-  };
-  const wasNear = useRef(true);
-  useLayoutEffect(() => {
-    if (wasNear.current) end();
-    else setFresh((before) => before + Math.max(0, messages.length - known.current));
-    known.current = messages.length;
-  }, [messages.length]);
-  const scrolled = () => {
-    wasNear.current = isNear();
-    if (wasNear.current && fresh) setFresh(0);
-  };
-  return html`<div class="messages-frame"><ol class="messages" ref=${list} onScroll=${scrolled} tabindex="0" aria-label=${t(isMods ? "moderators" : "chat")}>
+  return html`<${Flow} label=${t(isMods ? "moderators" : "chat")} count=${messages.length}>
       ${messages.length === 0 && html`<li class="soft small">${t(isMods ? "noWordsMods" : "noWords")}</li>`}
-      ${messages.map((each) => html`<${Message} key=${each.id} app=${app} its=${each} isMods=${isMods}/>`)}</ol>
-    ${fresh > 0 && html`<button class="button go little fresh" onClick=${end}><${Icon} name="arrow-down" size=${16}/>${t("newWords", {n: fresh})}</button>`}</div>`;
+      ${messages.map((each) => html`<${Message} key=${each.id} app=${app} its=${each} isMods=${isMods}/>`)}</${Flow}>`;
 }
 
 function Message({app, its, isMods}) {

@@ -61,3 +61,13 @@ export function Meter({level, words}) {
     ${Array.from({length: BARS}, (_, at) => html`<i class=${at >= on ? "" : at >= BARS - 4 ? "over" : "on"}/>`)}
   </div>`;
 }
+
+const QUIET_MODULES = 4;  // the white around it that readers need
+
+// A QR code: black on white in any light. rows: of 1 for dark and 0.
+export function Code({rows, said}) {
+  const size = rows.length + 2 * QUIET_MODULES;
+  const dark = rows.flatMap((row, y) => [...row].map((module, x) => (module === "1" ? `M${x + QUIET_MODULES} ${y + QUIET_MODULES}h1v1h-1z` : "")));
+  return html`<svg class="qr" role="img" aria-label=${said} viewBox=${`0 0 ${size} ${size}`} shape-rendering="crispEdges">
+    <path d=${`M0 0h${size}v${size}H0z`} fill="#fff"/><path d=${dark.join("")} fill="#000"/></svg>`;
+}

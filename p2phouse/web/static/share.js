@@ -3,11 +3,10 @@ import {html, useEffect, useState} from "/vendor/htm-preact.js";
 import {useAsk} from "/asking.js";
 import {Icon} from "/icons.js";
 import {language, t} from "/i18n.js";
-import {Problem, Sheet} from "/parts.js";
+import {Code, Problem, Sheet} from "/parts.js";
 import {keeping, may} from "/who.js";
 
 const HOURS = [1, 6, 24];
-const QUIET_MODULES = 4;  // the white around it that readers need
 
 export function ShareSheet({app}) {
   const {room} = app;
@@ -70,9 +69,5 @@ function Picture({app, text}) {
     app.node.ask("qr", {text}).then((found) => over || setRows(found.rows), () => {});
     return () => { over = true; };
   }, [text]);
-  if (!rows) return null;
-  const size = rows.length + 2 * QUIET_MODULES;
-  const dark = rows.flatMap((row, y) => [...row].map((module, x) => (module === "1" ? `M${x + QUIET_MODULES} ${y + QUIET_MODULES}h1v1h-1z` : "")));
-  return html`<svg class="qr" role="img" aria-label=${t("qrSaid")} viewBox=${`0 0 ${size} ${size}`} shape-rendering="crispEdges">
-    <path d=${`M0 0h${size}v${size}H0z`} fill="#fff"/><path d=${dark.join("")} fill="#000"/></svg>`;
+  return rows && html`<${Code} rows=${rows} said=${t("qrSaid")}/>`;
 }
