@@ -77,7 +77,8 @@ class Reaction:
 class NodeRoom:
     """An open room, or one of this network, of nodes. listeners: members without a seat.
 
-    hands: of the audience, in their order. chat: None if it is off.
+    hands: of the audience, in their order. chat: None if it is off. invite: the link by which a
+    node joins, or empty.
     """
 
     title: str
@@ -88,6 +89,7 @@ class NodeRoom:
     chat: tuple[Said, ...] | None = ()
     pins: tuple[Pin, ...] = ()
     reactions: tuple[Reaction, ...] = ()
+    invite: str = ""
 
 
 @dataclass(frozen=True, slots=True)

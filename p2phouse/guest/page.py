@@ -7,15 +7,16 @@ What is told of a room is written once for all who ask, and again when it has ch
 
 import json
 import mimetypes
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Final
 
-from p2phouse.guest.exchange import Headers, Reply, Request
-from p2phouse.guest.facts import NodeRoom, RoomFacts, SealedRoom, face_of_name
+from p2phouse.guest.exchange import Headers, Reply, Request, later
+from p2phouse.guest.facts import NodeRoom, RoomFacts, SealedRoom
+from p2phouse.guest.following import Following
 from p2phouse.guest.resources import Guests
-from p2phouse.qr import matrix
+from p2phouse.guest.telling import Told, whole
 
 STATIC: Final = Path(__file__).parent / "static"
 SHARED: Final = Path(__file__).parents[1] / "web" / "static"
@@ -31,7 +32,16 @@ SHARED_FILES: Final = (
     "vendor/htm-preact.js",
     "vendor/icons.js",
 )
-TOLD_MAX: Final = 256  # rooms whose facts are kept written: names may be anybody's invention
+JSON: Final = "application/json"
+# x-accel-buffering: a proxy is to pass on each line as it comes.
+NEWS: Final[Headers] = (
+    ("content-type", "application/x-ndjson"),
+    ("cache-control", "no-store"),
+    ("x-accel-buffering", "no"),
+)
+GONE_AFTER: Final[Headers] = (("connection", "close"),)  # who asks seldom holds no connection
+FOLLOW_AGAIN_S: Final = 60
+WRITTEN_MAX: Final = 256  # rooms whose facts are kept written: names may be anybody's invention
 ICONS: Final = (("mark.svg", "any", "any"),)
 
 # Security: nothing but our own files may run, be fetched or frame the page; it sends voice nowhere
@@ -66,7 +76,8 @@ class Page:
         self._guests = guests
         self._relay = relay
         self._files = _files()
-        self._told: dict[str, tuple[RoomFacts, _File]] = {}
+        self._written: dict[str, tuple[RoomFacts, _File]] = {}
+        self._following = Following(self._told)
 
     def reply(self, request: Request) -> Reply | None:
         """None if it is not for the page."""
@@ -75,7 +86,7 @@ class Page:
             return None
         if request.method not in ("GET", "HEAD"):
             return Reply(405, (*HEADERS, ("allow", "GET, HEAD")))
-        return Reply(found.status, (*HEADERS, *found.headers), found.body)
+        return replace(found, headers=(*HEADERS, *found.headers))
 
     def _found(self, request: Request) -> Reply | None:
         match request.path.split("/"):
@@ -84,6 +95,8 @@ class Page:
                 return _file(request, self._files["listen.html"], status=status)
             case ["", "r", name, "now"]:
                 return self._now(request, name)
+            case ["", "r", name, "news"]:
+                return self._news(request, name)
             case ["", "r", name, "elsewhere"]:
                 return self._guests.page_elsewhere(request, name)
             case ["", "r", name, "app.webmanifest"]:
@@ -95,72 +108,51 @@ class Page:
         return None
 
     def _now(self, request: Request, name: str) -> Reply:
-        """What the page shows of the room, asked each second."""
+        """What the page shows of the room, for who does not follow its news."""
         room = self._guests.room(name)
         if room is None:
-            return _json({"error": "there is no such room"}, status=404)
+            return _NO_ROOM
         # Security: who is in a room that asks for a token is for those who have it.
         if not self._guests.may_listen(request, name):
-            return _json({"room": name, "relay": self._relay, "allowed": False})
-        before, told = self._told.get(name, (None, None))
-        if told is None or before != room:
-            told = self._written(room)
-            self._told.pop(name, None)
-            while len(self._told) >= TOLD_MAX:
-                del self._told[next(iter(self._told))]
-            self._told[name] = room, told
-        return _file(request, told, status=_status(room))
+            return _json({"room": name, "relay": self._relay, "allowed": False}, GONE_AFTER)
+        before, file = self._written.get(name, (None, None))
+        if file is None or before != room:
+            body = json.dumps(whole(room, self._relay), ensure_ascii=False).encode()
+            file = _File(body, JSON, _etag(body))
+            self._written.pop(name, None)
+            while len(self._written) >= WRITTEN_MAX:
+                del self._written[next(iter(self._written))]
+            self._written[name] = room, file
+        reply = _file(request, file, status=_status(room))
+        return replace(reply, headers=(*reply.headers, *GONE_AFTER))
 
-    def _written(self, room: RoomFacts) -> _File:
-        facts: dict[str, object] = {"room": room.name, "relay": self._relay, "allowed": True}
-        body = json.dumps(facts | _facts(room), ensure_ascii=False).encode()
-        return _File(body, "application/json", _etag(body))
+    def _news(self, request: Request, name: str) -> Reply:
+        """The same, and each change of it for as long as somebody listens."""
+        if self._told(name) is None:
+            return self._now(request, name)
+        # Security: as in _now.
+        if not self._guests.may_listen(request, name):
+            return _json({"room": name, "relay": self._relay, "allowed": False}, status=401)
+        if request.method != "GET":
+            return Reply(200)
+        stream = self._following.follow(name, request.source)
+        if stream is None:
+            return later(FOLLOW_AGAIN_S, "too many follow this")
+        return Reply(200, NEWS, stream=stream)
+
+    def _told(self, name: str) -> Told | None:
+        room = self._guests.room(name)
+        return whole(room, self._relay) if room is not None and _status(room) == 200 else None
+
+    async def run(self) -> None:
+        """Until cancelled: tells those who follow a room what changes in it."""
+        await self._following.run()
 
 
 def _status(room: RoomFacts | None) -> int:
     if room is None:
         return 404
     return 403 if isinstance(room.carried, SealedRoom) else 200
-
-
-def _facts(room: RoomFacts) -> dict[str, object]:
-    """See docs/relay.md. Guests who speak are after the members, and have no key to show."""
-    match room.carried:
-        # Security: of a sealed room nothing is told but how a node gets there.
-        # Test: test_page.py::test_of_a_sealed_room_a_guest_learns_the_way_in_and_nothing_else
-        case SealedRoom(invite):
-            code = matrix(invite) if invite else []
-            return {"access": "sealed", "invite": invite, "code": code}
-        case NodeRoom() as carried:
-            facts: dict[str, object] = {
-                "access": carried.access,
-                "title": carried.title,
-                "hands": [asdict(each) for each in carried.hands],
-                "chat": None if carried.chat is None else [asdict(each) for each in carried.chat],
-                "pins": [asdict(each) for each in carried.pins],
-                "reactions": [asdict(each) for each in carried.reactions],
-            }
-            members, stage = len(carried.stage) + carried.listeners, carried.stage
-        case None:
-            facts, members, stage = {"access": "guests", "title": room.name}, 0, ()
-    guests = len(room.speakers) + room.listeners
-    seats = [asdict(each) | {"via": False} for each in stage]
-    seats += [
-        {"name": each.name, "tag": "", "face": face_of_name(each.name), "source": each.source}
-        | {"role": "speaker", "muted": "", "via": True}
-        for each in room.speakers
-    ]
-    return facts | {
-        "people": members + guests,
-        "guests": guests,
-        "speakers": [_with_slot(each, room) for each in seats],
-    }
-
-
-def _with_slot(seat: dict[str, object], room: RoomFacts) -> dict[str, object]:
-    source = seat.pop("source")
-    slot = room.slots.index(source) if source and source in room.slots else None
-    return seat | {"slot": slot}
 
 
 def _etag(body: bytes) -> str:
@@ -174,8 +166,8 @@ def _file(request: Request, file: _File, *, status: int = 200) -> Reply:
     return Reply(status, (("content-type", file.kind), *headers), file.body)
 
 
-def _json(value: object, *, status: int = 200, kind: str = "application/json") -> Reply:
-    headers = (("content-type", kind), ("cache-control", "no-store"))
+def _json(value: object, headers: Headers = (), *, status: int = 200, kind: str = JSON) -> Reply:
+    headers = (("content-type", kind), ("cache-control", "no-store"), *headers)
     return Reply(status, headers, json.dumps(value, ensure_ascii=False).encode())
 
 
@@ -195,6 +187,9 @@ def _manifest(room: RoomFacts) -> dict[str, object]:
             for name, sizes, purpose in ICONS
         ],
     }
+
+
+_NO_ROOM: Final = _json({"error": "there is no such room"}, GONE_AFTER, status=404)
 
 
 def _kind(name: str) -> str:

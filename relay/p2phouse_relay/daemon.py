@@ -208,6 +208,7 @@ class Relay:
             nursery.start_soon(self.media.run)
             nursery.start_soon(self.front.serve, self._listeners)
             nursery.start_soon(self._tick)
+            nursery.start_soon(self._page.run)
             nursery.start_soon(self._drain)
             if self.config.home is not None:
                 nursery.start_soon(self._administer, self.config.home)

@@ -141,8 +141,9 @@ def test_a_room_of_nodes_is_told_as_its_members_see_it():
     assert (facts["title"], facts["access"], facts["relay"]) == (FERRY.title, "open", "Radio Libre")
     assert (facts["people"], facts["guests"]) == (2 + 37 + 1, 1)
     ana, ben = facts["speakers"]
-    assert (ana["name"], ana["role"], ana["slot"], ana["via"]) == ("Ana", "host", 1, False)
-    assert (ben["muted"], ben["slot"]) == ("moderator", None)
+    assert (ana["name"], ana["role"], ana["via"]) == ("Ana", "host", False)
+    assert ben["muted"] == "moderator"
+    assert facts["slots"] == [None, 0, None, None]
     assert facts["hands"][0]["name"] == "Wen"
     assert facts["chat"][0]["text"] == "Which one is it?"
     assert (facts["pins"][0]["id"], facts["reactions"][0]["n"]) == ("b2", 7)
@@ -162,15 +163,31 @@ def test_who_asks_again_is_told_only_of_what_has_changed():
     assert dict(get(page, "/r/tea/now").headers)["etag"] != dict(after.headers)["etag"]
 
 
+def test_the_news_of_a_room_are_for_whom_its_facts_are():
+    relay = Relay(replace(ANYBODY, rooms={"tea": RoomTerms(listen="l")}))
+    page = Page(relay.guests, relay="Dev")
+    relay.guests.carry("ferry", FERRY)
+    relay.guests.carry("shut", SealedRoom())
+    followed = get(page, "/r/ferry/news")
+    assert (followed.status, followed.stream is not None) == (200, True)
+    assert get(page, "/r/tea/news", authorization="Bearer l").stream is not None
+    for path, status in (("/r/tea/news", 401), ("/r/shut/news", 403), ("/r/none/news", 404)):
+        refused = get(page, path)
+        assert (refused.status, refused.stream) == (status, None)
+    head = page.reply(Request("HEAD", "/r/ferry/news", {}, b"", "198.51.100.7"))
+    assert head is not None
+    assert (head.status, head.stream) == (200, None)
+
+
 def test_who_left_is_in_no_slot():
     relay = Relay()
     page = Page(relay.guests, relay="Dev")
     relay.join("/whip/tea/ana")
     ben = relay.join("/whip/tea/ben")
     relay.says(GuestSlots(1, (LinkNumber(2), LinkNumber(0), LinkNumber(1), LinkNumber(0))))
-    assert [each["slot"] for each in told(page, "tea")["speakers"]] == [2, 0]
+    assert told(page, "tea")["slots"] == [1, None, 0, None]
     relay.ask("DELETE", ben)
-    assert [(each["name"], each["slot"]) for each in told(page, "tea")["speakers"]] == [("ana", 2)]
+    assert told(page, "tea")["slots"] == [None, None, 0, None]
 
 
 def test_of_a_sealed_room_a_guest_learns_the_way_in_and_nothing_else():

@@ -66,7 +66,10 @@ function Listening() {
       if (answer?.status === 404) { listener.current?.stop(); setState("over"); }
       if (answer?.ok) {
         const facts = await answer.json();
-        for (const each of facts.speakers ?? []) knowFrom(each.name, each.face);
+        (facts.speakers ?? []).forEach((each, at) => {
+          knowFrom(each.name, each.face);
+          each.slot = facts.slots.includes(at) ? facts.slots.indexOf(at) : null;
+        });
         if (!facts.allowed) setState("asks");
         known = true;
         setNow(facts);
