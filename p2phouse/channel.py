@@ -441,10 +441,12 @@ class Load:
     """1 Hz: how much of its core media has used since the last report.
 
     not_sent_on: packets that another process of the relay had no place for, since the last report.
+    octets: sent since then, with the headers of UDP and IP.
     """
 
     core_permille: Annotated[int, Range(0, 1_000)]
     not_sent_on: int = 0
+    octets: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,6 +43,7 @@ SAYINGS: Final = {
     Verdict.DENIED: "it refuses you",
     Verdict.ROOM_UNFIT: "it cannot carry such a room",
     Verdict.TOO_MANY: "it carries as many of your rooms as it may",
+    Verdict.SPENT: "it has sent nearly as much this month as it may, in all or for you",
     Verdict.NOT_THE_HOST: "only whoever opened a room gives it to a relay",
 }
 

@@ -18,11 +18,13 @@ UNKEPT: Final = ("cache-control", "no-store")  # a moment later there may be a p
 
 @dataclass(slots=True)
 class Capacity:
-    """load_permille: of media's core. sent_on: how many were told of another relay."""
+    """load_permille: of media's core. month_permille: of what may be sent in a month, 0 if anything
+    may. sent_on: how many were told of another relay."""
 
     guests_max: int
     rooms_max: int
     load_permille: int = 0
+    month_permille: int = 0
     draining: bool = False
     sent_on: int = 0
 
@@ -34,8 +36,12 @@ class Capacity:
         rooms: with that of the guest. also_at: relays (https://…) that have his room as well.
         """
         full = self._full(guests, rooms)
-        nearly = guests >= NEARLY * self.guests_max or self.load_permille >= NEARLY * BUSY_PERMILLE
-        if full is None and not nearly:
+        is_nearly = (
+            guests >= NEARLY * self.guests_max
+            or self.load_permille >= NEARLY * BUSY_PERMILLE
+            or self.month_permille >= NEARLY * 1_000
+        )
+        if full is None and not is_nearly:
             return None
         return self.elsewhere(request, also_at, request.path) or full
 
@@ -58,6 +64,8 @@ class Capacity:
             return later(5, "the relay is busy")
         if guests >= self.guests_max:
             return later(30, "the relay is full")
+        if self.month_permille >= 1_000:
+            return later(3_600, "the relay has sent as much this month as it may")
         if rooms > self.rooms_max:
             return later(30, "the relay has as many rooms as it can carry")
         return None

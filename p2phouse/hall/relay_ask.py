@@ -37,6 +37,7 @@ class Verdict(IntEnum):
     ROOM_UNFIT = 6  # over, for one network only, or of a kind that it does not know
     TOO_MANY = 7  # rooms of that person or relay grant
     NOT_THE_HOST = 8  # another device opened the room
+    SPENT = 9  # it has sent nearly as much this month as it may, in all or for that person or grant
 
 
 @dataclass(frozen=True, slots=True)

@@ -216,6 +216,7 @@ class _Group:
             sent = syscalls.sendmmsg(self._port.fd, messages, number - done, 0)
             if sent > 0:
                 done += sent
+                self._port.count(sent, self._tray.size, self._control.size if self._is_cut else 0)
             elif syscalls.last_errno() in syscalls.WOULD_BLOCK:
                 self._port.dropped += len(self._sinks) - start - done
                 return False

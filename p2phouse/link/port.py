@@ -59,6 +59,8 @@ class Port:
         self.host = host
         self.number: int = sock.getsockname()[1]
         self.dropped = 0  # datagrams that the system did not take
+        self.octets = 0  # sent, with the headers of UDP and IP: what a provider counts
+        self._head = 48 if family == socket.AF_INET6 else 28
         self.can_segment = syscalls.sendmmsg is not None and _can_segment(sock)
 
     @cached_property
@@ -79,6 +81,13 @@ class Port:
             self.socket.sendto(data, address)
         except OSError:
             self.dropped += 1
+        else:
+            self.octets += len(data) + self._head
+
+    def count(self, messages: int, size: int, cut: int) -> None:
+        """Messages of one size were sent. cut: the size of the datagrams in each; 0: it is one."""
+        datagrams = -(-size // cut) if cut else 1
+        self.octets += messages * (size + datagrams * self._head)
 
     def close(self) -> None:
         self.socket.close()
@@ -95,19 +104,19 @@ class Tray:
         view = np.frombuffer(syscalls.ffi.buffer(self._iov), np.uint64).reshape(CHUNK, 2)
         self._bases, self._sizes = view[:, 0], view[:, 1]
         self._places = np.arange(CHUNK, dtype=np.uint64)
-        self._distance = self._size = 0
+        self._distance = self.size = 0
 
     def lay(self, distance: int, size: int) -> None:
         """Rows begin so far from each other, and so much of each is sent."""
         if distance != self._distance:
             self._distance = distance
             self._bases[:] = self._address + self._places * distance
-        if size != self._size:
-            self._size = size
+        if size != self.size:
+            self.size = size
             self._sizes[:] = size
 
     def row(self, place: int) -> bytes:
-        return srtp.read(self.memory + place * self._distance, self._size)
+        return srtp.read(self.memory + place * self._distance, self.size)
 
 
 class Sink:

@@ -50,6 +50,10 @@ class Counts:
     media_restarts: int
     connections: int
     up_s: float
+    month: str = ""  # of which the bytes are, as 2026-05
+    month_bytes: int = 0
+    month_bytes_max: int = 0  # 0: as much as there is
+    unkept: str = ""  # why what was sent this month could not be stored the last time
     node_rooms: int = 0
     node_people: int = 0
     node_kbps: int = 0
@@ -145,6 +149,9 @@ class Admin(Collector):
             ("node_people", "People in them.", counts.node_people),
             ("node_kbps", "Sent in them, in kb/s.", counts.node_kbps),
             ("rooms", "Rooms that somebody is in, or was a minute ago.", counts.rooms),
+            ("month_bytes", "Sent this month, of UDP and IP.", counts.month_bytes),
+            ("month_bytes_max", "That may be sent; 0: any.", counts.month_bytes_max),
+            ("store_failed", "1 if the home cannot be written.", int(bool(counts.unkept))),
             ("waiting", "Guests whose sound has not come yet.", counts.waiting),
             ("http_connections", "Open connections.", counts.connections),
             ("ready", "1 if guests can come.", int(counts.is_ready)),
@@ -172,6 +179,10 @@ def facts(counts: Counts) -> dict[str, object]:
         "loads_pct": [round(each / 10, 1) for each in counts.loads_permille],
         "not_sent_on": counts.not_sent_on,
         "media_restarts": counts.media_restarts,
+        "month": counts.month,
+        "month_bytes": counts.month_bytes,
+        "month_bytes_max": counts.month_bytes_max,
+        "unkept": counts.unkept,
         "up_s": round(counts.up_s, 1),
     }
 

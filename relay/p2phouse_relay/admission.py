@@ -65,6 +65,9 @@ class Admission:
         if self.drains:
             return Verdict.DRAINING
         account = _account(ask)
+        months = (self.ledger.month_pressure(), self.ledger.month_pressure(account))
+        if months != (Pressure.NONE, Pressure.NONE):
+            return Verdict.SPENT
         if self.ledger.rooms_of(account) >= self.charter.rooms_each:
             return Verdict.TOO_MANY
         if self.ledger.is_spent(account):

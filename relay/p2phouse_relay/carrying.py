@@ -41,6 +41,7 @@ from p2phouse_relay.admission import Admission
 from p2phouse_relay.numbers import RoomNumbers
 from p2phouse_relay.policy import Charter
 from p2phouse_relay.quota import Ledger
+from p2phouse_relay.traffic import Traffic
 
 log = logging.getLogger(__name__)
 
@@ -88,13 +89,14 @@ class Carrying:
         to_media: Callable[[channel.Down], Awaitable[None]],
         links: Iterator[int],
         show: Callable[[str, Showing, int], Awaitable[None]],
+        traffic: Traffic | None = None,
     ) -> None:
         """new_network: one whose questions `answer` answers. Not before `run`. to_media: to the
         relay's process, whose links are counted by `links`. show: a room by its name in paths, as
-        guests are to see it, with the number by which media knows it."""
+        guests are to see it, with the number by which media knows it. traffic: of this month."""
         self.me = me
         self.charter = charter
-        self.ledger = Ledger(charter.rooms, charter.kbps)
+        self.ledger = Ledger(charter.rooms, charter.kbps, traffic or Traffic())
         self.admission = Admission(charter, me.dev, self.ledger)
         self.stays: dict[RoomId, Stay] = {}
         self.network: Network
@@ -243,6 +245,7 @@ class Carrying:
     async def _watch_rooms(self) -> None:
         while True:
             await trio.sleep(LOOK_S)
+            self.ledger.sent(clock(), LOOK_S)
             for stay in list(self.stays.values()):
                 await self._look_at(stay)
 

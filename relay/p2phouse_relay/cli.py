@@ -228,25 +228,11 @@ def rehearse(
 @app.command()
 def status(home: Home = None, json: Json = False) -> None:
     """Show how the relay is that runs."""
-    from p2phouse_relay.home import ask
-    from p2phouse_relay.settings import relay_home
+    from p2phouse_relay.home import status
+    from p2phouse_relay.telling import lines
 
-    facts = ask(relay_home(home), "GET", "/status")
-    if json:
-        print(jsonlib.dumps(facts))
-        return
-    state = "taking nobody in" if facts["draining"] else "open" if facts["ready"] else "starting"
-    print(f"{state}, up for {facts['up_s']:.0f} s")
-    print(f"{facts['speakers']} speak and {facts['listeners']} listen in {facts['rooms']} room(s)")
-    among = f"{facts['node_people']} people in {facts['node_rooms']} room(s) of nodes"
-    print(f"{among}, {facts['node_kbps']} kb/s; {facts['node_refused']} room(s) were not taken")
-    later = f"{facts['refused']} were told to come later, {facts['sent_on']} to go elsewhere"
-    print(f"{facts['joined']} came since the start, {later}")
-    again = facts["media_restarts"]
-    loads = ", ".join(f"{each} %" for each in facts["loads_pct"]) or "nothing"
-    print(f"sound uses {loads} of its core, and was begun anew {again} time(s)")
-    if len(facts["loads_pct"]) > 1:
-        print(f"{facts['not_sent_on']} packet(s) did not get from one process to another")
+    facts = status(home)
+    print(jsonlib.dumps(facts) if json else "\n".join(lines(facts)))
 
 
 @app.command()

@@ -33,6 +33,7 @@ from p2phouse.net.network import Network
 from p2phouse_relay.admin import Admin, Counts, new_token, say_where
 from p2phouse_relay.carrying import Carrying, Showing
 from p2phouse_relay.denials import DenialsDamaged, DenialWatch, keys_of
+from p2phouse_relay.meter import Meter
 from p2phouse_relay.policy import Charter
 from p2phouse_relay.settings import Tls
 from p2phouse_relay.shards import MediaProcesses
@@ -116,11 +117,12 @@ class Relay:
     ) -> None:
         """context: by which the listeners speak TLS; given a new certificate when there is one.
 
-        Raises DenialsDamaged.
+        Raises DenialsDamaged, TrafficDamaged.
         """
         self.config = config
         self._context = context
         self.links = itertools.count(1)  # never used twice, whoever is at the other end
+        self.meter = Meter(config.home, config.among.charter if config.among else Charter())
         self.guests = Guests(config.terms, os.urandom, self.links)
         self.guests.reached_at(config.addresses)
         self.front = Front(self.answer, is_proxied=config.is_proxied)
@@ -181,6 +183,7 @@ class Relay:
             to_media=to_media,
             links=self.links,
             show=self._show,
+            traffic=self.meter.traffic,
         )
 
     async def _show(self, name: str, facts: Showing, number: int) -> None:
@@ -210,6 +213,7 @@ class Relay:
             nursery.start_soon(self._tick)
             nursery.start_soon(self._page.run)
             nursery.start_soon(self._drain)
+            nursery.start_soon(self.meter.run)
             if self.config.home is not None:
                 nursery.start_soon(self._administer, self.config.home)
             if self.config.tls is not None and self._context is not None:
@@ -233,6 +237,7 @@ class Relay:
     async def _tick(self) -> None:
         while True:
             await trio.sleep(TICK_S)
+            self.guests.capacity.month_permille = self.meter.permille
             await self._perform(self.guests.tick(clock()))
             if self._denials is not None:
                 await self._read_denials(self._denials)
@@ -261,6 +266,7 @@ class Relay:
 
     def counts(self) -> Counts:
         rooms = self.guests.rooms()
+        octets, octets_max = self.meter.traffic.used()
         return Counts(
             is_ready=self.guests.is_ready,
             is_draining=self.guests.capacity.draining,
@@ -277,6 +283,10 @@ class Relay:
             media_restarts=self.media.restarts,
             connections=self.front.connections,
             up_s=time.monotonic() - self._began_s,
+            month=self.meter.traffic.month,
+            month_bytes=octets,
+            month_bytes_max=octets_max,
+            unkept=self.meter.unkept,
             **(self.carrying.counts() if self.carrying is not None else {}),
         )
 
@@ -322,6 +332,7 @@ class Relay:
         match message:
             case channel.Load():
                 self._not_sent_on += message.not_sent_on
+                self.meter.traffic.add(clock(), message.octets)
             case channel.LinkState():
                 log.info("guest link=%d state=%s", message.link, message.status.name.lower())
 

@@ -17,7 +17,7 @@ from p2phouse.errors import UserError
 from p2phouse.identity.keyfile import write_atomically
 from p2phouse.identity.keys import FILE_NAME as KEY_NAME
 from p2phouse.identity.keys import load_or_create
-from p2phouse_relay import denials
+from p2phouse_relay import denials, policy, traffic
 from p2phouse_relay.admin import NotRunning, where
 from p2phouse_relay.settings import (
     FILE_NAME,
@@ -30,7 +30,9 @@ from p2phouse_relay.settings import (
 )
 
 ANSWERS_S_MAX: Final = 5.0
-KEPT: Final = (FILE_NAME, KEY_NAME, denials.FILE_NAME, denials.NOTICES)
+KEPT: Final = (
+    FILE_NAME, KEY_NAME, policy.FILE_NAME, traffic.FILE_NAME, denials.FILE_NAME, denials.NOTICES,
+)  # fmt: skip
 BACKUP_FILES_MAX: Final = 20_000
 BACKUP_BYTES_MAX: Final = 4 * 1024 * 1024  # of one file
 
@@ -185,6 +187,16 @@ def is_running(home: Path) -> bool:
     except NotRunning:
         return False
     return True
+
+
+def status(given: str | None) -> dict[str, Any]:
+    """How the relay is that runs for that home, and who had how much sent this month, which stands
+    in the home alone. Raises NotRunning, TrafficDamaged."""
+    home = relay_home(given)
+    facts = ask(home, "GET", "/status")
+    accounts = traffic.read(home).of.most_common() if home.is_dir() else []
+    rows = [{"key": key.hex(), "gb": round(octets / traffic.GB, 3)} for key, octets in accounts]
+    return {**facts, "accounts": rows}
 
 
 def ask(home: Path, method: str, path: str) -> dict[str, Any]:

@@ -97,6 +97,8 @@ class Media:
         self._slots_s = self._reports_s = 0.0
         self._in: dict[LinkNumber, GuestRoom] = {}  # speakers, by link
         self._cpu_s = _cpu_s()
+        self._ports = ports
+        self._octets = 0  # as told last
         self._told_s = monotonic()
         say(channel.Started(CHANNEL_VERSION))
         say(channel.PortReady(ports[0].number, identity.fingerprint))
@@ -134,7 +136,9 @@ class Media:
         self._cpu_s, self._told_s = cpu_s, now_s
         dropped = self._across.dropped if self._across is not None else 0
         not_sent_on, self._dropped_across = dropped - self._dropped_across, dropped
-        self._say(channel.Load(max(0, min(1_000, permille)), not_sent_on))
+        sent = sum(port.octets for port in self._ports)
+        octets, self._octets = sent - self._octets, sent
+        self._say(channel.Load(max(0, min(1_000, permille)), not_sent_on, octets))
         self._choose(permille)
 
     def _choose(self, permille: int) -> None:

@@ -16,9 +16,17 @@ from p2phouse.record.envelope import Signed
 from p2phouse.record.types import Admits, Policy
 from p2phouse.vocabulary import Now
 
+FILE_NAME: Final = "policy.toml"
 CARD_LIFE_S: Final = 30 * 86_400  # whoever kept it sees again after a month what a relay is
 TEXTS: Final = ("who", "where", "logs", "rules", "price", "contact")
-NUMBERS: Final = {"rooms": 4_096, "rooms_each": 4_096, "listeners": 4_096, "kbps": 2**32 - 1}
+NUMBERS: Final = {
+    "rooms": 4_096,
+    "rooms_each": 4_096,
+    "listeners": 4_096,
+    "kbps": 2**32 - 1,
+    "gb_month": 1_000_000,
+    "gb_month_each": 1_000_000,
+}
 
 
 class PolicyUnreadable(UserError):
@@ -43,6 +51,8 @@ class Charter:
     rooms_each: int = 2
     listeners: int = 200
     kbps: int = 50_000
+    gb_month: int = 0  # sent, guests' rooms included; 0: as much as there is
+    gb_month_each: int = 0  # for one person or relay grant
     others: tuple[str, ...] = ()
     allow: frozenset[bytes] = frozenset()
     deny: frozenset[bytes] = frozenset()

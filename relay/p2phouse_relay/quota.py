@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Final
 
-from p2phouse.vocabulary import RoomId
+from p2phouse.vocabulary import Now, RoomId
+from p2phouse_relay.traffic import Traffic
 
 NEARLY_PERMILLE: Final = 900
 LISTENER_KBPS: Final = 166  # three voices at a time, with all headers (p2phouse/willing.py)
@@ -18,6 +19,9 @@ class Pressure(Enum):
     NONE = "none"
     NEARLY = "nearly full"  # who is new goes to another relay
     FULL = "full"  # who speaks and who listens already
+
+
+_GRADES: Final = [*Pressure]
 
 
 class Place(Enum):
@@ -54,6 +58,7 @@ class Ledger:
 
     rooms_max: int
     kbps_max: int
+    traffic: Traffic = field(default_factory=Traffic)
     loads: dict[RoomId, Load] = field(default_factory=dict)
 
     def take(self, room: RoomId, key: bytes, *, listeners_max: int, kbps_max: int) -> None:
@@ -78,8 +83,18 @@ class Ledger:
 
     @property
     def pressure(self) -> Pressure:
-        """Of all rooms together, by what is sent."""
-        return _pressure(self.kbps, self.kbps_max)
+        """Of all rooms together, by what is sent now and was this month."""
+        return max(_pressure(self.kbps, self.kbps_max), self.month_pressure(), key=_GRADES.index)
+
+    def month_pressure(self, key: bytes | None = None) -> Pressure:
+        """By what was sent this month, on that account or in all."""
+        used, most = self.traffic.used() if key is None else self.traffic.used_of(key)
+        return _pressure(used, most) if most else Pressure.NONE
+
+    def sent(self, now: Now, seconds: float) -> None:
+        """Every room has sent for so long what was measured last."""
+        for load in self.loads.values():
+            self.traffic.add(now, round(load.kbps * 125 * seconds), of=load.key)
 
     @property
     def is_full_of_rooms(self) -> bool:
@@ -92,9 +107,10 @@ class Ledger:
         own = [
             _pressure(load.listeners, load.listeners_max),
             _pressure(self.kbps_of(load.key), load.kbps_max),
+            self.month_pressure(load.key),
             self.pressure,
         ]
-        return max(own, key=[*Pressure].index)
+        return max(own, key=_GRADES.index)
 
     def is_spent(self, key: bytes) -> bool:
         """Whether the account uses so much that it has no room more."""

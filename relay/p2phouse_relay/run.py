@@ -28,7 +28,6 @@ from p2phouse_relay.settings import FILE_NAME, read_settings, relay_home
 HTTP_PORT = 8478
 UDP_PORT = 8478
 
-POLICY_FILE = "policy.toml"
 FILES = 4_096  # CONNECTIONS_MAX of the front, as many links of nodes, and what is left for itself
 STOP_S_MAX = 10.0  # a hand-over takes a second; where nobody else can carry there is none
 DEV_CHARTER = Charter(
@@ -124,7 +123,7 @@ def _config(settings: Settings) -> RelayConfig:
 
 def _charter(home: Path, name: str, contact: str) -> Charter:
     """Raises PolicyUnreadable."""
-    path = home / POLICY_FILE
+    path = home / policy.FILE_NAME
     told = Charter()
     if path.exists():
         told = policy.read(path.read_text(errors="replace"))

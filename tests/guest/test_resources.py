@@ -371,6 +371,20 @@ def test_the_load_sends_on_before_it_refuses_and_closing_sends_on_too():
     assert sent_to(relay)
 
 
+def test_a_month_s_traffic_sends_on_before_it_refuses():
+    relay = Relay(AT_OTHERS)
+    place = relay.join()
+    relay.guests.capacity.month_permille = 899
+    assert sent_to(relay) == ""
+    relay.guests.capacity.month_permille = 900
+    assert sent_to(relay)
+    assert sent_to(relay, "/whep/song") == ""
+    relay.guests.capacity.month_permille = 1_000
+    assert sent_to(relay)
+    assert int(refused(relay, "/whep/song")) >= 600
+    assert relay.ask("DELETE", place)[0] == 200, "who is in stays until he leaves"
+
+
 def test_a_network_of_which_nobody_comes_holds_no_more_places_than_it_may():
     relay = Relay()
     for last in range(ANYBODY.waiting_max):

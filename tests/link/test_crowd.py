@@ -40,6 +40,7 @@ class Listener:
         self.sink = Sink(port, self.socket.getsockname(), Keys(profile, ours, theirs), payload_type)
         self._receiving = Receiving(Keys(profile, theirs, ours))
         self.got: list[bytes] = []
+        self.octets = 0  # of what came, with the 28 of UDP and IPv4
 
     def hear(self) -> None:
         """What has come; each must open."""
@@ -48,6 +49,7 @@ class Listener:
                 data = self.socket.recv(2_048)
             except BlockingIOError:
                 return
+            self.octets += len(data) + 28
             plain = self._receiving.open(data)
             assert plain is not None
             self.got.append(plain)
@@ -102,6 +104,21 @@ def test_packets_that_go_together_come_one_by_one(
         for each in listeners:
             assert [parse(data) for data in each.heard()] == [parse(data) for data in packets]
     assert port.dropped == 0
+
+
+def test_a_port_counts_what_comes_to_those_whom_it_sends_to(port: Port, listeners: list[Listener]):
+    """Also where one message of the system is several datagrams."""
+    listeners += [Listener(port, PROFILES[n % len(PROFILES)]) for n in range(CHUNK + 5)]
+    crowd = Crowd()
+    for each in listeners:
+        crowd.add(each.sink)
+    for seq in range(3):
+        crowd.send(packet(seq, os.urandom(90 + seq)))
+        crowd.send_together([packet(seq, bytes(100), ssrc) for ssrc in (6, 7, 8)])
+        crowd.send_together([packet(seq, bytes(1_000), 9), packet(seq, bytes(10), 10)])
+    for each in listeners:
+        assert len(each.heard()) == 18
+    assert port.octets == sum(each.octets for each in listeners)
 
 
 def test_a_crowd_that_grows_goes_on_together(port: Port, listeners: list[Listener]):

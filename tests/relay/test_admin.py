@@ -2,17 +2,25 @@
 
 import json
 import re
+import resource
+import signal
 import stat
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import pytest
 import trio
 from prometheus_client.parser import text_string_to_metric_families
 
+from p2phouse.drive import clock
 from p2phouse_relay import home as relay_homes
+from p2phouse_relay import traffic
 from p2phouse_relay.admin import RUNNING_NAME, NotRunning, where
-from p2phouse_relay.daemon import CertificateUnusable, Relay, running
+from p2phouse_relay.daemon import Among, CertificateUnusable, Relay, running
+from p2phouse_relay.policy import Charter
 from p2phouse_relay.settings import Tls
+from p2phouse_relay.telling import lines
+from p2phouse_relay.traffic import Traffic
 from tests.guest.test_http import certificate
 from tests.guest.test_sdp import offer, section
 from tests.relay.test_relay import LISTEN, PLAIN, asked
@@ -102,3 +110,45 @@ async def test_a_relay_speaks_tls_by_its_certificate_and_names_one_that_it_canno
         with pytest.raises(CertificateUnusable, match=re.escape(str(wrong.certificate))):
             async with running(replace(PLAIN, tls=wrong)):
                 pass
+
+
+async def test_a_month_that_is_spent_is_said_in_status_and_to_who_comes_and_survives_a_restart(
+    tmp_path,
+):
+    month = datetime.fromtimestamp(clock().unix, UTC).strftime("%Y-%m")
+    sent = Traffic(month=month, octets=11 * traffic.GB)
+    traffic.write(tmp_path, sent.written())
+    among = Among(Charter(gb_month=10), 0, "loopback", tmp_path)
+    async with running(replace(PLAIN, home=tmp_path, among=among)) as its:
+        await admin_port(its)
+        while not its.guests.capacity.month_permille:  # noqa: ASYNC110 - looked at each second
+            await trio.sleep(0.05)
+        status, headers, text = await asked(its, "POST", "/whep/tea", LISTEN)
+        assert (status, headers["retry-after"]) == (503, "3600")
+        assert "this month" in text
+        facts = await trio.to_thread.run_sync(relay_homes.status, str(tmp_path))
+        assert facts["month_bytes"] >= 11 * traffic.GB
+        (line,) = [each for each in lines(facts) if "GB sent" in each]
+        assert line.startswith(f"11.0 GB sent in {month}, 110 % of 10: nobody more is let in")
+    assert traffic.read(tmp_path).octets >= 11 * traffic.GB
+
+
+async def test_a_home_that_cannot_be_written_is_said_and_ends_no_relay(tmp_path):
+    async with running(replace(PLAIN, home=tmp_path)) as its:
+        await admin_port(its)
+        its.meter.traffic.add(clock(), 5)
+        few, most = resource.getrlimit(resource.RLIMIT_FSIZE)
+        handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (0, most))
+        try:
+            await its.meter.keep()
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (few, most))
+            signal.signal(signal.SIGXFSZ, handler)
+        facts = await trio.to_thread.run_sync(relay_homes.status, str(tmp_path))
+        assert facts["unkept"] == "File too large"
+        assert "a restart forgets what was sent" in lines(facts)[-1]
+        assert (await asked(its, "POST", "/whep/tea", LISTEN))[0] == 201
+        await its.meter.keep()
+        assert traffic.read(tmp_path).octets == 5
+        assert its.meter.unkept == ""

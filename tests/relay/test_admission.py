@@ -13,6 +13,7 @@ from p2phouse.vocabulary import Now, RoomId
 from p2phouse_relay.admission import Admission
 from p2phouse_relay.policy import Charter
 from p2phouse_relay.quota import Ledger
+from p2phouse_relay.traffic import GB
 
 NOW = Now(0.0, 1_800_000_000.0)
 
@@ -161,6 +162,26 @@ def test_at_nine_tenths_of_what_it_may_send_a_relay_takes_no_more():
     open_relay.ledger.measured(RoomId(first.genesis.id), listeners=5, kbps=900)
     assert open_relay.decide(NOW, BEN.dev, ask(BEN)).verdict is Verdict.FULL
     assert open_relay.decide(NOW, ANA.dev, first).verdict is Verdict.CARRIED
+
+
+def test_a_month_that_is_nearly_spent_has_no_room_more_and_those_carried_go_on():
+    open_relay = relay(admits=Admits.EVERYBODY)
+    first = ask(salt=1)
+    open_relay.decide(NOW, ANA.dev, first)
+    open_relay.ledger.traffic.gb_max = 10
+    open_relay.ledger.traffic.add(NOW, 9 * GB)
+    refused = open_relay.decide(NOW, BEN.dev, ask(BEN))
+    assert refused.verdict is Verdict.SPENT
+    assert refused.another
+    assert open_relay.decide(NOW, ANA.dev, first).verdict is Verdict.CARRIED
+
+
+def test_whoever_has_had_a_month_s_share_has_no_room_more_and_another_has():
+    open_relay = relay(admits=Admits.EVERYBODY)
+    open_relay.ledger.traffic.gb_each_max = 1
+    open_relay.ledger.traffic.add(NOW, GB, of=ANA.uid)
+    assert open_relay.decide(NOW, ANA.dev, ask()).verdict is Verdict.SPENT
+    assert open_relay.decide(NOW, BEN.dev, ask(BEN)).verdict is Verdict.CARRIED
 
 
 def test_a_relay_whose_media_is_busy_takes_no_more():

@@ -2,8 +2,9 @@
 
 import pytest
 
-from p2phouse.vocabulary import RoomId
+from p2phouse.vocabulary import Now, RoomId
 from p2phouse_relay.quota import LISTENER_KBPS, Ledger, Place, Pressure, Whose
+from p2phouse_relay.traffic import GB, Traffic
 
 TEA, CHOIR = RoomId(b"t" * 32), RoomId(b"c" * 32)
 
@@ -85,3 +86,31 @@ def test_what_one_account_sends_in_all_its_rooms_counts_together(ledger):
     assert ledger.is_spent(b"ana")
     assert not ledger.is_spent(b"ben")
     assert ledger.links_for(TEA, 7) == 7
+
+
+NOW = Now(0.0, 1_800_000_000.0)
+
+
+def test_what_a_room_sends_is_on_its_account_s_month_and_what_it_may_ends_with_it():
+    ledger = Ledger(rooms_max=10, kbps_max=10_000, traffic=Traffic(gb_each_max=1))
+    ledger.take(TEA, b"ana", listeners_max=100, kbps_max=5_000)
+    ledger.take(CHOIR, b"ben", listeners_max=100, kbps_max=5_000)
+    ledger.measured(TEA, listeners=10, kbps=4_000)
+    ledger.sent(NOW, 1_799.0)  # 4 Mb/s for half an hour is 0.9 GB
+    assert ledger.pressure_of(TEA) is Pressure.NONE
+    ledger.sent(NOW, 1.0)
+    assert ledger.pressure_of(TEA) is Pressure.NEARLY
+    assert ledger.place_for(TEA, Whose.NEW) is Place.ELSEWHERE
+    assert ledger.links_for(TEA, 12) == 12, "whoever is there stays"
+    ledger.sent(NOW, 200.0)
+    assert ledger.pressure_of(TEA) is Pressure.FULL
+    assert ledger.pressure_of(CHOIR) is Pressure.NONE
+
+
+def test_what_all_have_sent_this_month_keeps_new_people_out_of_each(ledger):
+    ledger.traffic.gb_max = 10
+    ledger.traffic.add(NOW, 9 * GB)
+    assert ledger.pressure is ledger.pressure_of(TEA) is Pressure.NEARLY
+    ledger.traffic.add(NOW, GB)
+    assert ledger.place_for(TEA, Whose.NEW) is Place.NOWHERE
+    assert ledger.place_for(TEA, Whose.KNOWN) is Place.HERE
