@@ -75,6 +75,7 @@ class ConnectLink:
     pwd: Annotated[str, Text(128)]
     fp: Annotated[bytes, Size(32)]  # SHA-256 of the peer's DTLS certificate
     cands: Annotated[tuple[Annotated[str, Text(160)], ...], Count(0, 8)]
+    is_relay: bool = False  # a host says so: its HTTPS may be gone through where UDP is blocked
 
 
 @dataclass(frozen=True, slots=True)
@@ -296,6 +297,7 @@ class LinkState:
     link: LinkNumber
     status: LinkStatus
     reason: Annotated[str, Verbatim(200)]
+    is_tunnelled: bool = False  # connected through the other end's HTTPS
 
 
 @dataclass(frozen=True, slots=True)

@@ -140,9 +140,10 @@ class Engine:
                 # Known at once: its close may stand in the same breath.
                 self._links[number] = self._new_link(number, role, local_only)
                 self._start(self._open(self._links[number]))
-            case ConnectLink(number, ufrag, pwd, fp, cands):
+            case ConnectLink(number, ufrag, pwd, fp, cands, is_relay):
                 if (link := self._links.get(number)) is not None:
-                    self._start(link.connect(Description(ufrag, pwd, fp, cands)))
+                    theirs = Description(ufrag, pwd, fp, cands)
+                    self._start(link.connect(theirs, is_relay=is_relay))
             case CloseLink(number):
                 self._close(number)
             case SetTable():
@@ -265,7 +266,8 @@ class Engine:
             self._awake.set()
         else:
             self._carry_no_more(number)
-        self._say(channel.LinkState(number, status, reason[:200]))
+        is_tunnelled = status is LinkStatus.CONNECTED and self._links[number].is_tunnelled
+        self._say(channel.LinkState(number, status, reason[:200], is_tunnelled))
 
     def _close(self, number: LinkNumber) -> None:
         self._carry_no_more(number)

@@ -45,6 +45,8 @@ def _voice(member: dict[str, Any]) -> str:
 
 def _notes(member: dict[str, Any]) -> Iterator[str]:
     """What else there is to know of a member, most of the time nothing."""
+    if member.get("tunnelled"):
+        yield "through HTTPS, because UDP is blocked: higher delay"
     if member.get("level") in ("creator", "host", "moderator"):
         yield member["level"]
     if member.get("invited"):

@@ -31,14 +31,30 @@ class Stream(Protocol):
         """Whoever asked is gone, or nothing follows any more; called once, whatever happened."""
 
 
+class Bytes(Protocol):
+    """Both ways of a connection, as trio's streams have them."""
+
+    async def send_all(self, data: bytes) -> None: ...
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray: ...
+
+
+class Upgrade(Protocol):
+    """What a connection becomes that does not go on with HTTP."""
+
+    async def talk(self, connection: Bytes, early: bytes) -> None:
+        """Until it ends. early: what came right behind the request."""
+
+
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """stream: what is sent behind `body`, for as long as it goes on."""
+    """stream: what is sent behind `body`, for as long as it goes on. upgrade: with status 101."""
 
     status: int
     headers: Headers = ()
     body: bytes = b""
     stream: Stream | None = None
+    upgrade: Upgrade | None = None
 
 
 def said(status: int, text: str, *headers: tuple[str, str]) -> Reply:

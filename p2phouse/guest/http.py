@@ -31,8 +31,12 @@ STALLED_S_MAX: Final = 30.0  # for which the reader of a stream takes nothing: i
 STREAM_BYTES: Final = (
     16 * 1024
 )  # of a stream on their way: what is stuck there is not live any more
+UNSENT_BYTES: Final = 4 * 1024  # of what is live: 100 ms of four voices and a half
 LINGER_S_MAX: Final = 1.0
 LINGER_READS_MAX: Final = 64  # 1 MB
+
+# Where the system has it, a socket takes no more than that before it is on its way.
+NOTSENT_LOWAT: Final = getattr(trio.socket, "TCP_NOTSENT_LOWAT", None)
 
 Listener = trio.SocketListener | trio.SSLListener[trio.SocketStream]
 Stream = trio.SocketStream | trio.SSLStream[trio.SocketStream]
@@ -108,6 +112,10 @@ class Front:
             scope.deadline = trio.current_time() + REQUEST_S_MAX
             request = await self._whole(connection, stream, first, source)
             reply = await self._answer(request)
+            if reply.upgrade is not None:
+                scope.deadline = math.inf
+                await _switch(connection, stream, reply)
+                return False
             try:
                 head = request.method == "HEAD"
                 await stream.send_all(_encoded(connection, reply, head=head))
@@ -168,6 +176,19 @@ async def _flow(connection: h11.Connection, stream: Stream, body: exchange.Strea
             await stream.send_all(connection.send(h11.Data(data=data)) or b"")
     with trio.fail_after(STALLED_S_MAX):
         await stream.send_all(connection.send(h11.EndOfMessage()) or b"")
+
+
+async def _switch(connection: h11.Connection, stream: Stream, reply: Reply) -> None:
+    """Goes on with what is no HTTP, until that ends."""
+    assert reply.upgrade is not None
+    tcp = _tcp(stream)
+    tcp.setsockopt(trio.socket.IPPROTO_TCP, trio.socket.TCP_NODELAY, 1)
+    if NOTSENT_LOWAT is not None:
+        tcp.setsockopt(trio.socket.IPPROTO_TCP, NOTSENT_LOWAT, UNSENT_BYTES)
+    switching = h11.InformationalResponse(status_code=reply.status, headers=[*reply.headers])
+    await stream.send_all(connection.send(switching) or b"")
+    early, _ = connection.trailing_data
+    await reply.upgrade.talk(stream, early)
 
 
 def _encoded(connection: h11.Connection, reply: Reply, *, head: bool) -> bytes:

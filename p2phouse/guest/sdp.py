@@ -303,7 +303,7 @@ def write_answer(
         f"a=rtpmap:{offer.payload_type} opus/48000/2",
         f"a=fmtp:{offer.payload_type} minptime=10;useinbandfec=1",
     )
-    candidates = [_candidate(rank, each, place.port) for rank, each in enumerate(place.addresses)]
+    candidates = [f"a=candidate:{each}" for each in reached_at(place.addresses, place.port)]
     candidates.append("a=end-of-candidates")
     kind = "IP6" if ":" in place.addresses[0] else "IP4"
     for index, section in enumerate(offer.sections):
@@ -335,6 +335,11 @@ def _mid(section: Section) -> tuple[str, ...]:
     return (f"a=mid:{section.mid}",) if section.mid else ()
 
 
-def _candidate(rank: int, address: str, port: int) -> str:
-    priority = (126 << 24) + ((65_535 - rank) << 8) + 255  # RFC 8445 §5.1.2.1: host, component 1
-    return f"a=candidate:{rank + 1} 1 udp {priority} {address} {port} typ host"
+def reached_at(addresses: Sequence[str], port: int) -> tuple[str, ...]:
+    """Candidates (RFC 8839 §5.1) of a UDP port that is reached at these addresses, the best
+    first."""
+    first = (126 << 24) + (65_535 << 8) + 255  # RFC 8445 §5.1.2.1: host, component 1
+    return tuple(
+        f"{rank + 1} 1 udp {first - (rank << 8)} {address} {port} typ host"
+        for rank, address in enumerate(addresses)
+    )

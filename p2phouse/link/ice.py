@@ -9,26 +9,32 @@ import ipaddress
 import logging
 import random
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from typing import Any, Final
 
 import ifaddr
 from aioice import Candidate, Connection, stun
 from aioice.candidate import candidate_foundation, candidate_priority
+from aioice.ice import StunProtocol
 from aioice.stun import TransactionError
 
 from p2phouse.errors import LinkError
+from p2phouse.link.websocket import NoTunnel, Tunnel
 
 log = logging.getLogger(__name__)
 
 CONNECT_S_MAX: Final = 10.0  # two lost checks back off to 0.5 + 1 + 2 s; aioice itself takes 64 s
+UDP_FIRST_S: Final = (
+    3.0  # three checks lost, each of every pair: UDP is blocked, or as good as that
+)
 HANDSHAKE_DATAGRAMS_MAX: Final = 32  # a flight of DTLS has at most six; a full queue drops new ones
 CANDIDATES_MAX: Final = 8
 CANDIDATE_CHARS_MAX: Final = 160
 REFLECTIONS_MAX: Final = 4
 REFLECTED_S_MAX: Final = 0.5  # a round trip round the world; a dead reflector costs a join no more
 UNSENT_BYTES_MAX: Final = 64 * 1024  # the system's buffer is full as well: a second of eight voices
+TUNNELLED: Final = "wss"  # as a candidate's transport
 EXPEDITED: Final = 0xB8  # DSCP EF (RFC 8837 §5): Wi-Fi puts it into its voice queue
 
 CONSENT_EACH_S: Final = 1.0
@@ -200,19 +206,61 @@ class Datagrams(Connection):  # type: ignore[misc]  # aioice has no types we fol
         told = [*inside[: CANDIDATES_MAX - len(outside)], *outside]
         return tuple(candidate.to_sdp() for candidate in told)
 
-    async def find_path(self, ufrag: str, pwd: str, candidates: Sequence[Candidate]) -> None:
-        """Checks until a pair works. Raises NoPath."""
+    async def find_path(
+        self,
+        ufrag: str,
+        pwd: str,
+        candidates: Sequence[Candidate],
+        detour: Callable[[], Awaitable[Tunnel]] | None = None,
+    ) -> None:
+        """Checks until a pair works. detour: opens what may be used if none has for a while.
+        Raises NoPath."""
         self.remote_username, self.remote_password = ufrag, pwd
+        opening: asyncio.Task[None] | None = None
         try:
             async with asyncio.timeout(CONNECT_S_MAX):
                 for candidate in candidates:
                     await self.add_remote_candidate(candidate)
-                await self.add_remote_candidate(None)
+                if detour is None:
+                    await self.add_remote_candidate(None)
+                else:
+                    opening = asyncio.create_task(self._go_round(detour))
                 await self.connect()
         except TimeoutError:
             raise NoPath(reason=f"no answer within {CONNECT_S_MAX:.0f} s") from None
         except (ConnectionError, ValueError) as error:
             raise NoPath(reason=str(error) or "the checks failed") from error
+        finally:
+            if opening is not None:
+                opening.cancel()
+                await asyncio.wait([opening])
+
+    async def _go_round(self, detour: Callable[[], Awaitable[Tunnel]]) -> None:
+        """A tunnel as one more socket of ours, with nobody at its other end but the relay."""
+        await asyncio.sleep(UDP_FIRST_S)
+        try:
+            tunnel = await detour()
+        except NoTunnel as error:
+            log.info("no_tunnel error=%s", error)
+        else:
+            protocol = StunProtocol(self)
+            protocol.connection_made(tunnel)
+            tunnel.give(protocol)
+            host, port = tunnel.address
+            # Of a transport of its own: aioice pairs it with the tunnel and with nothing else.
+            protocol.local_candidate, theirs = (
+                Candidate(foundation, 1, TUNNELLED, 1, host, port, "relay")
+                for foundation in ("here", "there")
+            )
+            self._protocols.append(protocol)
+            await self.add_remote_candidate(theirs)
+        await self.add_remote_candidate(None)
+
+    @property
+    def is_tunnelled(self) -> bool:
+        """Whether the path that was found is a tunnel."""
+        pair = self._nominated.get(1)
+        return pair is not None and pair.local_candidate.transport == TUNNELLED
 
 
 def way_to(reflector: tuple[str, int]) -> str:

@@ -248,7 +248,8 @@ def _udp(answered: bool) -> Iterator[Finding]:
             "udp",
             False,
             "This network blocks UDP, in which sound travels; nodes answer and sound does not.",
-            "Use another network, such as a phone's hotspot.",
+            "Use another network, such as a phone's hotspot, or a room that a relay with HTTPS "
+            "carries.",
         )
 
 

@@ -146,7 +146,8 @@ class Negotiation:
             nonce = self._entropy(NONCE_BYTES)
             data = self._sign(now, membership.room, member, local, nonce, member.answering)
             yield SendAnswer(member.dev, member.answering, data)
-            yield ToMedia(ConnectLink(local.link, *member.remote))
+            is_relay = membership.is_relay(member.uid)
+            yield ToMedia(ConnectLink(local.link, *member.remote, is_relay=is_relay))
             member.answering = member.remote = None
 
     def answered(self, membership: Membership, sender: DeviceKey, data: bytes) -> Iterator[Output]:
@@ -163,7 +164,9 @@ class Negotiation:
             return
         member.offer = None
         member.cands = answer.cands
-        yield ToMedia(ConnectLink(member.link, answer.ufrag, answer.pwd, answer.fp, answer.cands))
+        remote = (answer.ufrag, answer.pwd, answer.fp, answer.cands)
+        is_relay = membership.is_relay(member.uid)
+        yield ToMedia(ConnectLink(member.link, *remote, is_relay=is_relay))
 
     def offer_failed(self, now: Now, member: Member, offer: bytes) -> Iterator[Output]:
         if member.offer == offer:
@@ -176,6 +179,7 @@ class Negotiation:
             return
         if state.status is LinkStatus.CONNECTED:
             member.link_up, member.silent = True, False
+            member.is_tunnelled = state.is_tunnelled
             member.retries, member.retry_at = 0, math.inf
             yield Event(EventKind.LINK_CONNECTED, membership.room, member.dev)
             return
@@ -207,7 +211,7 @@ class Negotiation:
         if member.link is not None:
             yield ToMedia(CloseLink(member.link))
         member.link = None
-        member.link_up = member.silent = False
+        member.link_up = member.silent = member.is_tunnelled = False
         member.offer = member.answering = member.remote = None
 
     def _retry_later(self, now: Now, member: Member) -> None:

@@ -105,6 +105,7 @@ class Member:
     link: LinkNumber | None = None
     link_up: bool = False
     silent: bool = False
+    is_tunnelled: bool = False  # the link goes through the relay's HTTPS, because UDP is blocked
     offer: bytes | None = None  # nonce of our offer that waits for its answer
     answering: bytes | None = None  # nonce of their offer that waits for our description
     remote: tuple[str, str, bytes, tuple[str, ...]] | None = None  # of the offer we answer

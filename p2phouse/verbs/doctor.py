@@ -34,7 +34,12 @@ class Findings(TypedDict):
 async def doctor(node: "Node", call: Call) -> Facts:
     """Looks at the network, the routers, the clock and the sound of this machine."""
     seen = await node.network.examine(apart=lambda outside: _apart(node, outside))
-    findings = [*diagnose(seen), *_relay_only(node), await trio.to_thread.run_sync(_sound, node)]
+    findings = [
+        *diagnose(seen),
+        *_tunnelled(node),
+        *_relay_only(node),
+        await trio.to_thread.run_sync(_sound, node),
+    ]
     return {
         "findings": [
             {"what": each.what, "ok": each.ok, "text": each.text, "next": each.next}
@@ -52,6 +57,17 @@ def _apart(node: "Node", outside: Sequence[Address | None]) -> list[str]:
         for member in (membership.members.values() if membership is not None else ())
         if not member.link_up and shares_network(member.cands, outside, interfaces)
     ]
+
+
+def _tunnelled(node: "Node") -> Iterator[Finding]:
+    membership = node.rooms.membership
+    if membership is not None and any(each.is_tunnelled for each in membership.members.values()):
+        yield Finding(
+            "tunnel",
+            True,
+            "Sound goes through HTTPS to the relay of this room, because UDP is blocked: it is "
+            "heard later than elsewhere.",
+        )
 
 
 def _relay_only(node: "Node") -> Iterator[Finding]:

@@ -41,6 +41,11 @@ class Person(TypedDict):
         Literal["here", "connecting", "connected", "carried", "silent"],
         "carried: it has no link to us, and is heard through the hub",
     ]
+    tunnelled: NotRequired[
+        Annotated[
+            bool, "whether the link goes through HTTPS, because UDP is blocked, and is slower"
+        ]
+    ]
     followed: NotRequired[Annotated[bool, "whether you follow that person"]]
     silence: Annotated[Silence | None, "why it, or we, are not heard; null if nothing is known"]
     forged: Annotated[
@@ -121,6 +126,7 @@ def _member(node: "Node", membership: Membership, member: Member) -> Facts:
         **node.rooms.member_facts(member),
         "silence": node.rooms.silence.fact(member.dev),
         "link": link_fact(membership, member),
+        "tunnelled": member.is_tunnelled,
         "forged": member.is_forged,
         "level_dbov": _heard_level(node, member),
     }

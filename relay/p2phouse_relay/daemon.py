@@ -29,6 +29,7 @@ from p2phouse.guest.page import Page
 from p2phouse.guest.resources import Guests, Terms
 from p2phouse.guest.shards import NODES, To
 from p2phouse.identity.keys import load_or_create, make_identity
+from p2phouse.link.tunnel import PATH as TUNNEL_PATH
 from p2phouse.net.network import Network
 from p2phouse_relay.admin import Admin, Counts, new_token, say_where
 from p2phouse_relay.carrying import Carrying, Showing
@@ -37,6 +38,7 @@ from p2phouse_relay.meter import Meter
 from p2phouse_relay.policy import Charter
 from p2phouse_relay.settings import Tls
 from p2phouse_relay.shards import MediaProcesses
+from p2phouse_relay.tunnels import Tunnels
 
 log = logging.getLogger(__name__)
 
@@ -147,6 +149,13 @@ class Relay:
             address=config.bind,
             udp_port=config.udp_port,
         )
+        self.tunnels = Tunnels(
+            config.page,
+            config.addresses,
+            config.bind,
+            lambda: self.media.ports[NODES],
+            os.urandom,
+        )
         self.carrying = self._carrying(config.among) if config.among is not None else None
         self._deny_keys(standing)
 
@@ -174,6 +183,8 @@ class Relay:
             )
 
         async def to_media(message: channel.Down) -> None:
+            if isinstance(message, channel.CloseLink):
+                self.tunnels.forget(message.link)
             await self.media.send(To(NODES, message))
 
         return Carrying(
@@ -228,6 +239,8 @@ class Relay:
             return page
         if request.path == WELL_KNOWN and self.carrying is not None:
             return Reply(200, POLICY, self.carrying.policy_card())
+        if request.path == TUNNEL_PATH:
+            return self.tunnels.answer(trio.current_time(), request)
         if request.path.startswith(("/whip/", "/whep/", "/guest/")):
             reply, outputs = self.guests.request(clock(), request)
             await self._perform(outputs)
@@ -328,7 +341,8 @@ class Relay:
     async def _from_media(self, number: int, message: channel.Up) -> None:
         await self._perform(self.guests.heard(clock(), number, message))
         if self.carrying is not None and number == NODES:
-            await self.carrying.heard(message)
+            reached = self.tunnels.reached(trio.current_time(), message)
+            await self.carrying.heard(reached)
         match message:
             case channel.Load():
                 self._not_sent_on += message.not_sent_on

@@ -7,7 +7,7 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 import pytest
 import trio
 
-from p2phouse.guest import http
+from p2phouse.guest import exchange, http
 from p2phouse.guest.exchange import Reply, Request
 from p2phouse.guest.http import Front, holder_of
 
@@ -249,6 +249,32 @@ async def test_who_asked_our_proxy_is_known_and_only_where_there_is_one(given, s
         assert f" {source} ".encode() in await said(port, data)
     async with served() as (_, port):
         assert b" 127.0.0.1 " in await said(port, data)
+
+
+class Shout:
+    """No HTTP: says again, louder, what it is told."""
+
+    async def talk(self, connection: exchange.Bytes, early: bytes) -> None:
+        while not early.endswith(b"."):
+            early += await connection.receive_some()
+        await connection.send_all(early.upper())
+
+
+async def test_a_connection_may_go_on_with_something_else_than_http():
+    async def answer(request: Request) -> Reply:
+        headers = (("upgrade", "shout"), ("connection", "upgrade"))
+        return (
+            Reply(101, headers, upgrade=Shout()) if request.path == "/up" else await echo(request)
+        )
+
+    ask = b"GET /up HTTP/1.1\r\nHost: x\r\nUpgrade: shout\r\nConnection: upgrade\r\n\r\nhello."
+    async with served(answer) as (front, port):
+        told = await said(port, ask, whole=False)
+        assert told.startswith(b"HTTP/1.1 101 ")
+        assert told.endswith(b"\r\n\r\nHELLO.")
+        # Who did not ask for it is not taken out of HTTP.
+        assert b"101" not in await said(port, ask.replace(b"Upgrade: shout\r\n", b""))
+        assert front.connections == 0
 
 
 async def test_over_tls_the_same_is_said(tmp_path):
