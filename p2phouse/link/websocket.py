@@ -41,7 +41,8 @@ class NoTunnel(LinkError):
 def context() -> ssl.SSLContext:
     """Reads the system's certificates, which takes some 20 ms: call it in a thread."""
     # Security: the certificate and its name are checked; without that anybody in between could see
-    # whose link it is and cut it off. Test: test_websocket.py::test_a_certificate_of_somebody_else_is_not_taken
+    # whose link it is and cut it off.
+    # Test: test_websocket.py::test_a_certificate_of_somebody_else_is_not_taken
     return ssl.create_default_context()
 
 

@@ -1,4 +1,7 @@
-"""Links through a relay's HTTPS, over real TLS on 127.0.0.1; the relay's own end is in tests/relay."""
+"""Links through a relay's HTTPS, over real TLS on 127.0.0.1.
+
+The relay here is a stand-in; its own end is in tests/relay/test_tunnels.py.
+"""
 
 import asyncio
 import socket
