@@ -4,10 +4,7 @@ Imports only what `--help` needs; a command imports the rest itself (libp2p alon
 Each module has the commands of one subject. Exit codes: 0 fine, 1 it failed, 2 your mistake.
 """
 
-import sys
 from typing import NoReturn
-
-import typer
 
 from p2phouse.cli import (
     access,
@@ -24,18 +21,9 @@ from p2phouse.cli import (
     sound,
     stage,
 )
-from p2phouse.cli.asking import FAILED, YOUR_MISTAKE, fail
-from p2phouse.errors import P2PHouseError, UserError
+from p2phouse.command import program, run
 
-app = typer.Typer(
-    name="p2phouse",
-    help="Live audio rooms with no company in the middle.",
-    no_args_is_help=True,
-    add_completion=False,
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
+app = program("p2phouse", "Live audio rooms with no company in the middle.")
 for subject in (node, room, sound, members, carrying, relays, roles, access):
     app.add_typer(subject.commands)
 for subject in (following, stage, chat, people, doctor):
@@ -43,22 +31,5 @@ for subject in (following, stage, chat, people, doctor):
 
 
 def main() -> NoReturn:
-    """Entry point. Turns errors into one sentence and an exit code."""
-    try:
-        app(standalone_mode=False)
-    except UserError as error:
-        fail(str(error), YOUR_MISTAKE)
-    except P2PHouseError as error:
-        fail(str(error), FAILED)
-    except typer.Exit as leaving:
-        sys.exit(leaving.exit_code)
-    except (typer.Abort, KeyboardInterrupt):
-        sys.exit(130)
-    except Exception as error:
-        # Broad: typer carries a click of its own, whose complaints about arguments have no class
-        # that we could name; they are known by how they format. All else is a bug and goes on.
-        text = getattr(error, "format_message", None)
-        if text is None:
-            raise
-        fail(f"{text().rstrip('.')}. See p2phouse --help.", YOUR_MISTAKE)
-    sys.exit(0)
+    """Entry point."""
+    run(app)

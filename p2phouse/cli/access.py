@@ -4,7 +4,8 @@ from typing import Annotated, Any
 
 import typer
 
-from p2phouse.cli.asking import YOUR_MISTAKE, Home, Json, Who, answer, done, fail
+from p2phouse.cli.asking import Home, Who, answer, done
+from p2phouse.command import YOUR_MISTAKE, Json, fail
 
 commands = typer.Typer()
 

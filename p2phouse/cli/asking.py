@@ -5,26 +5,14 @@ import json as jsonlib
 import signal
 import sys
 from collections.abc import Callable, Iterator
-from typing import Annotated, Any, Final, NoReturn
+from typing import Annotated, Any
 
 import typer
-
-FAILED: Final = 1
-YOUR_MISTAKE: Final = 2
 
 Home = Annotated[
     str | None, typer.Option("--home", metavar="DIR", help="Folder of the node (or P2PHOUSE_HOME).")
 ]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 Who = Annotated[str, typer.Argument(metavar="WHO", help="Name, key tag or PeerId.")]
-
-
-def fail(text: str, code: int) -> NoReturn:
-    if "--json" in sys.argv:
-        print(jsonlib.dumps({"error": text, "yours": code == YOUR_MISTAKE}))
-    else:
-        print(f"p2phouse: {text}", file=sys.stderr)
-    sys.exit(code)
 
 
 def done(text: str) -> Callable[[dict[str, Any]], None]:

@@ -7,7 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
-from p2phouse.cli.asking import Home, Json, answer, done
+from p2phouse.cli.asking import Home, answer, done
+from p2phouse.command import Json
 
 commands = typer.Typer()
 

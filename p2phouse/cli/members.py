@@ -5,8 +5,9 @@ from typing import Any
 
 import typer
 
-from p2phouse.cli.asking import Home, Json, answer
+from p2phouse.cli.asking import Home, answer
 from p2phouse.cli.carrying import carried
+from p2phouse.command import Json
 
 commands = typer.Typer()
 

@@ -8,7 +8,8 @@ from typing import Annotated, Any
 import typer
 
 from p2phouse import __version__
-from p2phouse.cli.asking import Home, Json, answer
+from p2phouse.cli.asking import Home, answer
+from p2phouse.command import Json
 
 commands = typer.Typer()
 who_app = typer.Typer(help="Who you are to others.", no_args_is_help=True)

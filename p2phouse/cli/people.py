@@ -6,7 +6,8 @@ from typing import Annotated, Any
 
 import typer
 
-from p2phouse.cli.asking import Home, Json, Who, answer, done
+from p2phouse.cli.asking import Home, Who, answer, done
+from p2phouse.command import Json
 
 commands = typer.Typer()
 

@@ -5,7 +5,8 @@ from typing import Annotated, Any
 
 import typer
 
-from p2phouse.cli.asking import Home, Json, answer
+from p2phouse.cli.asking import Home, answer
+from p2phouse.command import Json
 
 commands = typer.Typer()
 relays = typer.Typer(help="The relays that your node knows.", no_args_is_help=True)

@@ -4,9 +4,10 @@ from typing import Annotated, Any
 
 import typer
 
-from p2phouse.cli.asking import YOUR_MISTAKE, Home, Json, answer, fail
+from p2phouse.cli.asking import Home, answer
 from p2phouse.cli.carrying import carried
 from p2phouse.cli.relays import settle
+from p2phouse.command import YOUR_MISTAKE, Json, fail
 
 commands = typer.Typer()
 

@@ -5,7 +5,8 @@ from typing import Annotated, Any
 
 import typer
 
-from p2phouse.cli.asking import FAILED, Home, Json, answer, fail
+from p2phouse.cli.asking import Home, answer
+from p2phouse.command import FAILED, Json, fail
 
 commands = typer.Typer()
 

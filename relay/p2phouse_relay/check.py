@@ -46,6 +46,11 @@ class Finding:
     said: str
     fix: str = ""
 
+    def lines(self) -> list[str]:
+        """For a terminal."""
+        said = f"{self.verdict.value:>4}  {self.about}: {self.said}"
+        return [said, f"        {self.fix}"] if self.fix else [said]
+
 
 @dataclass(frozen=True, slots=True)
 class Seen:

@@ -5,30 +5,21 @@ Imports only what `--help` needs. Exit codes as of p2phouse: 0 fine, 1 it failed
 
 import json as jsonlib
 import sys
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Final, NoReturn
+from typing import Annotated, NoReturn
 
 import typer
 
 from p2phouse import __version__
-from p2phouse.errors import P2PHouseError, UserError
-
-FAILED: Final = 1
-YOUR_MISTAKE: Final = 2
+from p2phouse.command import FAILED, Json, program, run
 
 Home = Annotated[str | None, typer.Option("--home", metavar="DIR", help="Folder of the relay.")]
 What = Annotated[str, typer.Argument(metavar="WHAT", help="A room's name, a uid or a PeerId.")]
 Reason = Annotated[str, typer.Option(metavar="TEXT", help="Why; whom it concerns reads it.")]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 
-app = typer.Typer(
-    name="p2phouse-relay",
-    help="A volunteer relay: carries rooms for people who cannot reach one another.",
-    no_args_is_help=True,
-    add_completion=False,
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
+app = program(
+    "p2phouse-relay", "A volunteer relay: carries rooms for people who cannot reach one another."
 )
 
 
@@ -114,10 +105,7 @@ def init(
     from p2phouse_relay.home import make_home
 
     path = make_home(home, name=name, domain=domain, address=address, contact=contact)
-    if json:
-        print(jsonlib.dumps({"settings": str(path)}))
-        return
-    print(f"Made {path}. Read it, then: p2phouse-relay check")
+    _say(json, {"settings": str(path)}, f"Made {path}. Read it, then: p2phouse-relay check")
 
 
 @app.command()
@@ -147,7 +135,7 @@ def grant(
         days=days,
         any_relay=any_relay,
     )
-    print(jsonlib.dumps({"grant": text}) if json else text)
+    _say(json, {"grant": text}, text)
 
 
 @app.command()
@@ -160,17 +148,11 @@ def check(home: Home = None, json: Json = False) -> None:
     where = relay_home(home)
     settings = read_settings(where)
     findings = judge(settings, look(settings, is_running=is_running(where)))
-    if json:
-        rows = [
-            {"about": each.about, "verdict": each.verdict.value, "said": each.said, "fix": each.fix}
-            for each in findings
-        ]
-        print(jsonlib.dumps({"findings": rows}))
-    else:
-        for each in findings:
-            print(f"{each.verdict.value:>4}  {each.about}: {each.said}")
-            if each.fix:
-                print(f"        {each.fix}")
+    rows = [
+        {"about": each.about, "verdict": each.verdict.value, "said": each.said, "fix": each.fix}
+        for each in findings
+    ]
+    _say(json, {"findings": rows}, *(line for each in findings for line in each.lines()))
     if any(each.verdict is Verdict.BAD for each in findings):
         sys.exit(FAILED)
 
@@ -232,7 +214,7 @@ def status(home: Home = None, json: Json = False) -> None:
     from p2phouse_relay.telling import lines
 
     facts = status(home)
-    print(jsonlib.dumps(facts) if json else "\n".join(lines(facts)))
+    _say(json, facts, *lines(facts))
 
 
 @app.command()
@@ -242,11 +224,9 @@ def drain(home: Home = None, json: Json = False) -> None:
     from p2phouse_relay.settings import relay_home
 
     facts = ask(relay_home(home), "POST", "/drain")
-    if json:
-        print(jsonlib.dumps(facts))
-        return
     left = facts["speakers"] + facts["listeners"]
-    print(f"Nobody more is let in; {left} guest(s) are still here. p2phouse-relay status tells.")
+    said = f"Nobody more is let in; {left} guest(s) are still here. p2phouse-relay status tells."
+    _say(json, facts, said)
 
 
 @app.command()
@@ -263,7 +243,7 @@ def deny(
     from p2phouse_relay.home import deny
 
     deny(home, what, reason=reason, days=days)
-    _done(json, f"{what} is not carried any more.")
+    _say(json, {}, f"{what} is not carried any more.")
 
 
 @app.command()
@@ -280,7 +260,7 @@ def takedown(
     from p2phouse_relay.home import deny
 
     deny(home, what, reason=reason, notice=notice)
-    _done(json, f"{what} is not carried any more, and the notice is kept.")
+    _say(json, {}, f"{what} is not carried any more, and the notice is kept.")
 
 
 @app.command()
@@ -289,7 +269,7 @@ def allow(what: What, home: Home = None, json: Json = False) -> None:
     from p2phouse_relay.home import allow
 
     allow(home, what)
-    _done(json, f"{what} may be carried again.")
+    _say(json, {}, f"{what} may be carried again.")
 
 
 @app.command()
@@ -298,13 +278,11 @@ def denied(home: Home = None, json: Json = False) -> None:
     from p2phouse_relay.home import denials_now
 
     rows = denials_now(home)
-    if json:
-        print(jsonlib.dumps({"denied": rows}))
-        return
-    for row in rows:
-        print(f"{row['what']}  until {row['until'] or 'further notice'}: {row['reason']}")
-    if not rows:
-        print("Nothing is denied.")
+    told = [
+        f"{each['what']}  until {each['until'] or 'further notice'}: {each['reason']}"
+        for each in rows
+    ]
+    _say(json, {"denied": rows}, *(told or ["Nothing is denied."]))
 
 
 @app.command()
@@ -317,11 +295,12 @@ def transparency(
     from p2phouse_relay.home import month_account
 
     facts = month_account(home, month)
-    if json:
-        print(jsonlib.dumps(facts))
-        return
-    print(f"{month}: {facts['denied']} denied, {facts['on_notice']} of them on a notice,")
-    print(f"{facts['lifted']} lifted, {facts['standing']} standing at its end")
+    _say(
+        json,
+        facts,
+        f"{month}: {facts['denied']} denied, {facts['on_notice']} of them on a notice,",
+        f"{facts['lifted']} lifted, {facts['standing']} standing at its end",
+    )
 
 
 @app.command()
@@ -336,7 +315,7 @@ def backup(
     from p2phouse_relay.home import backup
 
     backup(home, file)
-    _done(json, f"Kept in {file}. It holds the relay's key: guard it as such.")
+    _say(json, {}, f"Kept in {file}. It holds the relay's key: guard it as such.")
 
 
 @app.command()
@@ -349,44 +328,19 @@ def restore(
     from p2phouse_relay.home import restore
 
     path = restore(home, file)
-    _done(json, f"Restored to {path}. Then: p2phouse-relay check")
-
-
-def _done(json: bool, text: str) -> None:
-    print("{}" if json else text)
+    _say(json, {}, f"Restored to {path}. Then: p2phouse-relay check")
 
 
 @app.command()
 def version(json: Json = False) -> None:
     """Print the version."""
-    print(jsonlib.dumps({"version": __version__}) if json else f"p2phouse-relay {__version__}")
+    _say(json, {"version": __version__}, f"p2phouse-relay {__version__}")
+
+
+def _say(json: bool, facts: Mapping[str, object], *lines: str) -> None:
+    print(jsonlib.dumps(facts) if json else "\n".join(lines))
 
 
 def main() -> NoReturn:
-    """Entry point. Turns errors into one sentence and an exit code."""
-    try:
-        app(standalone_mode=False)
-    except UserError as error:
-        _fail(str(error), YOUR_MISTAKE)
-    except P2PHouseError as error:
-        _fail(str(error), FAILED)
-    except typer.Exit as leaving:
-        sys.exit(leaving.exit_code)
-    except (typer.Abort, KeyboardInterrupt):
-        sys.exit(130)
-    except Exception as error:
-        # Broad: typer carries a click of its own, whose complaints about arguments have no class
-        # that we could name; they are known by how they format. All else is a bug and goes on.
-        text = getattr(error, "format_message", None)
-        if text is None:
-            raise
-        _fail(f"{text().rstrip('.')}. See p2phouse-relay --help.", YOUR_MISTAKE)
-    sys.exit(0)
-
-
-def _fail(text: str, code: int) -> NoReturn:
-    if "--json" in sys.argv:
-        print(jsonlib.dumps({"error": text, "yours": code == YOUR_MISTAKE}))
-    else:
-        print(f"p2phouse-relay: {text}", file=sys.stderr)
-    sys.exit(code)
+    """Entry point."""
+    run(app)
