@@ -6,8 +6,6 @@ a Request and goes out as a Reply and commands for media; no socket is here, and
 Several media processes are as one: which has a guest is what shards.py chooses.
 """
 
-import hmac
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final
@@ -39,6 +37,7 @@ from p2phouse.guest.sdp import (
     write_answer,
 )
 from p2phouse.guest.shards import Shards, Spread, To
+from p2phouse.guest.terms import Terms
 from p2phouse.vocabulary import Entropy, LinkNumber, Now, Ssrc
 
 WAIT_S_MAX: Final = 15.0  # ICE and DTLS take 0.3 s, on a bad line 5 s; then nobody comes any more
@@ -49,7 +48,6 @@ NAME_CHARS_MAX: Final = 40
 PLACE: Final = "/guest/"  # the locations of guests begin so
 SDP: Final = "application/sdp"
 FRAGMENT: Final = "application/trickle-ice-sdpfrag"
-ROOM_NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 # Any page may listen: what protects a room is its token, which no browser adds by itself.
 CORS: Final[Headers] = (
@@ -63,33 +61,6 @@ PREFLIGHT: Final[Headers] = (
     ("accept-post", SDP),
     ("accept-patch", FRAGMENT),
 )
-
-
-@dataclass(frozen=True, slots=True)
-class RoomTerms:
-    """The Bearer tokens a room asks of who speaks and of who listens; None: it asks for none.
-
-    also_at: other relays (https://…) that have the same room under the same name and tokens.
-    """
-
-    speak: str | None = field(default=None, repr=False)
-    listen: str | None = field(default=None, repr=False)
-    also_at: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Terms:
-    """What the operator allows. rooms: None makes a room of any name when somebody comes.
-
-    waiting_max: guests of one network (/24, /48) whose media has not come yet and who showed no
-    token. They are the cheap way to make us work; a school that listens is not among them.
-    """
-
-    rooms: Mapping[str, RoomTerms] | None
-    rooms_max: int
-    guests_max: int
-    waiting_max: int
-    ice_servers: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)
@@ -267,11 +238,11 @@ class Guests:
 
     def page_elsewhere(self, request: Request, name: str) -> Reply | None:
         """To the room's page at another relay; None if it is at none."""
-        return self.capacity.elsewhere(request, self._terms_of(name).also_at, f"/r/{name}")
+        return self.capacity.elsewhere(request, self._terms.of(name).also_at, f"/r/{name}")
 
     def may_listen(self, request: Request, name: str) -> bool:
         """Whether the token that a room asks of its listeners is shown, if it asks for one."""
-        return self._has_token(request, name, GuestRole.LISTENER) is not False
+        return self._terms.of(name).are_met(request, GuestRole.LISTENER) is not False
 
     def _facts(self, room: _Room, shard: int | None = None) -> RoomFacts:
         speakers = tuple(Speaker(name, guest.link) for name, guest in room.speakers.items())
@@ -284,11 +255,7 @@ class Guests:
             return False
         if name in self._carried:
             return True
-        known = self._terms.rooms
-        return name in known if known is not None else ROOM_NAME.fullmatch(name) is not None
-
-    def _terms_of(self, name: str) -> RoomTerms:
-        return (self._terms.rooms or {}).get(name, RoomTerms())
+        return self._terms.allow(name)
 
     # ── what a guest asks ────────────────────────────────────────────────────────────────────
 
@@ -322,7 +289,7 @@ class Guests:
             return Reply(204, PREFLIGHT), []
         if request.method != "POST":
             return said(405, "post an offer", ("allow", "POST, OPTIONS")), []
-        has_token = self._has_token(request, room, role)
+        has_token = self._terms.of(room).are_met(request, role)
         if has_token is False:
             return _ASKS_TOKEN, []
         if kind_of(request) != SDP:
@@ -369,7 +336,7 @@ class Guests:
             request,
             guests=len(self._guests),
             rooms=sum(not each.of for each in self._rooms.values()) + is_new,
-            also_at=self._terms_of(room).also_at,
+            also_at=self._terms.of(room).also_at,
         )
         # Security: a stranger's offer costs us a handshake that he need not take part in.
         too_many = not has_token and self._waiting_of.get(network, 0) >= self._terms.waiting_max
@@ -439,7 +406,7 @@ class Guests:
         guest = self._guests.get(key)
         if guest is None:
             return said(404, "this guest has left, or was lost"), []
-        if self._has_token(request, guest.room.name, guest.role) is False:
+        if self._terms.of(guest.room.name).are_met(request, guest.role) is False:
             return _ASKS_TOKEN, []
         match request.method:
             case "DELETE":
@@ -470,18 +437,6 @@ class Guests:
         return Reply(204)
 
     # ── one guest ────────────────────────────────────────────────────────────────────────────
-
-    def _has_token(self, request: Request, room: str, role: GuestRole) -> bool | None:
-        """None if the room asks for none."""
-        terms = self._terms_of(room)
-        wanted = terms.speak if role is GuestRole.SPEAKER else terms.listen
-        if wanted is None:
-            return None
-        kind, _, given = request.headers.get("authorization", "").partition(" ")
-        # Security: constant time, so that nobody can guess a token byte by byte.
-        return kind.lower() == "bearer" and hmac.compare_digest(
-            given.strip().encode(), wanted.encode()
-        )
 
     def _remember(self, guest: _Guest) -> list[To]:
         self._guests[guest.key] = guest

@@ -26,8 +26,9 @@ from p2phouse.errors import P2PHouseError, UserError
 from p2phouse.guest.exchange import Reply, Request
 from p2phouse.guest.http import Front, Listener
 from p2phouse.guest.page import Page
-from p2phouse.guest.resources import Guests, Terms
+from p2phouse.guest.resources import Guests
 from p2phouse.guest.shards import NODES, To
+from p2phouse.guest.terms import Terms
 from p2phouse.identity.keys import load_or_create, make_identity
 from p2phouse.link.tunnel import PATH as TUNNEL_PATH
 from p2phouse.net.network import Network

@@ -15,7 +15,7 @@ import trio
 
 from p2phouse.config import LanMode
 from p2phouse.errors import P2PHouseError, UserError
-from p2phouse.guest.resources import Terms
+from p2phouse.guest.terms import Terms
 from p2phouse.identity.keys import peer_id
 from p2phouse.record import limits
 from p2phouse.record.types import Admits

@@ -17,7 +17,7 @@ from typing import Any, Final
 import platformdirs
 
 from p2phouse.errors import UserError
-from p2phouse.guest.resources import ROOM_NAME, RoomTerms, Terms
+from p2phouse.guest.terms import ROOM_NAME, RoomTerms, Terms
 
 FILE_NAME: Final = "relay.toml"
 REHEARSAL_NAME: Final = "rehearsal.json"

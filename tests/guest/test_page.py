@@ -11,7 +11,7 @@ from p2phouse.channel import GuestSlots
 from p2phouse.guest.exchange import Reply, Request
 from p2phouse.guest.facts import Hand, NodeRoom, Pin, Reaction, Said, SealedRoom, Seat
 from p2phouse.guest.page import SHARED, SHARED_FILES, STATIC, Page
-from p2phouse.guest.resources import RoomTerms
+from p2phouse.guest.terms import RoomTerms
 from p2phouse.vocabulary import LinkNumber
 from tests.guest.test_resources import ANYBODY, LISTEN, SPEAK, Relay
 

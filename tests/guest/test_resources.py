@@ -26,10 +26,9 @@ from p2phouse.guest.resources import (
     SPEAKERS_MAX,
     WAIT_S_MAX,
     Guests,
-    RoomTerms,
-    Terms,
 )
 from p2phouse.guest.shards import To
+from p2phouse.guest.terms import RoomTerms, Terms
 from p2phouse.vocabulary import LinkNumber, Now
 from tests.guest.test_sdp import offer, section
 

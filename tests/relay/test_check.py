@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from p2phouse.guest.resources import RoomTerms, Terms
+from p2phouse.guest.terms import RoomTerms, Terms
 from p2phouse_relay.check import Finding, Seen, Verdict, judge, look
 from p2phouse_relay.settings import Settings, Tls
 from tests.guest.test_http import certificate

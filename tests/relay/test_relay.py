@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 import trio
 
-from p2phouse.guest.resources import RoomTerms
+from p2phouse.guest.terms import RoomTerms
 from p2phouse_relay.daemon import (
     AddressUnusable,
     HttpPortUnusable,
