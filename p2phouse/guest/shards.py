@@ -30,6 +30,15 @@ class To:
     message: Down
 
 
+@dataclass(frozen=True, slots=True)
+class ShardFacts:
+    """load_permille: of a core."""
+
+    shard: int
+    guests: int
+    load_permille: int
+
+
 @dataclass(slots=True)
 class _Shard:
     place: Place
@@ -70,12 +79,13 @@ class Shards:
     @property
     def least_load(self) -> int:
         """In permille: above the most that one may have nobody more is let in anywhere."""
-        return min(self.loads.values(), default=0)
+        return min((each.load_permille for each in self._shards.values()), default=0)
 
-    @property
-    def loads(self) -> dict[int, int]:
-        """In permille of a core each."""
-        return {shard: its.load_permille for shard, its in sorted(self._shards.items())}
+    def facts(self) -> list[ShardFacts]:
+        return [
+            ShardFacts(shard, its.guests, its.load_permille)
+            for shard, its in sorted(self._shards.items())
+        ]
 
     def place(self, shard: int) -> Place:
         return self._shards[shard].place

@@ -6,7 +6,7 @@ read it; to drain takes the token that stands in a file of the relay's home.
 
 import hmac
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -18,6 +18,7 @@ from prometheus_client.registry import Collector
 
 from p2phouse.errors import UserError
 from p2phouse.guest.exchange import Reply, Request
+from p2phouse.guest.shards import ShardFacts
 from p2phouse.identity.keyfile import write_atomically
 from p2phouse.vocabulary import Entropy
 
@@ -45,7 +46,7 @@ class Counts:
     listeners_joined: int
     refused: int
     sent_on: int
-    loads_permille: tuple[int, ...]  # of each media process
+    processes: Sequence[ShardFacts]  # those that carry sound
     not_sent_on: int
     media_restarts: int
     connections: int
@@ -137,13 +138,15 @@ class Admin(Collector):
             value=counts.not_sent_on,
         )
         load = GaugeMetricFamily(
-            "p2phouse_relay_media_load",
-            "Share of its core that sound uses.",
-            labels=["process"],
+            "p2phouse_relay_media_load", "Share of its core that sound uses.", labels=["process"]
         )
-        for number, permille in enumerate(counts.loads_permille):
-            load.add_metric([str(number)], permille / 1_000)
-        yield load
+        at_each = GaugeMetricFamily(
+            "p2phouse_relay_media_guests", "Guests at this process.", labels=["process"]
+        )
+        for each in counts.processes:
+            load.add_metric([str(each.shard)], each.load_permille / 1_000)
+            at_each.add_metric([str(each.shard)], each.guests)
+        yield from (load, at_each)
         for name, said, value in (
             ("node_rooms", "Rooms of nodes that are carried.", counts.node_rooms),
             ("node_people", "People in them.", counts.node_people),
@@ -176,7 +179,14 @@ def facts(counts: Counts) -> dict[str, object]:
         "joined": counts.speakers_joined + counts.listeners_joined,
         "refused": counts.refused,
         "sent_on": counts.sent_on,
-        "loads_pct": [round(each / 10, 1) for each in counts.loads_permille],
+        "processes": [
+            {
+                "process": each.shard,
+                "guests": each.guests,
+                "load_pct": round(each.load_permille / 10, 1),
+            }
+            for each in counts.processes
+        ],
         "not_sent_on": counts.not_sent_on,
         "media_restarts": counts.media_restarts,
         "month": counts.month,

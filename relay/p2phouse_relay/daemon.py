@@ -292,7 +292,7 @@ class Relay:
             listeners_joined=self.guests.joined[channel.GuestRole.LISTENER],
             refused=self.guests.refused,
             sent_on=self.guests.capacity.sent_on,
-            loads_permille=tuple(self.guests.shards.loads.values()),
+            processes=self.guests.shards.facts(),
             not_sent_on=self._not_sent_on,
             media_restarts=self.media.restarts,
             connections=self.front.connections,

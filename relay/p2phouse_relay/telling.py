@@ -12,7 +12,7 @@ def lines(facts: Mapping[str, Any]) -> list[str]:
     """Of what `status --json` prints."""
     state = "taking nobody in" if facts["draining"] else "open" if facts["ready"] else "starting"
     again = facts["media_restarts"]
-    loads = ", ".join(f"{each} %" for each in facts["loads_pct"]) or "nothing"
+    loads = [f"{each['load_pct']} % for {each['guests']} guest(s)" for each in facts["processes"]]
     found = [
         f"{state}, up for {facts['up_s']:.0f} s",
         f"{facts['speakers']} speak and {facts['listeners']} listen in {facts['rooms']} room(s)",
@@ -20,9 +20,9 @@ def lines(facts: Mapping[str, Any]) -> list[str]:
         f"{facts['node_kbps']} kb/s; {facts['node_refused']} room(s) were not taken",
         f"{facts['joined']} came since the start, {facts['refused']} were told to come later, "
         f"{facts['sent_on']} to go elsewhere",
-        f"sound uses {loads} of its core, and was begun anew {again} time(s)",
+        f"of a core sound uses {', '.join(loads) or 'nothing'}; begun anew {again} time(s)",
     ]
-    if len(facts["loads_pct"]) > 1:
+    if len(loads) > 1:
         found.append(f"{facts['not_sent_on']} packet(s) did not get from one process to another")
     return [*found, *month_lines(facts)]
 

@@ -39,6 +39,20 @@ def test_who_gets_everything_lost_nothing():
     assert counts.lost == counts.duplicated == counts.reordered == counts.silent == 0
 
 
+def test_who_is_at_another_process_is_sent_other_seqs_and_misses_nothing_by_that():
+    tally = Tally(3, 1, 2)
+    tally.place(CEM, 1)
+    for who, seq in ((ANA, 100), (BEN, 100), (CEM, 40_000)):
+        hear(tally, who, seq)
+    tally.mark(EVERYBODY)
+    for who, seqs in ((ANA, range(101, 200)), (BEN, range(101, 199)), (CEM, range(40_001, 40_050))):
+        hear(tally, who, *seqs)
+    tally.close()
+    counts = tally.counts()
+    assert counts.expected == 2 * (199 - 100 - MARK_AHEAD + 1) + 49 - MARK_AHEAD + 1
+    assert counts.lost == 1
+
+
 def test_gaps_the_end_and_silence_are_losses():
     tally = begun()
     hear(tally, ANA, *range(101, 200))

@@ -30,6 +30,7 @@ from p2phouse_relay.crowd.guest import Guest, Stage, delete
 from p2phouse_relay.crowd.offer import PAYLOAD_TYPE
 from p2phouse_relay.crowd.place import Place
 from p2phouse_relay.crowd.tally import Tally
+from p2phouse_relay.settings import PROCESSES_MAX
 
 LISTENERS_MAX: Final = 5_000
 VOICES_MAX: Final = 4
@@ -166,7 +167,8 @@ class Crowd:
         self._joining = select.epoll()
         self._waiting: dict[int, tuple[int, Guest]] = {}  # by descriptor: its mask, and whose it is
         self._ears = Ears(rows_max)
-        self._tally = Tally(rows_max, voices)
+        self._tally = Tally(rows_max, voices, PROCESSES_MAX)
+        self._processes: dict[int, int] = {}  # of the relay, by port, as they were met
         self._ssrcs = np.zeros(0, np.uint32)
         self._probes: dict[int, Receiving] = {}  # by row
         self._is_probe = np.zeros(rows_max, bool)
@@ -373,6 +375,8 @@ class Crowd:
         assert guest.answer is not None
         if guest.ssrc is None:
             self._ssrcs = np.array(guest.answer.ssrcs, np.uint32)  # the same for all of a room
+            port = guest.answer.candidates[0][1]
+            self._tally.place(row, self._processes.setdefault(port, len(self._processes)))
             if row % PROBE_EACH == 0:
                 self._probes[row] = Receiving(guest.keys)
                 self._is_probe[row] = True

@@ -1,16 +1,17 @@
 """Who of a crowd got which packets: lost, duplicated, reordered, for each listener and voice.
 
 Counted by the clear RTP header, for many listeners in one call: arrays, no object per packet.
-All listeners of a room are sent the same seqs (carry/slots.py), so what one of them got says what
-all should have. Pure.
+All listeners of a room at one process of the relay are sent the same seqs (carry/slots.py), so what
+one of them got says what all should have. Pure.
 """
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+Number = TypeVar("Number", np.int64, np.bool_)
 Numbers = NDArray[np.int64]
 
 SEQ_MODULUS: Final = 65_536
@@ -43,8 +44,10 @@ class Counts:
 class Tally:
     """Tell it what came by `add`; `mark` begins a count, `close` ends it, `counts` says it."""
 
-    def __init__(self, listeners_max: int, voices: int) -> None:
+    def __init__(self, listeners_max: int, voices: int, groups: int = 1) -> None:
+        """groups: of listeners who are sent the same."""
         self._voices = voices
+        self._group = np.zeros(listeners_max, np.int64)
         size = listeners_max * voices
         self._first = np.full(size, NEVER, np.int64)
         self._last = np.full(size, NEVER, np.int64)
@@ -53,13 +56,19 @@ class Tally:
         self._duplicated = np.zeros(size, np.int64)
         self._reordered = np.zeros(size, np.int64)
         self._is_in = np.zeros(listeners_max, bool)  # who is counted
-        self._highest = np.full(voices, NEVER, np.int64)  # that anybody has
-        self._begin = np.zeros(voices, np.int64)
-        self._end = np.full(voices, OPEN, np.int64)
+        # By group and voice.
+        self._highest = np.full(groups * voices, NEVER, np.int64)  # that anybody has
+        self._begin = np.zeros(groups * voices, np.int64)
+        self._end = np.full(groups * voices, OPEN, np.int64)
+
+    def place(self, row: int, group: int) -> None:
+        """Of a listener, before anything of his comes."""
+        self._group[row] = group
 
     def add(self, rows: Numbers, voices: Numbers, seqs: Numbers) -> Numbers:
         """One packet of each of these listeners, no listener twice; who of them got his first."""
-        numbers = self._numbers(voices, seqs)
+        said = self._group[rows] * self._voices + voices
+        numbers = self._numbers(said, seqs)
         at = rows * self._voices + voices
         last = self._last[at]
         is_first = last == NEVER
@@ -74,7 +83,7 @@ class Tally:
         self._seen[at] = np.where(is_newer, moved, np.where(is_late, seen, seen | (one << back)))
         self._last[at] = np.where(is_newer, numbers, last)
         self._first[at[is_first]] = numbers[is_first]
-        counts = (numbers >= self._begin[voices]) & (numbers <= self._end[voices])
+        counts = (numbers >= self._begin[said]) & (numbers <= self._end[said])
         self._received[at] += counts & ~is_again & ~is_late & (numbers >= self._first[at])
         self._duplicated[at] += counts & is_again
         self._reordered[at] += counts & ~is_newer & ~is_again
@@ -97,8 +106,10 @@ class Tally:
     def counts(self) -> Counts:
         is_spoken = (self._highest != NEVER) & (self._end >= self._begin)
         first = self._table(self._first)[self._is_in]
-        begin = np.maximum(first, self._begin)
-        expected = np.maximum(0, np.where(is_spoken, self._end - begin + 1, 0))
+        group = self._group[self._is_in]
+        begin = np.maximum(first, self._table(self._begin)[group])
+        end = self._table(self._end)[group]
+        expected = np.maximum(0, np.where(self._table(is_spoken)[group], end - begin + 1, 0))
         received = self._table(self._received)[self._is_in]
         lost = expected - received
         worst = int(lost.sum(axis=1).max()) if len(lost) else 0
@@ -112,16 +123,17 @@ class Tally:
             lost_worst=worst,
         )
 
-    def _table(self, counted: Numbers) -> Numbers:
+    def _table(self, counted: NDArray[Number]) -> NDArray[Number]:
         return counted.reshape(-1, self._voices)
 
-    def _numbers(self, voices: Numbers, seqs: Numbers) -> Numbers:
-        """Seqs as numbers that do not wrap, the same for all listeners."""
-        for voice in np.unique(voices[self._highest[voices] == NEVER]):
+    def _numbers(self, said: Numbers, seqs: Numbers) -> Numbers:
+        """Seqs as numbers that do not wrap, the same for all listeners of a group. said: of which
+        group and voice each is."""
+        for voice in np.unique(said[self._highest[said] == NEVER]):
             # One turn up, so that what comes out of order before the first is no negative number.
-            self._highest[voice] = seqs[voices == voice][0] + SEQ_MODULUS
-        highest = self._highest[voices]
+            self._highest[voice] = seqs[said == voice][0] + SEQ_MODULUS
+        highest = self._highest[said]
         half = SEQ_MODULUS // 2
         numbers = highest + (seqs - highest + half) % SEQ_MODULUS - half
-        np.maximum.at(self._highest, voices, numbers)
+        np.maximum.at(self._highest, said, numbers)
         return numbers
