@@ -41,6 +41,8 @@ def room(home: Home = None, json: Json = False) -> None:
             print(facts["waiting_text"])
             return
         print(f"{facts['access']}, {facts['people']} here, {facts['on_stage']} on stage")
+        for via in facts["guests"]:
+            print(f"+ {via['count']} guests via {via['name']}, which counts them alone")
         print(f"you: {facts['level']}, {'muted' if facts['muted'] else 'unmuted'}")
         for line in carried(facts):
             print(line)
@@ -82,6 +84,8 @@ def open_(
         print(facts["exposure"])
         if "relay" in facts:
             settle(facts["relay"], home, relay, grant)
+            if facts["relay"]["carried"] and facts["access"] == "open":
+                print("Anybody with the room's link can then listen in a browser.")
 
     stage = "invited" if invited else "everyone"
     how: dict[str, Any] = {"access": access, "lan": lan, "stage": stage, "speakers": speakers}

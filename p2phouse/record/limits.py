@@ -70,6 +70,7 @@ HELLO_BYTES: Final = 512  # a request as long as any answer, so nobody can ampli
 ROOM_FRAME_BYTES_MAX: Final = 16 * 1_024
 
 TOPIC_CODE_POINTS_MAX: Final = 64  # what a raised hand is about, in one line
+GUESTS_TOLD_MAX: Final = 65_535  # through one relay; a larger count is none that we could show
 REACTION_CODE_POINTS_MAX: Final = 8  # one emoji with its joiners, not a message
 HANDS_MAX: Final = 20  # a longer queue is no queue
 SOFT_TTL_S: Final = 15  # told again each 5 s: two may be lost

@@ -87,6 +87,7 @@ class SoftKind(IntEnum):
     ON_STAGE = 4
     LOWER_HANDS = 5
     PLEASE_MUTE = 6
+    GUESTS = 7  # of a relay: how many listen through it with only a browser
 
 
 class ChatKind(IntEnum):

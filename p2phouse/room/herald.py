@@ -347,5 +347,7 @@ def _is_told_again(kind: int, before: soft.SoftState, after: soft.SoftState) -> 
             return before.muted == after.muted
         case SoftKind.ON_STAGE:
             return before.on_stage == after.on_stage
+        case SoftKind.GUESTS:
+            return before.guests == after.guests
         case _:
             return False

@@ -108,6 +108,13 @@ class Carry:
     cap: int
 
 
+@dataclass(frozen=True, slots=True)
+class Guests:
+    """So many people with only a browser listen to the room through us, who are a relay."""
+
+    count: int
+
+
 # ── inputs from the person ───────────────────────────────────────────────────────────────────
 
 
@@ -379,6 +386,7 @@ Input = (
     | Invites
     | Following
     | Carry
+    | Guests
     | RoomLinkUp
     | RoomFrame
     | RoomLinkDown
@@ -496,6 +504,7 @@ class EventKind(IntEnum):
     REACTION = 44
     TYPING = 45
     PLEASE_MUTE = 46
+    GUESTS_CHANGED = 47  # so many listen through a relay with only a browser, by its word
     CHAT = 50
     CHAT_DELETED = 51
     PINS_CHANGED = 52

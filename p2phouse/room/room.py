@@ -336,6 +336,8 @@ class Rooms:
             case messages.OfferHeard(data):
                 yield from self._negotiation.heard_offer(now, membership, sender, data)
                 yield from self._wiring.rewire(membership)
+            case messages.Guests(count):
+                yield from self._place.count_guests(now, membership, count)
             case messages.OfferAnswered(data):
                 yield from self._negotiation.answered(membership, sender, data)
             case messages.OfferFailed(offer):

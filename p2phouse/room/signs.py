@@ -23,6 +23,7 @@ from p2phouse.vocabulary import DeviceKey, Now
 REFRESH_S: Final = 5.0
 CATCH_UP_S: Final = 1.0  # when a change that came too fast after others is told
 LASTING: Final = (SoftKind.OWN_MUTE, SoftKind.ON_STAGE, SoftKind.HAND, SoftKind.TYPING)
+GREETED: Final = (*LASTING, SoftKind.GUESTS)  # a count is told again as it changes, not each 5 s
 
 
 class TooFast(UserError):
@@ -62,9 +63,14 @@ class Signs:
 
     def greet(self, now: Now, membership: Membership, dev: DeviceKey) -> Iterator[Output]:
         """What a member is told after our first greeting on a link."""
-        for kind in LASTING:
+        for kind in GREETED:
             if kind in (SoftKind.OWN_MUTE, SoftKind.ON_STAGE) or self._lasts(membership, kind):
                 yield SendRoomFrame(dev, membership.room, self._now(now, membership, kind))
+
+    def count_guests(self, now: Now, membership: Membership, count: int) -> Iterator[Output]:
+        """How many listen through us, who are a relay."""
+        membership.own.guests = count
+        yield from self._tell(now, membership, SoftKind.GUESTS)
 
     def _tell(self, now: Now, membership: Membership, kind: SoftKind) -> Iterator[Output]:
         frame = self._now(now, membership, kind)
@@ -83,6 +89,8 @@ class Signs:
                 val = membership.muted
             case SoftKind.ON_STAGE:
                 val = own.on_stage
+            case SoftKind.GUESTS:
+                val = own.guests
             case _:
                 val = False
         return self._frame(now, membership, kind, val, ts)
@@ -111,6 +119,8 @@ class Signs:
                 return own.typing
             case SoftKind.OWN_MUTE:
                 return not membership.muted
+            case SoftKind.GUESTS:
+                return own.guests > 0
             case _:
                 return own.on_stage is not False
 

@@ -40,6 +40,7 @@ class SoftState:
     on_stage: bool | None = False
     hand: Hand | None = None
     typing: bool = False
+    guests: int = 0  # of a relay, by its own word
     hand_until: float = math.inf
     typing_until: float = math.inf
     seqs: tuple[int, ...] = NEVER
@@ -65,6 +66,8 @@ class SoftState:
                 return replace(told, muted=muted)
             case SoftKind.ON_STAGE, bool() | None:
                 return replace(told, on_stage=soft.val)
+            case SoftKind.GUESTS, int(count) if count is not True and count is not False:
+                return replace(told, guests=min(count, limits.GUESTS_TOLD_MAX))
         return told
 
     def _hand(self, now: Now, topic: str, ts: int) -> Hand:
@@ -95,6 +98,7 @@ class OwnSoft:
     on_stage: bool | None = False
     hand: Hand | None = None
     typing: bool = False
+    guests: int = 0
     typing_until: float = math.inf
     spoken_s: float = 0.0  # on stage, since the hand went up
     untold: set[SoftKind] = field(default_factory=set)  # changed since they were last told twice

@@ -39,7 +39,7 @@ from p2phouse.room.talk import Talk
 from p2phouse.room.wiring import Wiring
 from p2phouse.vocabulary import DeviceKey, Now, UserKey
 
-LASTING: Final = (SoftKind.OWN_MUTE, SoftKind.ON_STAGE, SoftKind.HAND)
+LASTING: Final = (SoftKind.OWN_MUTE, SoftKind.ON_STAGE, SoftKind.HAND, SoftKind.GUESTS)
 SPEECH_DBOV: Final = -50  # louder than this somebody speaks; a quiet room is at about -60
 LEVEL_S: Final = 0.1  # media tells levels at 10 Hz
 MEET_S: Final = 3.0  # everybody whom the first member named has greeted us by then
@@ -165,6 +165,11 @@ class Place:
         own = membership.own
         if own.on_stage and membership.voice.speak is None and not voices.free_slots(membership):
             yield from self._leave_stage(now, membership, on_stage=None)
+
+    def count_guests(self, now: Now, membership: Membership, count: int) -> Iterator[Output]:
+        """So many listen through us with only a browser."""
+        if membership.serves and count != membership.own.guests:
+            yield from self._signs.count_guests(now, membership, count)
 
     # ── the person's word ────────────────────────────────────────────────────────────────────
 
@@ -318,6 +323,8 @@ class Place:
                 yield Event(EventKind.HAND_LOWERED, room, member.dev, member.name)
         if before.typing != after.typing:
             yield Event(EventKind.TYPING, room, member.dev, member.name)
+        if before.guests != after.guests and membership.is_relay(member.uid):
+            yield Event(EventKind.GUESTS_CHANGED, room, member.dev, str(after.guests))
         if after.on_stage is None and before.on_stage is not None:
             yield Event(EventKind.INVITED, room, member.dev, member.name)
 

@@ -361,6 +361,11 @@ class Membership:
         return self.relay is not None
 
     @property
+    def has_browsers(self) -> bool:
+        """Whether a relay lets people listen who have only a browser."""
+        return self.genesis is not None and bool(self.log.state.relays) and not self.is_sealed
+
+    @property
     def is_unlisted(self) -> bool:
         """Whether the room is, or was made to be, known to nobody who was not told of it."""
         if self.genesis is None:

@@ -46,6 +46,7 @@ JOIN_S_MAX: Final = 12.0  # a dial takes up to 4 s an address, two at once, then
 
 
 # What a person is told before anything else of a room: who gets to know where he is.
+BROWSERS: Final = " Anybody with its link can listen in a browser, through its relay."
 EXPOSURES: Final = {
     Access.OPEN: "People here can see your network address, and anybody may come.",
     Access.SOCIAL: "People who were let in can see your network address.",
@@ -406,7 +407,7 @@ class Stay:
             "title": membership.title,
             "link": invitation.write(self._way(membership)),
             "access": access.name.lower(),
-            "exposure": EXPOSURES[access],
+            "exposure": EXPOSURES[access] + (BROWSERS if membership.has_browsers else ""),
             "lobby_count": len(membership.lobby.known),
             "muted": membership.muted,
             "people": membership.people,

@@ -96,6 +96,14 @@ class Load(TypedDict):
     kbps: Annotated[int, "what we send them now"]
 
 
+class GuestsVia(TypedDict):
+    """People with only a browser who listen through a relay. Nobody else can count them."""
+
+    name: Annotated[str, "of the relay, whose word it is"]
+    peer_id: PeerIdText
+    count: int
+
+
 class Room(TypedDict):
     """The room this node is in. In none there is `room`, null, and nothing else."""
 
@@ -113,6 +121,7 @@ class Room(TypedDict):
     ]
     speakers_max: NotRequired[Annotated[int, "places on the stage"]]
     on_stage: NotRequired[Annotated[int, "how many stand there"]]
+    guests: NotRequired[Annotated[list[GuestsVia], "who listens beside the people of the room"]]
     may: NotRequired[Annotated[list[str], "what we may do in the room now, as names of verbs"]]
     locked: NotRequired[Annotated[bool, "whether nobody new comes in"]]
     confirmed: NotRequired[

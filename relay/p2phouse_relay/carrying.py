@@ -55,6 +55,7 @@ DRAIN_S: Final = 120.0
 HAND_OVER_AGAIN_S: Final = 1.0
 SHOW_S_MAX: Final = 1.0  # guests are told so often how the room is, be there news of it or not
 SHOW_S_MIN: Final = 0.2  # and no more often, however much happens there
+COUNT_S: Final = 5.0  # a crowd that comes and goes costs each member a word so often at most
 EVENTS_MAX: Final = 64  # that are looked at together
 
 Showing = NodeRoom | SealedRoom | None
@@ -73,6 +74,8 @@ class Stay:
     until: float  # by the clock; then a relay grant is over, or the room
     seen_at: float = math.inf  # when somebody was there last
     goes: bool = False
+    guests: int = 0  # as the room was told
+    counted_at: float = -math.inf
     offered: messages.Carry | None = None
     over: trio.Event = field(default_factory=trio.Event)
 
@@ -88,12 +91,13 @@ class Carrying:
         *,
         to_media: Callable[[channel.Down], Awaitable[None]],
         links: Iterator[int],
-        show: Callable[[str, Showing, int], Awaitable[None]],
+        show: Callable[[str, Showing, int], Awaitable[int]],
         traffic: Traffic | None = None,
     ) -> None:
         """new_network: one whose questions `answer` answers. Not before `run`. to_media: to the
         relay's process, whose links are counted by `links`. show: a room by its name in paths, as
-        guests are to see it, with the number by which media knows it. traffic: of this month."""
+        guests are to see it, with the number by which media knows it; how many of them listen.
+        traffic: of this month."""
         self.me = me
         self.charter = charter
         self.ledger = Ledger(charter.rooms, charter.kbps, traffic or Traffic())
@@ -240,7 +244,10 @@ class Carrying:
                     reactions.hear(now_s, membership, event)
                 is_ours = membership is not None and membership.is_relay(self.me.uid)
                 shown = seen(core, reactions.shown(now_s)) if is_ours else None
-                await self._show(name, shown, stay.numbers.room)
+                count = await self._show(name, shown, stay.numbers.room)
+                if count != stay.guests and now_s >= stay.counted_at + COUNT_S:
+                    stay.guests, stay.counted_at = count, now_s
+                    await stay.shell.tell(messages.Guests(count))
 
     async def _watch_rooms(self) -> None:
         while True:

@@ -198,12 +198,14 @@ class Relay:
             traffic=self.meter.traffic,
         )
 
-    async def _show(self, name: str, facts: Showing, number: int) -> None:
-        """A room of nodes, to guests."""
+    async def _show(self, name: str, facts: Showing, number: int) -> int:
+        """A room of nodes, to guests; how many of them listen."""
         if facts is None:
             await self._perform(self.guests.drop(name))
         else:
             await self._perform(self.guests.carry(name, facts, number))
+        room = self.guests.room(name)
+        return room.listeners if room is not None else 0
 
     @property
     def http_port(self) -> int:

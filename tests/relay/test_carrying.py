@@ -106,8 +106,9 @@ async def relay(folder: Path, charter: Charter = OPEN) -> AsyncIterator[Carrying
 
     shown: dict[str, Showing] = {}
 
-    async def show(name: str, facts: Showing, number: int) -> None:
+    async def show(name: str, facts: Showing, number: int) -> int:
         shown[name] = facts
+        return 0
 
     made = Carrying(
         me,

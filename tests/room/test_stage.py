@@ -491,6 +491,34 @@ def test_nobody_else_lowers_a_hand_or_mutes_anybody():
     assert not hosted.table.here.muted
 
 
+def guests(table: Table) -> list[dict[str, object]]:
+    told = table.rooms.facts()["guests"]
+    assert isinstance(told, list)
+    return told
+
+
+def test_only_a_relay_of_the_room_is_believed_how_many_guests_listen():
+    """Security: nor is anybody in a sealed room, where there are none."""
+    hosted = Hosted()
+    table = hosted.table
+    ben = table.person("ben")
+    table.let_in(ben)
+    assert EventKind.GUESTS_CHANGED not in kinds(say(table, ben, SoftKind.GUESTS, 12))
+    assert guests(table) == []
+    hosted.decide(Act.ROLE, ben.me.uid, "relay")
+    outputs = say(table, ben, SoftKind.GUESTS, 13)
+    assert texts(outputs, EventKind.GUESTS_CHANGED) == ["13"]
+    (via,) = guests(table)
+    assert (via["name"], via["count"]) == ("ben", 13)
+    for nonsense in (True, "13", None):
+        assert say(table, ben, SoftKind.GUESTS, nonsense) == []
+    say(table, ben, SoftKind.GUESTS, 2**40)
+    (via,) = guests(table)
+    assert via["count"] == limits.GUESTS_TOLD_MAX
+    say(table, ben, SoftKind.GUESTS, 0)
+    assert guests(table) == []
+
+
 def test_who_is_asked_to_mute_does_and_is_told_by_whom_and_may_unmute():
     hosted = Hosted(invited=False)
     hosted.do(messages.SetMuted(muted=False))
