@@ -65,6 +65,7 @@ class Seen:
     certificate_days: float | None
     certificate_names: tuple[str, ...]
     clock_synchronised: bool | None
+    cores: int
     link_mbps: int | None
     firewall: str  # ufw, firewalld, nft or nothing
 
@@ -77,6 +78,7 @@ def judge(settings: Settings, seen: Seen) -> list[Finding]:
         _port("TCP", settings.http_port, seen.http_error, seen),
         _certificate(settings, seen),
         _clock(seen),
+        _cores(settings, seen),
         _uplink(settings, seen),
         _firewall(settings, seen),
     ]
@@ -151,6 +153,15 @@ def _clock(seen: Seen) -> Finding:
     return Finding("clock", Verdict.BAD, said, "sudo timedatectl set-ntp true")
 
 
+def _cores(settings: Settings, seen: Seen) -> Finding:
+    """One core is left for HTTP and the system, where there is more than one."""
+    processes, most = settings.processes, max(1, seen.cores - 1)
+    said = f"{processes} process(es) carry sound, on {seen.cores} core(s)."
+    if processes > most:
+        return Finding("cores", Verdict.WARNING, said, f"set media.processes to {most}")
+    return Finding("cores", Verdict.GOOD, said)
+
+
 def _uplink(settings: Settings, seen: Seen) -> Finding:
     needed = settings.terms.guests_max * LISTENER_VOICES * VOICE_BPS / 1e6
     said = f"{settings.terms.guests_max} listeners of two voices take {needed:.0f} Mb/s"
@@ -210,6 +221,7 @@ def look(settings: Settings, *, is_running: bool) -> Seen:
         certificate_days=days,
         certificate_names=names,
         clock_synchronised=_clock_synchronised(),
+        cores=os.cpu_count() or 1,
         link_mbps=_link_mbps(),
         firewall=_firewall_kind(),
     )

@@ -174,6 +174,10 @@ def rehearse(
         "rehearsal"
     ),
     token: Annotated[str, typer.Option(metavar="T", help="With --relay: to speak there.")] = "",
+    processes: Annotated[
+        int | None,
+        typer.Option(min=1, max=32, metavar="N", help="For sound; as relay.toml says if missing."),
+    ] = None,
     price: Annotated[
         float | None, typer.Option(min=0, metavar="MONEY", help="Of this machine, a month.")
     ] = None,
@@ -184,9 +188,11 @@ def rehearse(
     from p2phouse_relay import rehearse as rehearsal
     from p2phouse_relay.settings import relay_home
 
+    where = relay_home(home)
     if not json:
         print(rehearsal.HEAD)
     report = rehearsal.rehearse(
+        processes=processes or rehearsal.processes_of(where),
         listeners=listeners,
         voices=voices,
         seconds=seconds,
@@ -198,7 +204,6 @@ def rehearse(
     if not json:
         for sentence in rehearsal.sentences(report, price):
             print(sentence)
-    where = relay_home(home)
     kept = rehearsal.keep(where, report) if where.is_dir() else None
     if json:
         told = rehearsal.as_json(report, price)

@@ -25,7 +25,7 @@ from p2phouse_relay.crowd.processes import (
     spent,
     trial_relay,
 )
-from p2phouse_relay.settings import REHEARSAL_NAME
+from p2phouse_relay.settings import REHEARSAL_NAME, NoSettings, read_settings
 
 LOSS_MAX: Final = 0.001
 DELAY_MS_MAX: Final = 20.0
@@ -42,12 +42,12 @@ class NothingHeld(UserError):
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """cpu_us: of a packet that went to a listener, both processes; None: not ours to look into."""
+    """cpu_us: of a packet that went to a listener, all processes; None: not ours to look into."""
 
     joined: Joined
     measured: Measured
     cpu_us: float | None
-    core: float | None  # share of one that the relay's sound used
+    core: float | None  # share of one that the relay's sound used, in all its processes
     listener_kb: float | None
     crowd_core: float
 
@@ -80,15 +80,24 @@ class Report:
         return next(each for each in reversed(self.steps) if not each.trouble)
 
 
+def processes_of(home: Path) -> int:
+    """How many carry sound at the relay of that home, if there is one. Raises SettingsWrong."""
+    try:
+        return read_settings(home).processes
+    except NoSettings:
+        return 1
+
+
 def rehearse(
-    *, listeners: int, voices: int, seconds: float, relay: str | None, room: str, token: str,
-    say: Callable[[Step], None],
+    *, listeners: int, voices: int, seconds: float, relay: str | None, processes: int, room: str,
+    token: str, say: Callable[[Step], None],
 ) -> Report:  # fmt: skip
-    """say: told of each step. Raises NotOurs, NoPlainHttp, NothingHeld, CannotRehearse."""
+    """processes: of a relay that is started. say: told of each step. Raises NotOurs, NoPlainHttp,
+    NothingHeld, CannotRehearse."""
     if relay is not None:
         relay_at(relay)
     with (
-        _relay(relay) as (url, trial),
+        _relay(relay, processes) as (url, trial),
         crowd_at(url, listeners=listeners, voices=voices, room=room, token=token) as crowd,
     ):
         steps: list[Step] = []
@@ -131,11 +140,11 @@ def _steps(
 
 
 @contextmanager
-def _relay(given: str | None) -> Iterator[tuple[str, Trial | None]]:
+def _relay(given: str | None, processes: int) -> Iterator[tuple[str, Trial | None]]:
     if given is not None:
         yield given, None
         return
-    with trial_relay() as trial:
+    with trial_relay(processes=processes) as trial:
         yield trial.http, trial
 
 

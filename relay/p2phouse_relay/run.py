@@ -35,7 +35,7 @@ DEV_CHARTER = Charter(
 )
 
 # A trial on one machine: many rooms and guests, nobody asked for anything, all from one address.
-DEV_TERMS = Terms(rooms=None, rooms_max=32, guests_max=5_000, waiting_max=5_000)
+DEV_TERMS = Terms(rooms=None, rooms_max=32, guests_max=10_000, waiting_max=10_000)
 
 
 class OnlyInTrial(UserError):

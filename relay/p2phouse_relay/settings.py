@@ -28,7 +28,8 @@ PROXIED_PORT: Final = 8478
 ADMIN_PORT: Final = 8479
 PROCESSES_MAX: Final = 32
 TOKEN_CHARS_MIN: Final = 16
-GUESTS_MAX: Final = 900  # if nobody tried how many: a core carries about a thousand listeners
+# Of each process, if nobody tried how many: a core carries about a thousand listeners.
+GUESTS_MAX: Final = 900
 WAITING_MAX: Final = 8  # of one network, without a token, that have not come yet
 _DOMAIN: Final = re.compile(r"(?=.{1,253}$)([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z][a-z0-9-]+")
 
@@ -103,7 +104,7 @@ def read_settings(home: Path) -> Settings:
         raise SettingsWrong(path=path, what=f"others may read it; run: chmod 600 {path}")
     if len(data) > FILE_BYTES_MAX:
         raise SettingsWrong(path=path, what=f"it has more than {FILE_BYTES_MAX:,} bytes")
-    return understood(path, data.decode(errors="replace"), rehearsed(home) or GUESTS_MAX)
+    return understood(path, data.decode(errors="replace"), rehearsed(home))
 
 
 def rehearsed(home: Path) -> int | None:
@@ -115,7 +116,7 @@ def rehearsed(home: Path) -> int | None:
     return found if type(found) is int and found > 0 else None
 
 
-def understood(path: Path, text: str, guests_max: int = GUESTS_MAX) -> Settings:
+def understood(path: Path, text: str, guests_max: int | None = None) -> Settings:
     """Settings from the text of a file. path: for what is said of it. guests_max: if the file does
     not say how many. Raises SettingsWrong."""
     try:
@@ -126,7 +127,7 @@ def understood(path: Path, text: str, guests_max: int = GUESTS_MAX) -> Settings:
         raise SettingsWrong(path=path, what=str(error)) from error
 
 
-def _settings(top: "_Table", guests_max: int) -> Settings:
+def _settings(top: "_Table", guests_max: int | None) -> Settings:
     tls, proxied = _tls(top.table("tls"))
     processes = _processes(top.table("media"))
     found = Settings(
@@ -139,7 +140,7 @@ def _settings(top: "_Table", guests_max: int) -> Settings:
         udp_port=top.number("udp_port", UDP_PORT, most=65_536 - processes),
         admin_port=top.number("admin_port", ADMIN_PORT, most=65_535),
         tls=tls,
-        terms=_terms(top, guests_max),
+        terms=_terms(top, guests_max or processes * GUESTS_MAX),
         processes=processes,
     )
     top.has_no_more()
@@ -306,8 +307,8 @@ key = "/etc/letsencrypt/live/{plain_domain}/privkey.pem"
 # processes = 1
 
 [limits]
-# If this does not say it, what `p2phouse-relay rehearse` found that this machine carries; 900 if
-# that was not tried.
+# If this does not say it, what `p2phouse-relay rehearse` found that this machine carries; 900 for
+# each process with sound if that was not tried.
 # guests = 900
 rooms = 20
 

@@ -32,6 +32,7 @@ WELL = Seen(
     certificate_days=60.0,
     certificate_names=("audio.example.org",),
     clock_synchronised=True,
+    cores=4,
     link_mbps=1_000,
     firewall="ufw",
 )
@@ -95,6 +96,15 @@ def test_each_process_with_sound_has_a_port_that_has_to_be_free_and_let_in():
     assert "8480" in ports[2].said
     fix = found("firewall", several).fix
     assert all(f"ufw allow {port}/udp" in fix for port in (8478, 8479, 8480))
+
+
+@pytest.mark.parametrize(
+    ("processes", "cores", "well"), [(1, 1, True), (3, 4, True), (4, 4, False)]
+)
+def test_a_core_is_left_for_what_is_not_sound(processes: int, cores: int, well: bool):
+    its = found("cores", replace(SETTINGS, processes=processes), cores=cores)
+    assert (its.verdict is Verdict.GOOD) is well
+    assert well or f"media.processes to {cores - 1}" in its.fix
 
 
 def test_behind_a_proxy_the_firewall_has_to_let_in_what_the_proxy_listens_on():

@@ -67,6 +67,21 @@ def test_every_home_has_tokens_of_its_own(home, tmp_path):
     assert (home / FILE_NAME).read_text() != (tmp_path / "other" / FILE_NAME).read_text()
 
 
+def test_processes_with_sound_have_the_ports_that_follow_and_room_for_more_guests(home):
+    text = (home / FILE_NAME).read_text()
+    assert read_settings(home).udp_ports == range(8478, 8479)
+    its = understood(home, text.replace("# processes = 1", "processes = 3"))
+    assert its.udp_ports == range(8478, 8481)
+    assert its.terms.guests_max == 3 * read_settings(home).terms.guests_max
+    for wrong in ("processes = 0", "processes = 33", "proceses = 2", 'processes = "2"'):
+        with pytest.raises(SettingsWrong, match=r"media\.proces"):
+            understood(home, text.replace("# processes = 1", wrong))
+    high = text.replace("udp_port = 8478", "udp_port = 65535")
+    understood(home, high)
+    with pytest.raises(SettingsWrong, match="udp_port"):
+        understood(home, high.replace("# processes = 1", "processes = 2"))
+
+
 def test_settings_that_others_may_read_are_refused(home):
     os.chmod(home / FILE_NAME, 0o640)
     with pytest.raises(SettingsWrong, match="chmod 600"):

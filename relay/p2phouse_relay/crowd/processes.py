@@ -96,9 +96,11 @@ class CrowdProcess:
 
 
 @contextmanager
-def trial_relay(*, core: int | None = None) -> Iterator[Trial]:
-    """A relay of its own on loopback, on any free ports. core: the one it runs on."""
-    with relay_process("--dev", "--http-port", "0", "--udp-port", "0") as trial:
+def trial_relay(*, core: int | None = None, processes: int = 1) -> Iterator[Trial]:
+    """A relay of its own on loopback, on any free ports. core: the one it runs on. processes: that
+    carry sound."""
+    options = ("--dev", "--http-port", "0", "--udp-port", "0", "--processes", str(processes))
+    with relay_process(*options) as trial:
         pin(core, trial.control_pid, *trial.media_pids)
         yield trial
 
