@@ -72,7 +72,7 @@ def seen(rooms: Rooms, reactions: tuple[Reaction, ...] = ()) -> NodeRoom | Seale
     # Security: nothing of a sealed room but the way to its door.
     # Test: test_view.py::test_of_a_sealed_room_there_is_nothing_but_the_way_to_its_door
     if membership.is_sealed:
-        return SealedRoom(str(rooms.facts()["link"]))
+        return SealedRoom(rooms.link)
     state, own = membership.log.state, rooms.me
     stage = [
         member
@@ -89,6 +89,7 @@ def seen(rooms: Rooms, reactions: tuple[Reaction, ...] = ()) -> NodeRoom | Seale
         chat=None if state.chat is False else _chat(membership),
         pins=tuple(Pin(_id(each), each.text) for each in membership.view.pins),
         reactions=reactions,
+        invite=rooms.link,
     )
 
 

@@ -286,6 +286,11 @@ class Rooms:
     def reports(self) -> list[Bundle]:
         return self._reporting.known(self.membership)
 
+    @property
+    def link(self) -> str:
+        """By which others come to our room through us. Raises NotInARoom."""
+        return self._stay.link
+
     def facts(self) -> dict[str, object]:
         """The room we are in, as the API tells it."""
         facts = self._stay.facts()

@@ -422,6 +422,11 @@ class Stay:
             **room_facts(membership, self._me.uid),
         }
 
+    @property
+    def link(self) -> str:
+        """By which others come to the room through us. Raises NotInARoom."""
+        return invitation.write(self._way(self.here))
+
     def _way(self, membership: Membership, invite: bytes = b"") -> Invitation:
         return Invitation(membership.room, self._me.dev, self._hallway.own_addrs, invite)
 

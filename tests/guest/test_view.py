@@ -30,6 +30,7 @@ def test_guests_are_shown_the_stage_the_hands_the_chat_and_what_is_pinned():
     until(world, lambda: bool(shown(relay).hands))
     facts = shown(relay)
     assert (facts.title, facts.access, facts.listeners) == ("Tea", "open", 2)
+    assert invitation.read(facts.invite).dev == relay.dev
     (seat,) = facts.stage
     assert (seat.name, seat.tag, seat.role) == (host.name, key_tag(host.me.uid), "host")
     assert seat.face == face_of(host.me.uid)
