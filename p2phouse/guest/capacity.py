@@ -16,6 +16,15 @@ SENT: Final = "sent-on"
 UNKEPT: Final = ("cache-control", "no-store")  # a moment later there may be a place here
 
 
+@dataclass(frozen=True, slots=True)
+class Crowding:
+    """Of one room. also_at: relays (https://…) that have it as well."""
+
+    is_nearly_full: bool = False
+    is_full: bool = False
+    also_at: tuple[str, ...] = ()
+
+
 @dataclass(slots=True)
 class Capacity:
     """load_permille: of media's core. month_permille: of what may be sent in a month, 0 if anything
@@ -28,22 +37,23 @@ class Capacity:
     draining: bool = False
     sent_on: int = 0
 
-    def refusal(
-        self, request: Request, *, guests: int, rooms: int, also_at: Sequence[str]
-    ) -> Reply | None:
+    def refusal(self, request: Request, *, guests: int, rooms: int, room: Crowding) -> Reply | None:
         """Why nobody more is let in now, and where or when to ask again.
 
-        rooms: with that of the guest. also_at: relays (https://…) that have his room as well.
+        rooms: with that of the guest, which is `room`.
         """
         full = self._full(guests, rooms)
+        if room.is_full:
+            full = full or later(30, "the room has as many listeners here as it may")
         is_nearly = (
             guests >= NEARLY * self.guests_max
             or self.load_permille >= NEARLY * BUSY_PERMILLE
             or self.month_permille >= NEARLY * 1_000
+            or room.is_nearly_full
         )
         if full is None and not is_nearly:
             return None
-        return self.elsewhere(request, also_at, request.path) or full
+        return self.elsewhere(request, room.also_at, request.path) or full
 
     def elsewhere(self, request: Request, also_at: Sequence[str], path: str) -> Reply | None:
         """To that path at another relay, each in turn; None if there is none.

@@ -1,6 +1,7 @@
 """The rooms of nodes that are carried here, by the names under which guests come to them."""
 
 from p2phouse.channel import GuestRole
+from p2phouse.guest.capacity import Crowding
 from p2phouse.guest.exchange import Reply, said
 from p2phouse.guest.facts import NodeRoom, SealedRoom
 
@@ -10,6 +11,7 @@ class Carried:
 
     def __init__(self) -> None:
         self._rooms: dict[str, tuple[NodeRoom | SealedRoom, int]] = {}
+        self._crowding: dict[str, Crowding] = {}
 
     def __contains__(self, name: str) -> bool:
         return name in self._rooms
@@ -20,6 +22,15 @@ class Carried:
 
     def drop(self, name: str) -> None:
         self._rooms.pop(name, None)
+        self._crowding.pop(name, None)
+
+    def crowd(self, name: str, crowding: Crowding) -> None:
+        if name in self._rooms:
+            self._crowding[name] = crowding
+
+    def crowding(self, name: str) -> Crowding | None:
+        """None if nobody has said how full it is."""
+        return self._crowding.get(name)
 
     def facts(self, name: str) -> NodeRoom | SealedRoom | None:
         """None if it is no room of nodes."""

@@ -22,7 +22,7 @@ from p2phouse.channel import (
     PortReady,
     Up,
 )
-from p2phouse.guest.capacity import Capacity
+from p2phouse.guest.capacity import Capacity, Crowding
 from p2phouse.guest.carried import Carried
 from p2phouse.guest.exchange import Headers, Reply, Request, kind_of, later, network_of, said
 from p2phouse.guest.facts import NodeRoom, RoomFacts, SealedRoom, Speaker
@@ -238,7 +238,14 @@ class Guests:
 
     def page_elsewhere(self, request: Request, name: str) -> Reply | None:
         """To the room's page at another relay; None if it is at none."""
-        return self.capacity.elsewhere(request, self._terms.of(name).also_at, f"/r/{name}")
+        return self.capacity.elsewhere(request, self._crowding(name).also_at, f"/r/{name}")
+
+    def crowd(self, name: str, crowding: Crowding) -> None:
+        """How full a room of nodes is, of those that are carried here."""
+        self._carried.crowd(name, crowding)
+
+    def _crowding(self, name: str) -> Crowding:
+        return self._carried.crowding(name) or Crowding(also_at=self._terms.of(name).also_at)
 
     def may_listen(self, request: Request, name: str) -> bool:
         """Whether the token that a room asks of its listeners is shown, if it asks for one."""
@@ -336,7 +343,7 @@ class Guests:
             request,
             guests=len(self._guests),
             rooms=sum(not each.of for each in self._rooms.values()) + is_new,
-            also_at=self._terms.of(room).also_at,
+            room=self._crowding(room),
         )
         # Security: a stranger's offer costs us a handshake that he need not take part in.
         too_many = not has_token and self._waiting_of.get(network, 0) >= self._terms.waiting_max

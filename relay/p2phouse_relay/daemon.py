@@ -36,9 +36,11 @@ from p2phouse_relay.admin import Admin, Counts, new_token, say_where
 from p2phouse_relay.carrying import Carrying, Showing
 from p2phouse_relay.denials import DenialsDamaged, DenialWatch, keys_of
 from p2phouse_relay.meter import Meter
+from p2phouse_relay.others import Others
 from p2phouse_relay.policy import Charter
 from p2phouse_relay.settings import Tls
 from p2phouse_relay.shards import MediaProcesses
+from p2phouse_relay.sharing import share
 from p2phouse_relay.tunnels import Tunnels
 
 log = logging.getLogger(__name__)
@@ -125,7 +127,9 @@ class Relay:
         self.config = config
         self._context = context
         self.links = itertools.count(1)  # never used twice, whoever is at the other end
-        self.meter = Meter(config.home, config.among.charter if config.among else Charter())
+        charter = config.among.charter if config.among is not None else Charter()
+        self.meter = Meter(config.home, charter)
+        self.others = Others(charter.others)
         self.guests = Guests(config.terms, os.urandom, self.links)
         self.guests.reached_at(config.addresses)
         self.front = Front(self.answer, is_proxied=config.is_proxied)
@@ -228,6 +232,7 @@ class Relay:
             nursery.start_soon(self._page.run)
             nursery.start_soon(self._drain)
             nursery.start_soon(self.meter.run)
+            nursery.start_soon(self.others.run)
             if self.config.home is not None:
                 nursery.start_soon(self._administer, self.config.home)
             if self.config.tls is not None and self._context is not None:
@@ -254,6 +259,8 @@ class Relay:
         while True:
             await trio.sleep(TICK_S)
             self.guests.capacity.month_permille = self.meter.permille
+            if self.carrying is not None:
+                share(self.carrying, self.guests, self.others.pages)
             await self._perform(self.guests.tick(clock()))
             if self._denials is not None:
                 await self._read_denials(self._denials)

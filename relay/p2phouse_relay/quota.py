@@ -50,6 +50,12 @@ class Load:
     kbps_max: int
     listeners: int = 0
     kbps: int = 0
+    guests: int = 0  # with a browser, and what they are sent
+    guests_kbps: int = 0
+
+    @property
+    def kbps_in_all(self) -> int:
+        return self.kbps + self.guests_kbps
 
 
 @dataclass(slots=True)
@@ -71,15 +77,19 @@ class Ledger:
         if room in self.loads:
             self.loads[room].listeners, self.loads[room].kbps = listeners, kbps
 
+    def visited(self, room: RoomId, *, guests: int, kbps: int) -> None:
+        if room in self.loads:
+            self.loads[room].guests, self.loads[room].guests_kbps = guests, kbps
+
     def rooms_of(self, key: bytes) -> int:
         return sum(each.key == key for each in self.loads.values())
 
     def kbps_of(self, key: bytes) -> int:
-        return sum(each.kbps for each in self.loads.values() if each.key == key)
+        return sum(each.kbps_in_all for each in self.loads.values() if each.key == key)
 
     @property
     def kbps(self) -> int:
-        return sum(each.kbps for each in self.loads.values())
+        return sum(each.kbps_in_all for each in self.loads.values())
 
     @property
     def pressure(self) -> Pressure:
@@ -94,7 +104,7 @@ class Ledger:
     def sent(self, now: Now, seconds: float) -> None:
         """Every room has sent for so long what was measured last."""
         for load in self.loads.values():
-            self.traffic.add(now, round(load.kbps * 125 * seconds), of=load.key)
+            self.traffic.add(now, round(load.kbps_in_all * 125 * seconds), of=load.key)
 
     @property
     def is_full_of_rooms(self) -> bool:
@@ -105,7 +115,7 @@ class Ledger:
         """Of one room: its own, its account's, or that of all together."""
         load = self.loads[room]
         own = [
-            _pressure(load.listeners, load.listeners_max),
+            _pressure(load.listeners + load.guests, load.listeners_max),
             _pressure(self.kbps_of(load.key), load.kbps_max),
             self.month_pressure(load.key),
             self.pressure,

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 from p2phouse.channel import CloseGuestRoom, CloseLink, NewGuestRoom, PortReady
+from p2phouse.guest.capacity import Crowding
 from p2phouse.guest.facts import NodeRoom, SealedRoom
 from p2phouse.guest.shards import To
 from tests.guest.test_resources import ANYBODY, LISTEN, SPEAK, Relay
@@ -104,3 +105,19 @@ def test_after_the_media_process_has_died_the_room_can_be_heard_again():
     relay.says(PortReady(7_000, bytes(32)))
     relay.join(f"/whep/{ROOM}")
     assert [each.of for each in relay.told if isinstance(each, NewGuestRoom)] == [7, 7]
+
+
+def test_a_room_that_is_nearly_full_here_is_listened_to_where_it_is_as_well():
+    relay = Relay(replace(ANYBODY, rooms={}, rooms_max=0))
+    relay.guests.carry(ROOM, TEA, 7)
+    relay.guests.crowd(ROOM, Crowding(is_nearly_full=True, also_at=("https://b.example",)))
+    status, headers, _ = relay.ask("POST", f"/whep/{ROOM}", LISTEN)
+    assert (status, headers["location"]) == (307, f"https://b.example/whep/{ROOM}?sent-on")
+    relay.guests.crowd(ROOM, Crowding(is_nearly_full=True))
+    relay.join(f"/whep/{ROOM}")
+    relay.guests.crowd(ROOM, Crowding(is_nearly_full=True, is_full=True))
+    status, _, text = relay.ask("POST", f"/whep/{ROOM}", LISTEN)
+    assert (status, "as many listeners here as it may" in text) == (503, True)
+    facts = relay.guests.room(ROOM)
+    assert facts is not None
+    assert facts.listeners == 1, "who is in stays"

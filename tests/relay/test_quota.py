@@ -88,6 +88,16 @@ def test_what_one_account_sends_in_all_its_rooms_counts_together(ledger):
     assert ledger.links_for(TEA, 7) == 7
 
 
+def test_guests_of_a_room_are_listeners_of_it_on_its_account(ledger):
+    ledger.measured(TEA, listeners=60, kbps=2_000)
+    ledger.visited(TEA, guests=29, kbps=1_000)
+    assert (ledger.kbps, ledger.place_for(TEA, Whose.NEW)) == (3_000, Place.HERE)
+    ledger.visited(TEA, guests=30, kbps=1_000)
+    assert ledger.place_for(TEA, Whose.NEW) is Place.ELSEWHERE
+    ledger.visited(TEA, guests=20, kbps=2_500)
+    assert ledger.pressure_of(TEA) is Pressure.NEARLY, "nine tenths of the account's kb/s"
+
+
 NOW = Now(0.0, 1_800_000_000.0)
 
 
