@@ -462,6 +462,14 @@ class GuestSlots:
     holders: Annotated[tuple[LinkNumber, ...], Count(4, 4)]
 
 
+@dataclass(frozen=True, slots=True)
+class Mixed:
+    """The next cluster of a room's mix, in WebM (guest/mix.py)."""
+
+    room: int
+    cluster: Annotated[bytes, Size(1, 16_384)]
+
+
 Up = (
     Started
     | LocalDescription
@@ -480,6 +488,7 @@ Up = (
     | PortReady
     | Load
     | GuestSlots
+    | Mixed
 )
 
 _DOWN: Final = dict(enumerate(Down.__args__))

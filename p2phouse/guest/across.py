@@ -54,13 +54,17 @@ class Pairs:
 
     def arguments(self, process: int) -> tuple[str, ...]:
         """What a process is told of its ends."""
-        told = [f"--across={self._pairs[process][0].fileno()}"]
+        told = [f"--across={self.own(process)}"]
         told += [f"--to={n}={fd}" for n, fd in self._others(process)]
         return tuple(told)
 
+    def own(self, process: int) -> int:
+        """The descriptor by which it receives."""
+        return self._pairs[process][0].fileno()
+
     def fds(self, process: int) -> tuple[int, ...]:
         """What a process inherits."""
-        return self._pairs[process][0].fileno(), *(fd for _, fd in self._others(process))
+        return self.own(process), *(fd for _, fd in self._others(process))
 
     def close(self) -> None:
         for pair in self._pairs.values():

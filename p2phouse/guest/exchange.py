@@ -3,9 +3,25 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from ipaddress import ip_address
-from typing import Protocol
+from typing import Final, Protocol
 
 Headers = tuple[tuple[str, str], ...]
+
+SDP: Final = "application/sdp"
+FRAGMENT: Final = "application/trickle-ice-sdpfrag"
+
+# Any page may listen: what protects a room is its token, which no browser adds by itself.
+CORS: Final[Headers] = (
+    ("access-control-allow-origin", "*"),
+    ("access-control-expose-headers", "etag, link, location, retry-after"),
+)
+PREFLIGHT: Final[Headers] = (
+    ("access-control-allow-methods", "POST, PATCH, DELETE, OPTIONS"),
+    ("access-control-allow-headers", "authorization, content-type, if-match"),
+    ("access-control-max-age", "86400"),
+    ("accept-post", SDP),
+    ("accept-patch", FRAGMENT),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,3 +92,6 @@ def network_of(source: str) -> str:
     if ":" not in source:
         return source.rpartition(".")[0]
     return ip_address(source.partition("%")[0]).exploded[:14]
+
+
+ASKS_TOKEN: Final = said(401, "this room asks for a token", ("www-authenticate", "Bearer"))

@@ -24,7 +24,19 @@ from p2phouse.channel import (
 )
 from p2phouse.guest.capacity import Capacity, Crowding
 from p2phouse.guest.carried import Carried
-from p2phouse.guest.exchange import Headers, Reply, Request, kind_of, later, network_of, said
+from p2phouse.guest.exchange import (
+    ASKS_TOKEN,
+    CORS,
+    FRAGMENT,
+    PREFLIGHT,
+    SDP,
+    Reply,
+    Request,
+    kind_of,
+    later,
+    network_of,
+    said,
+)
 from p2phouse.guest.facts import NodeRoom, RoomFacts, SealedRoom, Speaker
 from p2phouse.guest.sdp import (
     SLOTS_MAX,
@@ -36,7 +48,7 @@ from p2phouse.guest.sdp import (
     read_offer,
     write_answer,
 )
-from p2phouse.guest.shards import Shards, Spread, To
+from p2phouse.guest.shards import MIXER, Shards, Spread, To
 from p2phouse.guest.terms import Terms
 from p2phouse.vocabulary import Entropy, LinkNumber, Now, Ssrc
 
@@ -46,21 +58,6 @@ SPEAKERS_MAX: Final = 16  # of a room, as on every stage
 NAME_CHARS_MAX: Final = 40
 
 PLACE: Final = "/guest/"  # the locations of guests begin so
-SDP: Final = "application/sdp"
-FRAGMENT: Final = "application/trickle-ice-sdpfrag"
-
-# Any page may listen: what protects a room is its token, which no browser adds by itself.
-CORS: Final[Headers] = (
-    ("access-control-allow-origin", "*"),
-    ("access-control-expose-headers", "etag, link, location, retry-after"),
-)
-PREFLIGHT: Final[Headers] = (
-    ("access-control-allow-methods", "POST, PATCH, DELETE, OPTIONS"),
-    ("access-control-allow-headers", "authorization, content-type, if-match"),
-    ("access-control-max-age", "86400"),
-    ("accept-post", SDP),
-    ("accept-patch", FRAGMENT),
-)
 
 
 @dataclass(slots=True)
@@ -214,7 +211,7 @@ class Guests:
 
     @property
     def count(self) -> int:
-        return len(self._guests)
+        return len(self._guests) + sum(room.spread.tuned for room in self._rooms.values())
 
     @property
     def waiting(self) -> int:
@@ -286,19 +283,15 @@ class Guests:
     def _at_endpoint(
         self, now: Now, request: Request, room: str, role: GuestRole, name: str
     ) -> tuple[Reply, list[To]]:
-        if room in self._denied:
-            return said(403, f"this relay does not carry the room: {self._denied[room]}"), []
-        if not self._allows(room):
-            return said(404, "there is no such room"), []
-        if (refusal := self._carried.refusal(room, role)) is not None:
-            return refusal, []
+        if shut := self._shut(room, role):
+            return shut, []
         if request.method == "OPTIONS":
             return Reply(204, PREFLIGHT), []
         if request.method != "POST":
             return said(405, "post an offer", ("allow", "POST, OPTIONS")), []
         has_token = self._terms.of(room).are_met(request, role)
         if has_token is False:
-            return _ASKS_TOKEN, []
+            return ASKS_TOKEN, []
         if kind_of(request) != SDP:
             return said(415, f"an offer is {SDP}", ("accept-post", SDP)), []
         if role is GuestRole.SPEAKER and not _is_name(name):
@@ -334,6 +327,14 @@ class Guests:
         outputs += self._remember(guest)
         return self._created(offer, guest, outputs), outputs
 
+    def _shut(self, room: str, role: GuestRole) -> Reply | None:
+        """Why nobody comes into the room so, whatever is shown."""
+        if room in self._denied:
+            return said(403, f"this relay does not carry the room: {self._denied[room]}")
+        if not self._allows(room):
+            return said(404, "there is no such room")
+        return self._carried.refusal(room, role)
+
     def _refusal(self, request: Request, room: str, network: str, has_token: bool) -> Reply | None:
         """Why nobody more is let in now, and where or when to ask again."""
         if not self.shards.are_ready:
@@ -341,7 +342,7 @@ class Guests:
         is_new = room not in self._rooms and room not in self._carried
         refusal = self.capacity.refusal(
             request,
-            guests=len(self._guests),
+            guests=self.count,
             rooms=sum(not each.of for each in self._rooms.values()) + is_new,
             room=self._crowding(room),
         )
@@ -414,7 +415,7 @@ class Guests:
         if guest is None:
             return said(404, "this guest has left, or was lost"), []
         if self._terms.of(guest.room.name).are_met(request, guest.role) is False:
-            return _ASKS_TOKEN, []
+            return ASKS_TOKEN, []
         match request.method:
             case "DELETE":
                 return Reply(200), self._end(now, guest)
@@ -442,6 +443,30 @@ class Guests:
         if wanted == "*" or not ufrags <= {guest.ufrag}:
             return said(422, "ICE cannot be restarted here: delete this guest and post an offer")
         return Reply(204)
+
+    # ── who hears a room's one mix ───────────────────────────────────────────────────────────
+
+    def refusal_to_tune_in(self, request: Request, name: str) -> Reply | None:
+        if shut := self._shut(name, GuestRole.LISTENER):
+            return shut
+        has_token = self._terms.of(name).are_met(request, GuestRole.LISTENER)
+        if has_token is False:
+            return ASKS_TOKEN
+        return self._refusal(request, name, network_of(request.source), has_token is True)
+
+    def tune_in(self, name: str) -> tuple[int, list[To]]:
+        """One listener more, whom nothing refuses: the number of the room that is mixed."""
+        room = self._room_of(name)
+        return room.number, room.spread.enter(MIXER, GuestRole.LISTENER)
+
+    def tune_out(self, now: Now, number: int) -> list[To]:
+        """One less, if the room is still there."""
+        room = next((each for each in self._rooms.values() if each.number == number), None)
+        if room is None:
+            return []
+        outputs = room.spread.leave(MIXER, GuestRole.LISTENER)
+        self._rest(now, room)
+        return outputs
 
     # ── one guest ────────────────────────────────────────────────────────────────────────────
 
@@ -485,9 +510,6 @@ class Guests:
         del self._guests[guest.key], self._by_link[guest.link]
         if guest.role is GuestRole.SPEAKER:
             del guest.room.speakers[guest.name]
-
-
-_ASKS_TOKEN: Final = said(401, "this room asks for a token", ("www-authenticate", "Bearer"))
 
 
 def _is_name(name: str) -> bool:

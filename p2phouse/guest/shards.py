@@ -16,6 +16,7 @@ from p2phouse.guest.sdp import Place
 from p2phouse.vocabulary import Ssrc
 
 NODES: Final = 0  # the shard that has all links to nodes: what they carry stays in one
+MIXER: Final = 255  # no shard, but voices go on to it as to one: it makes a room's mix of them
 # Of a core. A join takes 1 ms, and then a listener of one voice a quarter of that each second: who
 # came since a shard last told its load is not in it yet.
 JOIN_PERMILLE: Final = 1
@@ -129,7 +130,11 @@ class Spread:
     def leave(self, shard: int, role: GuestRole) -> list[To]:
         if role is GuestRole.LISTENER:
             self._listeners[shard] -= 1
-        return list(self._send_on())
+        closed = list(self._send_on())
+        if shard == MIXER and not self.tuned:  # which works for as long as it has the room
+            del self._told[MIXER]
+            closed.append(To(MIXER, CloseGuestRoom(self._room)))
+        return closed
 
     def end(self, shard: int) -> list[To]:
         """It died, with all who were there. What it is told from now on the next one hears."""
@@ -144,6 +149,11 @@ class Spread:
     @property
     def listeners(self) -> int:
         return self._listeners.total()
+
+    @property
+    def tuned(self) -> int:
+        """Of the listeners: who hears the room's mix."""
+        return self._listeners[MIXER]
 
     @property
     def fullest(self) -> int:

@@ -27,7 +27,7 @@ from p2phouse.guest.exchange import Reply, Request
 from p2phouse.guest.http import Front, Listener
 from p2phouse.guest.page import Page
 from p2phouse.guest.resources import Guests
-from p2phouse.guest.shards import NODES, To
+from p2phouse.guest.shards import MIXER, NODES, To
 from p2phouse.guest.terms import Terms
 from p2phouse.identity.keys import load_or_create, make_identity
 from p2phouse.link.tunnel import PATH as TUNNEL_PATH
@@ -36,6 +36,7 @@ from p2phouse_relay.admin import Admin, Counts, new_token, say_where
 from p2phouse_relay.carrying import Carrying, Showing
 from p2phouse_relay.denials import DenialsDamaged, DenialWatch, keys_of
 from p2phouse_relay.meter import Meter
+from p2phouse_relay.mixes import Mixes
 from p2phouse_relay.others import Others
 from p2phouse_relay.policy import Charter
 from p2phouse_relay.settings import Tls
@@ -154,6 +155,7 @@ class Relay:
             address=config.bind,
             udp_port=config.udp_port,
         )
+        self.mixes = Mixes(self.guests, self._perform, self._from_media, self.media.pairs)
         self.tunnels = Tunnels(
             config.page,
             config.addresses,
@@ -227,6 +229,7 @@ class Relay:
         """Until cancelled. Raises MediaFailed."""
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self.media.run)
+            nursery.start_soon(self.mixes.run)
             nursery.start_soon(self.front.serve, self._listeners)
             nursery.start_soon(self._tick)
             nursery.start_soon(self._page.run)
@@ -242,6 +245,9 @@ class Relay:
             self.is_among.set()
 
     async def answer(self, request: Request) -> Reply:
+        mix = await self.mixes.reply(request)
+        if mix is not None:
+            return mix
         page = self._page.reply(request)
         if page is not None:
             return page
@@ -262,6 +268,7 @@ class Relay:
             if self.carrying is not None:
                 share(self.carrying, self.guests, self.others.pages)
             await self._perform(self.guests.tick(clock()))
+            await self.mixes.tick()
             if self._denials is not None:
                 await self._read_denials(self._denials)
             rooms = len(self.carrying.stays) if self.carrying is not None else 0
@@ -346,7 +353,10 @@ class Relay:
 
     async def _perform(self, outputs: Iterable[To]) -> None:
         for each in outputs:
-            await self.media.send(each)
+            if each.shard == MIXER:
+                await self.mixes.send(each.message)
+            else:
+                await self.media.send(each)
 
     async def _from_media(self, number: int, message: channel.Up) -> None:
         await self._perform(self.guests.heard(clock(), number, message))

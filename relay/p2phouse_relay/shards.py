@@ -12,7 +12,7 @@ import trio
 
 from p2phouse import channel
 from p2phouse.guest.across import Pairs
-from p2phouse.guest.shards import To
+from p2phouse.guest.shards import MIXER, To
 from p2phouse.media import MediaProcess
 
 log = logging.getLogger(__name__)
@@ -34,7 +34,7 @@ class MediaProcesses:
         """heard, gone: as MediaProcess has them, with the number of the process. udp_port: of the
         first, the others have those that follow; 0: any."""
         level = logging.getLevelName(logging.getLogger().getEffectiveLevel())
-        self._pairs = pairs = Pairs(range(count)) if count > 1 else None
+        self.pairs = pairs = Pairs((*range(count), MIXER))
         self.ports: dict[int, int] = {}
         self.ready = trio.Event()
         self._heard = heard
@@ -47,9 +47,9 @@ class MediaProcesses:
                     f"--address={address}",
                     f"--udp-port={udp_port and udp_port + number}",
                     f"--log={level}",
-                    *(pairs.arguments(number) if pairs is not None else ()),
+                    *pairs.arguments(number),
                 ),
-                pass_fds=pairs.fds(number) if pairs is not None else (),
+                pass_fds=pairs.fds(number),
             )
             for number in range(count)
         ]
@@ -64,8 +64,7 @@ class MediaProcesses:
                 for each in self._processes:
                     nursery.start_soon(each.run)
         finally:
-            if self._pairs is not None:
-                self._pairs.close()
+            self.pairs.close()
 
     async def send(self, to: To) -> None:
         await self._processes[to.shard].send(to.message)
