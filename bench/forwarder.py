@@ -118,7 +118,7 @@ async def plain_forwarder() -> float:
         await link.connect(answer)
         await up.acquire()
         forwarder.add(link.number, link.send)
-    row = TableRow(HERE, SSRC, None, tuple(link.number for link in links))
+    row = TableRow(HERE, SSRC, (), tuple(link.number for link in links))
     forwarder.set_table(compile_table(1, (row,)))
     idle = await paced(None)
 

@@ -101,7 +101,7 @@ async def measure() -> tuple[float, float, float, float]:
             answer(hub, number, from_text(sinks.ask(to_text(offer(hub, number)))))
             assert hub.next(channel.LinkState, link=number).status is LinkStatus.CONNECTED
         rows = [
-            TableRow(number, Ssrc(number), None, tuple(listeners), pinned=False)
+            TableRow(number, Ssrc(number), (), tuple(listeners), pinned=False)
             for number in speakers
         ]
         hub.set_table(*rows, loudest=VOICES)

@@ -85,15 +85,16 @@ class CloseLink:
 
 @dataclass(frozen=True, slots=True)
 class TableRow:
-    """One voice's way through this node: only `ingress` (or `standby`) may bring it.
+    """One voice's way through this node: only `ingress` and `standbys` may bring it.
 
-    warm: links that we stand by for: they are sent this voice only while they pull, or while we
-    push. pinned: the choice of the loudest never leaves it out.
+    standbys: the links that have it too, or had it before the room changed its shape. warm: links
+    that we stand by for: they are sent this voice only while they pull, or while we push. pinned:
+    the choice of the loudest never leaves it out.
     """
 
     ingress: LinkNumber
     ssrc: Ssrc
-    standby: LinkNumber | None
+    standbys: Annotated[tuple[LinkNumber, ...], Count(0, 8)]
     sinks: Annotated[tuple[LinkNumber, ...], Count(0, 4096)]
     warm: Annotated[tuple[LinkNumber, ...], Count(0, 4096)] = ()
     pinned: bool = False

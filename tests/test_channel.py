@@ -64,7 +64,7 @@ def test_no_message_goes_both_ways():
 MESSAGES: list[Down] = [
     OpenLink(LinkNumber(1), LinkRole.OFFERER, local_only=False),
     ConnectLink(LinkNumber(1), "ufrag", "password", bytes(32), ("candidate",) * 8),
-    SetTable(7, tuple(TableRow(LinkNumber(n), Ssrc(n), None, (LinkNumber(0),)) for n in range(9))),
+    SetTable(7, tuple(TableRow(LinkNumber(n), Ssrc(n), (), (LinkNumber(0),)) for n in range(9))),
     SetInput("file:/tmp/a\nb\u202e.wav"),
     NewVoice(VoiceId(bytes(16))),
     NewGuestRoom(7, (Ssrc(1), Ssrc(2), Ssrc(3), Ssrc(4))),
@@ -121,7 +121,7 @@ def test_the_largest_table_that_fits_a_frame_comes_through():
         TableRow(
             LinkNumber(n),
             Ssrc(2**32 - 1 - n),
-            LinkNumber(n + 1),
+            (LinkNumber(n + 1),),
             tuple(map(LinkNumber, range(200))),
         )
         for n in range(256)

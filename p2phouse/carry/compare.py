@@ -25,7 +25,7 @@ class _Watched:
     """One voice, and what its two ways have brought of it by seq, the newest last."""
 
     ingress: LinkNumber
-    standby: LinkNumber
+    standbys: tuple[LinkNumber, ...]
     brought: dict[int, bytes] = field(default_factory=dict)
     brought_s: float = -1e9  # when the ingress brought a sample last
     wanted: dict[int, tuple[float, bytes]] = field(default_factory=dict)  # to be judged
@@ -41,11 +41,11 @@ class Compare:
     def set_table(self, table: Table) -> None:
         before, self._voices = self._voices, {}
         for row in table.rows:
-            if row.standby is None:
+            if not row.standbys:
                 continue
             known = before.get(row.ssrc)
-            if known is None or (known.ingress, known.standby) != (row.ingress, row.standby):
-                known = _Watched(row.ingress, row.standby)
+            if known is None or (known.ingress, known.standbys) != (row.ingress, row.standbys):
+                known = _Watched(row.ingress, row.standbys)
             self._voices[row.ssrc] = known
 
     def hear(self, now_s: float, link: LinkNumber, ssrc: Ssrc, seq: int, packet: bytes) -> None:
@@ -59,7 +59,7 @@ class Compare:
             voice.brought[seq] = packet
             if len(voice.brought) > SEQS_MAX:
                 del voice.brought[next(iter(voice.brought))]
-        elif link == voice.standby and seq not in voice.wanted and len(voice.wanted) < SEQS_MAX:
+        elif link in voice.standbys and seq not in voice.wanted and len(voice.wanted) < SEQS_MAX:
             voice.wanted[seq] = (now_s, packet)
 
     def tick(self, now_s: float) -> frozenset[LinkNumber]:

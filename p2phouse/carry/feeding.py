@@ -33,7 +33,7 @@ class Feeding:
         self._push_ends = -inf
         self._released: frozenset[LinkNumber] = frozenset()
         self._leaving: dict[LinkNumber, float] = {}  # who has released us, and when that holds
-        self._left: list[LinkNumber] = []  # who had released us from a table that is no more
+        self._left: dict[LinkNumber, float] = {}  # the same, from a table that is no more
         self._counted: list[LinkNumber] = []  # as told last
         self._told = (0, 0)
 
@@ -53,24 +53,24 @@ class Feeding:
         counting = [self._pulled[k] + PULL_COUNTS_S for k in self._counted if k in self._pulled]
         lapsing = [at + PULL_HOLD_S for at in self._pulled.values()]
         ends = [self._push_ends] if self._push_ends > -inf else []
-        if self._left:
-            return -inf
-        return min([*counting, *lapsing, *ends, *self._leaving.values()], default=inf)
+        leaving = [*self._leaving.values(), *self._left.values()]
+        return min([*counting, *lapsing, *ends, *leaving], default=inf)
 
     def add(self, link: LinkNumber) -> None:
         self._up.add(link)
 
     def remove(self, link: LinkNumber) -> None:
         self._up.discard(link)
-        self._pulled.pop(link, None)
-        self._leaving.pop(link, None)
+        for kept in (self._pulled, self._leaving, self._left):
+            kept.pop(link, None)
         self._released -= {link}
 
     def set_table(self, table: Table) -> None:
         """Whom we stand by for from now on. Nobody has released us from a new table yet."""
         self._warm = frozenset(link for row in table.rows for link in row.warm)
         self._released = frozenset()
-        self._left += self._leaving
+        # What they said holds for control all the same, and no sooner: it would have us stop.
+        self._left |= self._leaving
         self._leaving.clear()
 
     def pull(self, now_s: float, link: LinkNumber) -> None:
@@ -78,6 +78,7 @@ class Feeding:
         if link in self._up:
             self._pulled[link] = now_s
             self._leaving.pop(link, None)
+            self._left.pop(link, None)
             self._released -= {link}
 
     def release(self, now_s: float, link: LinkNumber, *, altogether: bool) -> None:
@@ -104,12 +105,12 @@ class Feeding:
             self._push_ends = -inf
         for link in [k for k, at in self._pulled.items() if now_s >= at + PULL_HOLD_S]:
             del self._pulled[link]
-        gone = [k for k, at in self._leaving.items() if now_s >= at]
-        for link in gone:
-            del self._leaving[link]
-        self._released |= frozenset(gone)
-        outputs: list[FeedingOutput] = [Released(link) for link in (*self._left, *gone)]
-        self._left.clear()
+        self._released |= frozenset(k for k, at in self._leaving.items() if now_s >= at)
+        outputs: list[FeedingOutput] = []
+        for leaving in (self._left, self._leaving):
+            for link in [k for k, at in leaving.items() if now_s >= at]:
+                del leaving[link]
+                outputs.append(Released(link))
         warm = self.warm
         self._counted = [k for k in warm if now_s < self._pulled.get(k, -inf) + PULL_COUNTS_S]
         told = (len(self._counted), len(warm))

@@ -30,6 +30,7 @@ PULL_S: Final = 0.200  # a pull may be lost, and lapses by itself:
 PULL_HOLD_S: Final = 1.5  # seven may be lost
 PUSH_EACH_S: Final = 5.0  # what a push has not shown by then has another reason than silence
 UNFED_S: Final = 0.500  # our table may be so much earlier than that of who carries us
+LEFT_S: Final = 0.500  # a release that was on its way when we had its taker carry us again has come
 BRISK_S: Final = 0.050  # a link quiet for no longer than this brings a keepalive each 20 ms
 
 LOOK_S: Final = 0.100  # at least so often, to tell a stall of ours from a silence of theirs
@@ -100,6 +101,7 @@ class Repair:
         self._asked: dict[LinkNumber, float] = {}  # who was pulled at all, and when last
         # Of hubs that moved: the new ingress, and the old ones that it takes over from.
         self._former: dict[LinkNumber, frozenset[LinkNumber]] = {}
+        self._left: dict[LinkNumber, float] = {}  # whom we have released altogether, and when last
         self._failing: frozenset[LinkNumber] = frozenset()
         self._pushed_s = -inf
         self._tabled_s = -inf
@@ -129,7 +131,7 @@ class Repair:
             if link in self._standbys:
                 self._gone.add(link)
             self._guarded_gone |= link == self._guarded
-        for kept in (self._pulled, self._asked, self._former):
+        for kept in (self._pulled, self._asked, self._former, self._left):
             kept.pop(link, None)
 
     def set_table(self, table: Table) -> None:
@@ -137,13 +139,11 @@ class Repair:
         standbys: dict[LinkNumber, set[LinkNumber]] = {}
         former: dict[LinkNumber, set[LinkNumber]] = {}
         for row in table.rows:
-            if row.standby is None:
+            if not row.standbys:
                 continue
-            standbys.setdefault(row.ingress, set()).add(row.standby)
-            before = self._ingresses.get(row.ssrc)
-            is_owed = row.standby in self._former.get(row.ingress, ())
-            if row.standby == before or is_owed:
-                former.setdefault(row.ingress, set()).add(row.standby)
+            standbys.setdefault(row.ingress, set()).update(row.standbys)
+            owed = {self._ingresses.get(row.ssrc), *self._former.get(row.ingress, ())}
+            former.setdefault(row.ingress, set()).update(owed.intersection(row.standbys))
         self._standbys = {ingress: frozenset(links) for ingress, links in standbys.items()}
         self._former = {ingress: frozenset(links) for ingress, links in former.items()}
         self._ingresses = {row.ssrc: row.ingress for row in table.rows}
@@ -188,11 +188,9 @@ class Repair:
         former = self._former.pop(link, frozenset())
         # Not while another voice still waits for its new way, nor who must bring us his own.
         needed = {*self._ingresses.values()}.union(*self._former.values())
-        return [
-            Release(each, altogether=True)
-            for each in sorted(former - needed)
-            if each in self._paths
-        ]
+        released = sorted(former.difference(needed).intersection(self._paths))
+        self._left |= dict.fromkeys(released, now_s)
+        return [Release(each, altogether=True) for each in released]
 
     def brought(self, now_s: float, link: LinkNumber) -> Sequence[RepairOutput]:
         """A voice came on a link for the first time under this table. If we had pulled there it
@@ -277,6 +275,12 @@ class Repair:
             for ingress, standbys in self._standbys.items()
             for standby in self._missed(now_s, ingress, standbys)
             if standby in self._paths
+        }
+        # Who carries us again is told so, lest it take what we said before for the last word.
+        wanted |= {
+            ingress
+            for ingress in self._left.keys() & set(self._ingresses.values())
+            if now_s < self._left[ingress] + LEFT_S
         }
         # Who has no link to the hub takes everything from the standby. That it brings something
         # ends nothing: it does so because it is pulled.

@@ -76,16 +76,16 @@ def compile_table(
             raise TableRefused(reason=f"two rows for voice {row.ssrc:08x}")
         voices.add(row.ssrc)
         way = Way(row.sinks, row.warm)
-        # Security: its ingress and its standby may bring a voice, and no other link.
-        # Test: test_table.py::test_ingress_and_standby_may_bring_a_voice_and_nobody_else
+        # Security: its ingress and its standbys may bring a voice, and no other link.
+        # Test: test_table.py::test_ingress_and_standbys_may_bring_a_voice_and_nobody_else
         ways[row.ingress, row.ssrc] = way
-        if row.standby is not None:
+        for standby in row.standbys:
             # Security: for whom we stand by is passed on what the speaker's own link brings. What
             # the hub brings they have, and with a seq forged far ahead it would have us refuse all
             # that follows.
             # Test: test_forwarder.py::test_a_hub_forges_nothing_into_what_its_standby_sends
-            way = Way(tuple(k for k in row.sinks if k == HERE)) if row.warm else way
-            ways[row.standby, row.ssrc] = way
+            spare = Way(tuple(k for k in row.sinks if k == HERE)) if row.warm else way
+            ways[standby, row.ssrc] = spare
     return Table(
         epoch, tuple(rows), MappingProxyType(ways), guarded, frozenset(hurried), loudest, leaning
     )
@@ -93,16 +93,18 @@ def compile_table(
 
 def _check(row: TableRow) -> None:
     """What one row must not say."""
-    sources = {row.ingress, row.standby}
-    if row.ingress == row.standby:
+    sources = (row.ingress, *row.standbys)
+    if row.ingress in row.standbys:
         raise TableRefused(reason=f"link {row.ingress} is its own standby")
+    if len(set(sources)) < len(sources):
+        raise TableRefused(reason=f"one link stands by twice for voice {row.ssrc:08x}")
     # Security: our own voice comes from here; no link may bring it instead of us.
-    if row.standby is not None and HERE in sources:
+    if row.standbys and HERE in sources:
         raise TableRefused(reason=f"our own voice {row.ssrc:08x} has a standby")
     if HERE in row.warm:
         raise TableRefused(reason=f"our own ear stands by for voice {row.ssrc:08x}")
     targets = (*row.sinks, *row.warm)
     if len(set(targets)) < len(targets):
         raise TableRefused(reason=f"voice {row.ssrc:08x} goes twice to one link")
-    if not sources.isdisjoint(targets):
+    if not set(sources).isdisjoint(targets):
         raise TableRefused(reason=f"voice {row.ssrc:08x} goes back to where it comes from")

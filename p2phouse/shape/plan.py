@@ -159,7 +159,7 @@ def _own_row(own: Voice, links: _Links, here: Standpoint) -> TableRow:
     warm: tuple[LinkNumber, ...] = ()
     if here.part is Part.STANDBY:
         warm = tuple(link for link in links.all if link not in sinks)
-    return TableRow(HERE, own.ssrc, None, sinks, warm, own.pinned and here.shape is Shape.HUB)
+    return TableRow(HERE, own.ssrc, (), sinks, warm, own.pinned and here.shape is Shape.HUB)
 
 
 def _row(voice: Voice, of: Neighbour, links: _Links, here: Standpoint) -> TableRow | None:
@@ -167,8 +167,8 @@ def _row(voice: Voice, of: Neighbour, links: _Links, here: Standpoint) -> TableR
     sources = _sources(of, links, here)
     if not sources:
         return None
-    ingress, standby = sources[0], sources[1] if len(sources) > 1 else None
-    others = tuple(link for link in links.all if link not in (of.link, ingress, standby))
+    ingress, *standbys = sources
+    others = tuple(link for link in links.all if link not in (of.link, *sources))
     sinks: tuple[LinkNumber, ...] = (HERE,)
     warm: tuple[LinkNumber, ...] = ()
     if here.yields or (here.shape is Shape.HUB and here.part is Part.HUB):
@@ -178,7 +178,7 @@ def _row(voice: Voice, of: Neighbour, links: _Links, here: Standpoint) -> TableR
     elif here.shape is Shape.HUB and here.part is Part.STANDBY and ingress == of.link:
         warm = others
     pinned = voice.pinned and here.shape is Shape.HUB
-    return TableRow(ingress, voice.ssrc, standby, sinks, warm, pinned)
+    return TableRow(ingress, voice.ssrc, tuple(standbys), sinks, warm, pinned)
 
 
 def _sources(of: Neighbour, links: _Links, here: Standpoint) -> list[LinkNumber]:

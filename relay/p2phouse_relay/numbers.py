@@ -68,7 +68,7 @@ class RoomNumbers:
         return replace(
             row,
             ingress=ingress,
-            standby=self._link(row.standby),
+            standbys=self._links(row.standbys),
             sinks=(*self._ear(row), *self._links(row.sinks)),
             warm=self._links(row.warm),
         )

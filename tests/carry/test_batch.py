@@ -43,7 +43,7 @@ class TestBatchForwarder(ForwarderTests):
         here, forwarder, gathered = self.batch()
         crowd = [LinkNumber(n) for n in range(10, 510)]
         here.add(ONE, *crowd)
-        here.set_rows(TableRow(ONE, ANA, None, tuple(crowd)))
+        here.set_rows(TableRow(ONE, ANA, (), tuple(crowd)))
         for seq in range(1, 51):
             forwarder.receive(ONE, a_packet(ANA, seq))
         assert gathered.calls == 50
@@ -53,14 +53,14 @@ class TestBatchForwarder(ForwarderTests):
     def test_nothing_is_gathered_for_whom_nothing_is_sent(self):
         here, forwarder, gathered = self.batch()
         here.add(ONE, TWO)
-        here.set_rows(TableRow(ONE, ANA, None, (HERE,)), TableRow(ONE, BEN, None, (TWO,), warm=()))
+        here.set_rows(TableRow(ONE, ANA, (), (HERE,)), TableRow(ONE, BEN, (), (TWO,), warm=()))
         forwarder.receive(ONE, a_packet(ANA, 1))
         assert gathered.sizes == []
 
     def test_traffic_is_what_each_link_was_sent_and_when(self):
         here, forwarder, _ = self.batch()
         here.add(ONE, TWO, THREE)
-        here.set_rows(TableRow(ONE, ANA, None, (TWO, THREE)), TableRow(ONE, BEN, None, (TWO,)))
+        here.set_rows(TableRow(ONE, ANA, (), (TWO, THREE)), TableRow(ONE, BEN, (), (TWO,)))
         assert forwarder.traffic(TWO) == Traffic(0, 0, -inf)
         forwarder.now_s = 5.0
         forwarder.receive(ONE, a_packet(ANA, 1, payload=bytes(100)))
@@ -73,7 +73,7 @@ class TestBatchForwarder(ForwarderTests):
     def test_traffic_is_the_same_however_often_and_in_whatever_order_it_is_added_up(self):
         here, forwarder, _ = self.batch()
         here.add(ONE, TWO)
-        here.set_rows(TableRow(ONE, ANA, None, (TWO,)), TableRow(ONE, BEN, None, (TWO,)))
+        here.set_rows(TableRow(ONE, ANA, (), (TWO,)), TableRow(ONE, BEN, (), (TWO,)))
         for now_s, ssrc, seq in ((1.0, ANA, 1), (1.01, BEN, 1), (1.02, ANA, 2)):
             forwarder.now_s = now_s
             forwarder.receive(ONE, a_packet(ssrc, seq, payload=bytes(10)))
@@ -82,9 +82,9 @@ class TestBatchForwarder(ForwarderTests):
     def test_traffic_is_kept_when_ways_change(self):
         here, forwarder, _ = self.batch()
         here.add(ONE, TWO, THREE)
-        here.set_rows(TableRow(ONE, ANA, None, (TWO,)))
+        here.set_rows(TableRow(ONE, ANA, (), (TWO,)))
         forwarder.receive(ONE, a_packet(ANA, 1))
-        here.set_rows(TableRow(ONE, ANA, None, (TWO, THREE)))
+        here.set_rows(TableRow(ONE, ANA, (), (TWO, THREE)))
         forwarder.receive(ONE, a_packet(ANA, 2))
         assert forwarder.traffic(TWO).packets == forwarder.counts(TWO).sent == 2
         assert forwarder.traffic(THREE).packets == 1
@@ -92,7 +92,7 @@ class TestBatchForwarder(ForwarderTests):
     def test_where_a_link_leads_is_looked_up_again_when_it_moved(self):
         here, forwarder, gathered = self.batch()
         here.add(ONE, TWO)
-        here.set_rows(TableRow(ONE, ANA, None, (TWO,)))
+        here.set_rows(TableRow(ONE, ANA, (), (TWO,)))
         forwarder.receive(ONE, a_packet(ANA, 1))
         forwarder.moved(TWO)
         forwarder.receive(ONE, a_packet(ANA, 2))

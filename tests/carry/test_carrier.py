@@ -23,7 +23,7 @@ def test_eight_who_speak_at_once_reach_a_listener_as_three_and_the_host():
         carrier.add(now, link, lambda packet: None)
     carrier.add(now, LISTENER, lambda packet: sent.append((now, parse(packet).ssrc)))
     rows = [
-        TableRow(link, Ssrc(link), None, (HERE, LISTENER), (), link == SPEAKERS[-1])
+        TableRow(link, Ssrc(link), (), (HERE, LISTENER), (), link == SPEAKERS[-1])
         for link in SPEAKERS
     ]
     assert carrier.set_table(now, compile_table(1, rows, loudest=3))
@@ -47,7 +47,7 @@ def test_all_are_sent_on_where_nobody_is_to_be_chosen():
     for link in SPEAKERS:
         carrier.add(0.0, link, lambda packet: None)
     carrier.add(0.0, LISTENER, sent.append)
-    rows = [TableRow(link, Ssrc(link), None, (HERE, LISTENER)) for link in SPEAKERS]
+    rows = [TableRow(link, Ssrc(link), (), (HERE, LISTENER)) for link in SPEAKERS]
     carrier.set_table(0.0, compile_table(1, rows, loudest=3))
     carrier.set_table(0.0, compile_table(2, rows))
     for tick in range(1, 50):

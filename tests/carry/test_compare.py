@@ -19,7 +19,7 @@ class Here:
         self.seq = 0
 
     def set_rows(self, standby: LinkNumber = TWO) -> None:
-        rows = [TableRow(ONE, ssrc, standby, (HERE,)) for ssrc in self.voices]
+        rows = [TableRow(ONE, ssrc, (standby,), (HERE,)) for ssrc in self.voices]
         self.compare.set_table(compile_table(1, rows))
 
     def talk(

@@ -21,8 +21,8 @@ def feeding() -> Feeding:
         compile_table(
             1,
             [
-                TableRow(TWO, ANA, ONE, (HERE,), warm=(THREE, FOUR)),
-                TableRow(HERE, BEN, None, (ONE,), warm=(TWO, THREE, FOUR)),
+                TableRow(TWO, ANA, (ONE,), (HERE,), warm=(THREE, FOUR)),
+                TableRow(HERE, BEN, (), (ONE,), warm=(TWO, THREE, FOUR)),
             ],
         )
     )
@@ -78,19 +78,20 @@ def test_who_releases_us_is_sent_for_a_moment_what_is_still_on_its_way(feeding):
 def test_a_new_table_undoes_every_release(feeding):
     feeding.release(0.0, ONE, altogether=True)
     feeding.tick(0.3)
-    feeding.set_table(compile_table(2, [TableRow(HERE, BEN, None, (ONE,))]))
+    feeding.set_table(compile_table(2, [TableRow(HERE, BEN, (), (ONE,))]))
     assert feeding.released == set()
     feeding.release(0.4, ONE, altogether=True)
-    feeding.set_table(compile_table(3, [TableRow(HERE, BEN, None, (ONE,))]))
-    assert feeding.deadline < 0.4
-    assert feeding.tick(0.4) == [Released(ONE)], "it was, and control has to know"
+    feeding.set_table(compile_table(3, [TableRow(HERE, BEN, (), (ONE,))]))
+    assert feeding.tick(0.64) == [], "control would have us stop while something is on its way"
+    assert feeding.deadline == 0.65
+    assert feeding.tick(0.65) == [Released(ONE)], "it was, and control has to know"
     assert feeding.released == set()
     assert feeding.tick(1.0) == []
 
 
 def test_a_pull_that_came_before_its_table_counts_under_it(feeding):
     feeding.pull(1.0, ONE)
-    feeding.set_table(compile_table(2, [TableRow(HERE, BEN, None, (TWO,), warm=(ONE,))]))
+    feeding.set_table(compile_table(2, [TableRow(HERE, BEN, (), (TWO,), warm=(ONE,))]))
     assert feeding.fed(1.0) == {ONE}
 
 

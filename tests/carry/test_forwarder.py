@@ -31,7 +31,7 @@ def rows_among(links: st.SearchStrategy[LinkNumber]) -> st.SearchStrategy[TableR
         TableRow,
         ingress=links,
         ssrc=st.sampled_from(VOICES),
-        standby=st.none() | links,
+        standbys=st.lists(links, max_size=3).map(tuple),
         sinks=st.lists(links, max_size=4).map(tuple),
         warm=st.lists(links, max_size=2).map(tuple),
     )
@@ -89,7 +89,7 @@ class ForwarderTests:
 
     def test_a_packet_goes_to_the_sinks_of_its_row_as_it_came(self, here: Here):
         here.add(ONE, TWO, THREE, FOUR)
-        here.set_rows(TableRow(ONE, ANA, None, (TWO, HERE, FOUR)))
+        here.set_rows(TableRow(ONE, ANA, (), (TWO, HERE, FOUR)))
         packet = a_packet(ANA, 5, timestamp=960, payload=bytes(range(100)))
         assert here.forwarder.receive(ONE, packet)
         assert here.sent == {ONE: [], TWO: [packet], THREE: [], FOUR: [packet]}
@@ -97,7 +97,7 @@ class ForwarderTests:
 
     def test_our_own_voice_goes_to_every_link_of_its_row(self, here: Here):
         here.add(ONE, TWO)
-        here.set_rows(TableRow(HERE, ANA, None, (ONE, TWO)), TableRow(ONE, BEN, None, (HERE,)))
+        here.set_rows(TableRow(HERE, ANA, (), (ONE, TWO)), TableRow(ONE, BEN, (), (HERE,)))
         packets = [a_packet(ANA, seq) for seq in range(3)]
         assert [here.forwarder.receive(HERE, packet) for packet in packets] == [True] * 3
         assert here.sent == {ONE: packets, TWO: packets}
@@ -105,14 +105,14 @@ class ForwarderTests:
 
     def test_audits_go_the_way_of_their_voice(self, here: Here):
         here.add(ONE, TWO)
-        here.set_rows(TableRow(ONE, ANA, None, (TWO,)))
+        here.set_rows(TableRow(ONE, ANA, (), (TWO,)))
         audit = a_packet(ANA, 5, kind=PT_AUDIT)
         assert here.forwarder.receive(ONE, audit)
         assert here.sent[TWO] == [audit]
 
     def test_next_hops_are_the_sinks_that_are_here(self, here: Here):
         here.add(ONE, TWO)
-        here.set_rows(TableRow(ONE, ANA, TWO, (THREE, HERE, FOUR)))
+        here.set_rows(TableRow(ONE, ANA, (TWO,), (THREE, HERE, FOUR)))
         assert here.forwarder.next_hops(ONE, ANA) == (HERE,)
         here.add(FOUR, THREE)
         assert here.forwarder.next_hops(ONE, ANA) == (THREE, HERE, FOUR)
@@ -125,7 +125,7 @@ class ForwarderTests:
 
     def test_a_link_added_late_is_fed_from_then_on_and_one_removed_no_more(self, here: Here):
         here.add(ONE, TWO)
-        here.set_rows(TableRow(ONE, ANA, None, (TWO, THREE)))
+        here.set_rows(TableRow(ONE, ANA, (), (TWO, THREE)))
         packets = [a_packet(ANA, seq) for seq in range(4)]
         here.forwarder.receive(ONE, packets[0])
         here.add(THREE)
@@ -136,7 +136,7 @@ class ForwarderTests:
 
     def test_a_removed_link_brings_nothing(self, here: Here):
         here.add(ONE, TWO)
-        here.set_rows(TableRow(ONE, ANA, None, (TWO, HERE)))
+        here.set_rows(TableRow(ONE, ANA, (), (TWO, HERE)))
         here.forwarder.remove(ONE)
         here.forwarder.remove(ONE)
         assert not here.forwarder.receive(ONE, a_packet(ANA))
@@ -144,7 +144,7 @@ class ForwarderTests:
 
     def test_here_is_no_link_and_cannot_be_removed(self, here: Here):
         here.add(ONE)
-        here.set_rows(TableRow(HERE, ANA, None, (ONE,)))
+        here.set_rows(TableRow(HERE, ANA, (), (ONE,)))
         here.forwarder.remove(HERE)
         assert here.forwarder.receive(HERE, a_packet(ANA))
         assert len(here.sent[ONE]) == 1
@@ -158,17 +158,17 @@ class ForwarderTests:
 
     def test_a_new_table_replaces_all_rows_at_once(self, here: Here):
         here.add(ONE, TWO, THREE)
-        here.set_rows(TableRow(ONE, ANA, None, (TWO,)), TableRow(TWO, BEN, None, (ONE,)))
-        here.set_rows(TableRow(ONE, ANA, None, (THREE,)))
+        here.set_rows(TableRow(ONE, ANA, (), (TWO,)), TableRow(TWO, BEN, (), (ONE,)))
+        here.set_rows(TableRow(ONE, ANA, (), (THREE,)))
         assert here.forwarder.receive(ONE, a_packet(ANA))
         assert not here.forwarder.receive(TWO, a_packet(BEN))
         assert here.sent == {ONE: [], TWO: [], THREE: [a_packet(ANA)]}
 
     def test_a_table_of_an_older_or_equal_epoch_is_refused(self, here: Here):
         here.add(ONE, TWO, THREE)
-        assert here.forwarder.set_table(compile_table(5, [TableRow(ONE, ANA, None, (TWO,))]))
+        assert here.forwarder.set_table(compile_table(5, [TableRow(ONE, ANA, (), (TWO,))]))
         for epoch in (5, 4, 0):
-            other = compile_table(epoch, [TableRow(ONE, ANA, None, (THREE,))])
+            other = compile_table(epoch, [TableRow(ONE, ANA, (), (THREE,))])
             assert not here.forwarder.set_table(other)
         here.forwarder.receive(ONE, a_packet(ANA))
         assert here.sent == {ONE: [], TWO: [a_packet(ANA)], THREE: []}
@@ -181,9 +181,9 @@ class ForwarderTests:
     def test_a_link_cannot_bring_the_voice_of_another(self, here: Here):
         here.add(ONE, TWO, THREE)
         here.set_rows(
-            TableRow(ONE, ANA, None, (HERE, THREE)),
-            TableRow(TWO, BEN, None, (HERE, THREE)),
-            TableRow(HERE, CEM, None, (ONE, TWO, THREE)),
+            TableRow(ONE, ANA, (), (HERE, THREE)),
+            TableRow(TWO, BEN, (), (HERE, THREE)),
+            TableRow(HERE, CEM, (), (ONE, TWO, THREE)),
         )
         assert not here.forwarder.receive(TWO, a_packet(ANA, 1))
         assert not here.forwarder.receive(ONE, a_packet(CEM, 1))
@@ -196,7 +196,7 @@ class ForwarderTests:
 
     def test_the_standby_may_bring_the_voice_as_well(self, here: Here):
         here.add(ONE, TWO, THREE)
-        here.set_rows(TableRow(ONE, ANA, TWO, (THREE,)))
+        here.set_rows(TableRow(ONE, ANA, (TWO,), (THREE,)))
         assert here.forwarder.receive(ONE, a_packet(ANA, 1))
         assert here.forwarder.receive(TWO, a_packet(ANA, 2))
         assert here.sent == {ONE: [], TWO: [], THREE: [a_packet(ANA, 1), a_packet(ANA, 2)]}
@@ -205,7 +205,7 @@ class ForwarderTests:
 
     def test_no_sink_is_sent_one_seq_twice(self, here: Here):
         here.add(ONE, TWO, THREE)
-        here.set_rows(TableRow(ONE, ANA, TWO, (THREE,)))
+        here.set_rows(TableRow(ONE, ANA, (TWO,), (THREE,)))
         assert here.forwarder.receive(ONE, a_packet(ANA, 1))
         assert here.forwarder.receive(ONE, a_packet(ANA, 1, payload=b"other"))
         assert here.forwarder.receive(TWO, a_packet(ANA, 1))
@@ -213,7 +213,7 @@ class ForwarderTests:
 
     def test_our_ear_gets_duplicates_because_it_opens_before_it_believes_a_seq(self, here: Here):
         here.add(ONE, TWO)
-        here.set_rows(TableRow(ONE, ANA, TWO, (HERE,)))
+        here.set_rows(TableRow(ONE, ANA, (TWO,), (HERE,)))
         forged, true = a_packet(ANA, 1, payload=b"forged"), a_packet(ANA, 1)
         here.forwarder.receive(TWO, forged)
         here.forwarder.receive(ONE, true)
@@ -223,7 +223,7 @@ class ForwarderTests:
         """What a standby passes on has come from the speaker; the hub is heard there, and no more.
         A seq far ahead would make every true packet too old, for us and for SRTP behind us."""
         here.add(ONE, TWO, THREE)
-        here.set_rows(TableRow(ONE, ANA, TWO, (HERE,), warm=(THREE,)))
+        here.set_rows(TableRow(ONE, ANA, (TWO,), (HERE,), warm=(THREE,)))
         here.forwarder.steer(frozenset({THREE}), frozenset())
         forged = a_packet(ANA, 32_000, payload=b"forged")
         true = [a_packet(ANA, seq) for seq in range(1, 200)]
@@ -240,22 +240,22 @@ class ForwarderTests:
         self, here: Here
     ):
         here.add(ONE, TWO, THREE)
-        here.set_rows(TableRow(TWO, ANA, None, (HERE,)))
+        here.set_rows(TableRow(TWO, ANA, (), (HERE,)))
         here.forwarder.receive(TWO, a_packet(ANA, 32_000, payload=b"forged"))
-        here.set_rows(TableRow(ONE, ANA, None, (HERE, THREE)))
+        here.set_rows(TableRow(ONE, ANA, (), (HERE, THREE)))
         here.forwarder.receive(ONE, a_packet(ANA, 1))
         assert here.sent[THREE] == [a_packet(ANA, 1)]
 
     def test_voices_share_no_window(self, here: Here):
         here.add(ONE, TWO)
-        here.set_rows(TableRow(ONE, ANA, None, (TWO,)), TableRow(ONE, BEN, None, (TWO,)))
+        here.set_rows(TableRow(ONE, ANA, (), (TWO,)), TableRow(ONE, BEN, (), (TWO,)))
         here.forwarder.receive(ONE, a_packet(ANA, 1))
         here.forwarder.receive(ONE, a_packet(BEN, 1))
         assert here.sent[TWO] == [a_packet(ANA, 1), a_packet(BEN, 1)]
 
     def test_reordered_packets_all_go_on_and_a_seq_wraps(self, here: Here):
         here.add(ONE, TWO)
-        here.set_rows(TableRow(ONE, ANA, None, (TWO,)))
+        here.set_rows(TableRow(ONE, ANA, (), (TWO,)))
         packets = [a_packet(ANA, NEAR_WRAP + n) for n in range(60)]
         random.Random(3).shuffle(packets)
         for packet in packets:
@@ -265,30 +265,30 @@ class ForwarderTests:
 
     def test_a_new_table_forgets_no_packet(self, here: Here):
         here.add(ONE, TWO, THREE)
-        here.set_rows(TableRow(ONE, ANA, None, (THREE,)))
+        here.set_rows(TableRow(ONE, ANA, (), (THREE,)))
         here.forwarder.receive(ONE, a_packet(ANA, 1))
-        here.set_rows(TableRow(TWO, ANA, None, (THREE,)))
+        here.set_rows(TableRow(TWO, ANA, (), (THREE,)))
         here.forwarder.receive(TWO, a_packet(ANA, 1))
         assert here.sent[THREE] == [a_packet(ANA, 1)]
 
     def test_a_voice_is_remembered_while_its_row_is_away(self, here: Here):
         here.add(ONE, THREE)
-        here.set_rows(TableRow(ONE, ANA, None, (THREE,)))
+        here.set_rows(TableRow(ONE, ANA, (), (THREE,)))
         here.forwarder.receive(ONE, a_packet(ANA, 1))
         here.set_rows()
         here.add(FOUR)
         here.forwarder.remove(ONE)
-        here.set_rows(TableRow(FOUR, ANA, None, (THREE,)))
+        here.set_rows(TableRow(FOUR, ANA, (), (THREE,)))
         here.forwarder.receive(FOUR, a_packet(ANA, 1))
         assert here.sent[THREE] == [a_packet(ANA, 1)]
 
     def test_a_voice_is_remembered_while_its_row_stands_and_other_links_go(self, here: Here):
         here.add(ONE, TWO)
-        here.set_rows(TableRow(ONE, ANA, None, (HERE, THREE)))
+        here.set_rows(TableRow(ONE, ANA, (), (HERE, THREE)))
         here.forwarder.remove(TWO)
         here.add(THREE)
         here.forwarder.receive(ONE, a_packet(ANA, 1))
-        here.set_rows(TableRow(ONE, ANA, None, (HERE, THREE)))
+        here.set_rows(TableRow(ONE, ANA, (), (HERE, THREE)))
         here.forwarder.receive(ONE, a_packet(ANA, 1))
         assert here.sent[THREE] == [a_packet(ANA, 1)]
 
@@ -296,7 +296,7 @@ class ForwarderTests:
 
     def test_malformed_packets_go_nowhere_and_are_counted(self, here: Here):
         here.add(ONE, TWO)
-        here.set_rows(TableRow(ONE, ANA, None, (TWO, HERE)))
+        here.set_rows(TableRow(ONE, ANA, (), (TWO, HERE)))
         good, rng = a_packet(ANA, 1), random.Random(4)
         bad = [good[:n] for n in range(20)] + [b"\x80" + good[1:], good + bytes(700)]
         bad += [rng.randbytes(rng.randrange(200)) for _ in range(1_000)]
@@ -306,7 +306,7 @@ class ForwarderTests:
 
     def test_each_link_has_its_counts(self, here: Here):
         here.add(ONE, TWO, THREE)
-        here.set_rows(TableRow(ONE, ANA, TWO, (HERE, THREE)), TableRow(TWO, BEN, None, (ONE,)))
+        here.set_rows(TableRow(ONE, ANA, (TWO,), (HERE, THREE)), TableRow(TWO, BEN, (), (ONE,)))
         for link, packet in [
             (ONE, a_packet(ANA, 1)),
             (ONE, a_packet(ANA, 2)),
@@ -328,7 +328,7 @@ class ForwarderTests:
 
     def test_the_first_packet_of_a_link_under_a_table_is_told_once(self, here: Here):
         here.add(ONE, TWO, THREE)
-        rows = (TableRow(ONE, ANA, TWO, (THREE,)), TableRow(HERE, CEM, None, (THREE,)))
+        rows = (TableRow(ONE, ANA, (TWO,), (THREE,)), TableRow(HERE, CEM, (), (THREE,)))
         here.set_rows(*rows)
         here.forwarder.receive(ONE, a_packet(BEN, 1))
         assert here.forwarder.first_packets() == []
@@ -347,9 +347,9 @@ class ForwarderTests:
 
     def test_first_packets_of_an_older_table_are_told_no_more(self, here: Here):
         here.add(ONE, TWO)
-        here.set_rows(TableRow(ONE, ANA, None, (TWO,)))
+        here.set_rows(TableRow(ONE, ANA, (), (TWO,)))
         here.forwarder.receive(ONE, a_packet(ANA, 1))
-        here.set_rows(TableRow(ONE, ANA, None, (TWO,)))
+        here.set_rows(TableRow(ONE, ANA, (), (TWO,)))
         assert here.forwarder.first_packets() == []
 
     # ── only while it is asked for ───────────────────────────────────────────────────────────
@@ -358,7 +358,7 @@ class ForwarderTests:
         self, here: Here
     ):
         here.add(ONE, TWO, THREE)
-        here.set_rows(TableRow(ONE, ANA, None, (TWO,), warm=(THREE,)))
+        here.set_rows(TableRow(ONE, ANA, (), (TWO,), warm=(THREE,)))
         packets = [a_packet(ANA, seq) for seq in range(400)]
 
         def bring(first: int, last: int) -> list[int]:
@@ -379,7 +379,7 @@ class ForwarderTests:
         crowd = tuple(LinkNumber(number) for number in range(10, 510))
         here.add(ONE, TWO, *crowd)
         voices = [Ssrc(number) for number in range(1, 5)]
-        here.set_rows(*(TableRow(ONE, ssrc, TWO, (HERE,), warm=crowd) for ssrc in voices))
+        here.set_rows(*(TableRow(ONE, ssrc, (TWO,), (HERE,), warm=crowd) for ssrc in voices))
         began_s = time.process_time()
         here.forwarder.steer(frozenset(crowd), frozenset())
         assert time.process_time() - began_s < FRAME_S
@@ -387,7 +387,7 @@ class ForwarderTests:
 
     def test_a_packet_that_came_before_a_warm_link_was_fed_is_never_sent_there(self, here: Here):
         here.add(ONE, TWO, THREE)
-        here.set_rows(TableRow(ONE, ANA, TWO, (), warm=(THREE,)))
+        here.set_rows(TableRow(ONE, ANA, (TWO,), (), warm=(THREE,)))
         here.forwarder.receive(ONE, a_packet(ANA, 63))
         here.forwarder.receive(ONE, a_packet(ANA, 64))
         here.forwarder.steer(frozenset({THREE}), frozenset())
@@ -397,7 +397,7 @@ class ForwarderTests:
 
     def test_a_link_that_has_released_us_is_sent_samples_alone(self, here: Here):
         here.add(ONE, TWO, THREE)
-        here.set_rows(TableRow(ONE, ANA, None, (TWO, THREE, HERE)))
+        here.set_rows(TableRow(ONE, ANA, (), (TWO, THREE, HERE)))
         here.forwarder.steer(frozenset(), frozenset({THREE}))
         packets = [a_packet(ANA, seq) for seq in range(1, 66)]
         for packet in packets:
@@ -408,7 +408,7 @@ class ForwarderTests:
     def test_a_link_that_comes_up_while_it_is_fed_is_fed(self, here: Here):
         here.add(ONE)
         here.forwarder.steer(frozenset({TWO}), frozenset())
-        here.set_rows(TableRow(ONE, ANA, None, (), warm=(TWO,)))
+        here.set_rows(TableRow(ONE, ANA, (), (), warm=(TWO,)))
         here.add(TWO)
         here.forwarder.receive(ONE, a_packet(ANA, 1))
         assert here.sent[TWO] == [a_packet(ANA, 1)]
@@ -416,8 +416,8 @@ class ForwarderTests:
     def test_a_voice_that_is_withheld_goes_nowhere_but_for_one_packet_in_8192(self, here: Here):
         here.add(ONE, TWO, THREE)
         here.set_rows(
-            TableRow(ONE, ANA, None, (TWO, HERE), warm=(THREE,)),
-            TableRow(ONE, BEN, None, (TWO, HERE)),
+            TableRow(ONE, ANA, (), (TWO, HERE), warm=(THREE,)),
+            TableRow(ONE, BEN, (), (TWO, HERE)),
         )
         here.forwarder.withhold(frozenset({ANA}))
         for seq in range(1, 8_200):
@@ -431,7 +431,7 @@ class ForwarderTests:
 
     def test_levels_are_those_of_sealed_packets_since_they_were_last_taken(self, here: Here):
         here.add(ONE, TWO)
-        here.set_rows(TableRow(ONE, ANA, None, (TWO,)), TableRow(ONE, BEN, None, (TWO,)))
+        here.set_rows(TableRow(ONE, ANA, (), (TWO,)), TableRow(ONE, BEN, (), (TWO,)))
         here.forwarder.receive(ONE, a_packet(ANA, 1))
         here.forwarder.receive(ONE, a_packet(BEN, 1, kind=PT_AUDIT))
         assert here.forwarder.take_levels() == {ANA: 30}
@@ -440,8 +440,8 @@ class ForwarderTests:
     def test_it_is_known_who_is_carried_and_who_is_sent_the_voices_of_whom(self, here: Here):
         here.add(ONE, TWO, THREE, FOUR)
         here.set_rows(
-            TableRow(ONE, ANA, None, (TWO, HERE), warm=(FOUR,)),
-            TableRow(HERE, BEN, None, (ONE, THREE)),
+            TableRow(ONE, ANA, (), (TWO, HERE), warm=(FOUR,)),
+            TableRow(HERE, BEN, (), (ONE, THREE)),
         )
         assert here.forwarder.carried - {HERE} == {ONE, TWO, THREE}
         assert here.forwarder.served(frozenset({ONE})) == {TWO, HERE}
@@ -451,7 +451,7 @@ class ForwarderTests:
 
     def test_a_sample_is_no_first_packet(self, here: Here):
         here.add(ONE, TWO)
-        here.set_rows(TableRow(ONE, ANA, None, (TWO,)))
+        here.set_rows(TableRow(ONE, ANA, (), (TWO,)))
         here.forwarder.receive(ONE, a_packet(ANA, 128))
         assert here.forwarder.first_packets() == []
         here.forwarder.receive(ONE, a_packet(ANA, 129))
@@ -496,7 +496,7 @@ class ForwarderTests:
                     packet = a_packet(ssrc, seq, payload=b"%d" % number)
                     accepted = here.forwarder.receive(ingress, packet)
                     row = rows.get(ssrc)
-                    allowed = row is not None and ingress in (row.ingress, row.standby)
+                    allowed = row is not None and ingress in (row.ingress, *row.standbys)
                     assert accepted == (allowed and ingress in present)
                     given_to = {
                         link for link, sent in here.sent.items() if len(sent) > before[link]
@@ -522,8 +522,8 @@ class TestPlainForwarder(ForwarderTests):
         """A hostile member may begin voice after voice; memory must end before it does."""
         here = Here(self.make_forwarder)
         here.add(ONE, TWO)
-        here.set_rows(*(TableRow(ONE, Ssrc(n), None, (TWO,)) for n in range(plain.VOICES_MAX)))
-        here.set_rows(TableRow(ONE, ANA, None, (TWO,)), TableRow(ONE, Ssrc(0), None, (TWO,)))
+        here.set_rows(*(TableRow(ONE, Ssrc(n), (), (TWO,)) for n in range(plain.VOICES_MAX)))
+        here.set_rows(TableRow(ONE, ANA, (), (TWO,)), TableRow(ONE, Ssrc(0), (), (TWO,)))
         assert not here.forwarder.receive(ONE, a_packet(ANA))
         assert here.forwarder.receive(ONE, a_packet(Ssrc(0)))
         assert here.forwarder.counts(ONE).refused == 1
@@ -531,6 +531,6 @@ class TestPlainForwarder(ForwarderTests):
         here.forwarder.remove(TWO)
         here.forwarder.remove(ONE)
         here.add(THREE, FOUR)
-        here.set_rows(TableRow(THREE, ANA, None, (FOUR,)))
+        here.set_rows(TableRow(THREE, ANA, (), (FOUR,)))
         assert here.forwarder.receive(THREE, a_packet(ANA))
         assert here.sent[FOUR] == [a_packet(ANA)]

@@ -119,8 +119,8 @@ class MediaChild:
         """The rows of a mesh of two."""
         self.say(channel.SetKeys((other.key,)))
         self.set_table(
-            channel.TableRow(HERE, self.ssrc, None, (number,)),
-            channel.TableRow(number, other.ssrc, None, (HERE,)),
+            channel.TableRow(HERE, self.ssrc, (), (number,)),
+            channel.TableRow(number, other.ssrc, (), (HERE,)),
         )
 
 

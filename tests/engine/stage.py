@@ -60,7 +60,7 @@ class Stage:
         self.members = tuple(LinkNumber(n) for n in range(2, 2 + listeners))
         self.speaker.speak(sealed=True)
         self.voice = self.speaker.ssrc
-        self.speaker.set_table(TableRow(HERE, self.voice, None, (TO_HUB, TO_STANDBY)))
+        self.speaker.set_table(TableRow(HERE, self.voice, (), (TO_HUB, TO_STANDBY)))
         for listener in self.listeners:
             listener.child.say(SetKeys((self.speaker.key,)))
         self.carry_by_hub()
@@ -68,10 +68,10 @@ class Stage:
     def carry_by_hub(self) -> None:
         voice, members = self.voice, self.members
         for listener in self.listeners:
-            listener.child.set_table(TableRow(TO_HUB, voice, TO_STANDBY, (HERE,)))
+            listener.child.set_table(TableRow(TO_HUB, voice, (TO_STANDBY,), (HERE,)))
         self.standby.set_table(
-            TableRow(SPEAKER, voice, BETWEEN, (HERE,), warm=members), guarded=BETWEEN
+            TableRow(SPEAKER, voice, (BETWEEN,), (HERE,), warm=members), guarded=BETWEEN
         )
         self.hub.set_table(
-            TableRow(SPEAKER, voice, None, (*members, HERE), warm=(BETWEEN,)), hurried=(BETWEEN,)
+            TableRow(SPEAKER, voice, (), (*members, HERE), warm=(BETWEEN,)), hurried=(BETWEEN,)
         )

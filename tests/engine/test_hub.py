@@ -59,14 +59,16 @@ def test_a_planned_hand_over_loses_no_frame_and_releases_the_former_hub(stage):
     voice, members = stage.voice, stage.members
     # In any order: nobody has to know that another has adopted.
     for listener in stage.listeners:
-        listener.child.set_table(TableRow(TO_STANDBY, voice, TO_HUB, (HERE,)))
+        listener.child.set_table(TableRow(TO_STANDBY, voice, (TO_HUB,), (HERE,)))
     hear_for(stage, 10)
     stage.standby.set_table(
-        TableRow(SPEAKER, voice, None, (HERE, *members), warm=(BETWEEN,)), hurried=(BETWEEN,)
+        TableRow(SPEAKER, voice, (), (HERE, *members), warm=(BETWEEN,)), hurried=(BETWEEN,)
     )
     for member in members:
         stage.hub.next(channel.Released, link=member)
-    stage.hub.set_table(TableRow(SPEAKER, voice, BETWEEN, (HERE,), warm=members), guarded=BETWEEN)
+    stage.hub.set_table(
+        TableRow(SPEAKER, voice, (BETWEEN,), (HERE,), warm=members), guarded=BETWEEN
+    )
     hear_for(stage, 50)
     for listener in stage.listeners:
         assert listener.missing_since(began) == 0
@@ -78,7 +80,7 @@ def test_a_planned_hand_over_loses_no_frame_and_releases_the_former_hub(stage):
 def test_a_hub_that_lives_but_carries_nothing_is_got_round(stage):
     hear_for(stage, 20)
     began = time.time()
-    stage.hub.set_table(TableRow(SPEAKER, stage.voice, None, (HERE,)), hurried=(BETWEEN,))
+    stage.hub.set_table(TableRow(SPEAKER, stage.voice, (), (HERE,)), hurried=(BETWEEN,))
     hear_for(stage, 50)
     for listener in stage.listeners:
         assert listener.gap_ms_since(began) < 1_500
@@ -89,8 +91,8 @@ def test_a_voice_that_the_hub_leaves_out_comes_by_the_standby(stage):
     """The hub lives and says that it carries; the other voices would come."""
     hear_for(stage, 20)
     began = time.time()
-    rows = [TableRow(SPEAKER, stage.voice, None, (HERE,))]
-    rows += [TableRow(HERE, Ssrc(7), None, stage.members)]
+    rows = [TableRow(SPEAKER, stage.voice, (), (HERE,))]
+    rows += [TableRow(HERE, Ssrc(7), (), stage.members)]
     stage.hub.set_table(*rows, hurried=(BETWEEN,))
     hear_for(stage, 20)
     for listener in stage.listeners:

@@ -99,7 +99,7 @@ def test_who_speaks_with_the_key_of_an_open_room_is_found_out_within_three_secon
     ana, ben = pair
     ben.set_table()
     ben.say(channel.SetKeys((replace(ana.key, akey=bytes(32)),)))
-    ben.set_table(channel.TableRow(LinkNumber(1), ana.ssrc, None, (HERE,)))
+    ben.set_table(channel.TableRow(LinkNumber(1), ana.ssrc, (), (HERE,)))
     ana.say(channel.SetInput(clip))
     ben.next(channel.VoiceState, ssrc=ana.ssrc, condition=VoiceCondition.FLOWING)
     began = time.monotonic()
@@ -126,9 +126,9 @@ def test_a_link_that_brings_the_voice_of_another_is_refused(make_child):
     carla.ssrc, carla.sid, carla.dev = ana.ssrc, ana.sid, ana.dev
     for child in (ana, carla):
         child.speak()
-        child.set_table(channel.TableRow(HERE, child.ssrc, None, (LinkNumber(1),)))
+        child.set_table(channel.TableRow(HERE, child.ssrc, (), (LinkNumber(1),)))
     ben.say(channel.SetKeys((ana.key,)))
-    ben.set_table(channel.TableRow(LinkNumber(1), ana.ssrc, None, (HERE,)))
+    ben.set_table(channel.TableRow(LinkNumber(1), ana.ssrc, (), (HERE,)))
     carla.say(channel.SetInput("tone"))
     carla.next(channel.VoiceState, condition=VoiceCondition.INPUT_STARTED)
     stats = [ben.latest_stats() for _ in range(2)][-1]
@@ -168,8 +168,8 @@ def test_an_older_table_is_refused(pair):
 def test_a_row_with_a_link_that_is_not_there_harms_nobody(pair):
     ana, ben = pair
     ana.set_table(
-        channel.TableRow(HERE, ana.ssrc, None, (LinkNumber(1), LinkNumber(99))),
-        channel.TableRow(LinkNumber(77), Ssrc(5), None, (HERE, LinkNumber(1))),
+        channel.TableRow(HERE, ana.ssrc, (), (LinkNumber(1), LinkNumber(99))),
+        channel.TableRow(LinkNumber(77), Ssrc(5), (), (HERE, LinkNumber(1))),
     )
     ana.say(channel.SetInput("tone"))
     ben.next(channel.VoiceState, ssrc=ana.ssrc, condition=VoiceCondition.FLOWING)

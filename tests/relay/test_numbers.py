@@ -54,12 +54,12 @@ def test_each_room_s_links_have_numbers_of_their_own(rooms):
 
 def test_a_table_is_told_with_its_room_in_the_relay_s_numbers(rooms):
     _, second = rooms
-    row = TableRow(ONE, SSRC, TWO, (TWO, THREE), (THREE, TWO), pinned=True)
+    row = TableRow(ONE, SSRC, (TWO,), (TWO, THREE), (THREE, TWO), pinned=True)
     told = second.down(SetTable(5, (row,), ONE, (TWO,), 3, TWO))
     thirteen = LinkNumber(13)
     assert told == SetTable(
         5,
-        (TableRow(LinkNumber(12), SSRC, thirteen, (thirteen,), (thirteen,), pinned=True),),
+        (TableRow(LinkNumber(12), SSRC, (thirteen,), (thirteen,), (thirteen,), pinned=True),),
         LinkNumber(12),
         (thirteen,),
         3,
@@ -90,7 +90,7 @@ def test_a_closed_link_is_heard_of_no_more_and_its_number_is_gone(rooms):
     assert first.down(CloseLink(ONE)) == CloseLink(LinkNumber(10))
     assert first.down(CloseLink(ONE)) is None
     assert first.up(Silent(LinkNumber(10))) is None
-    row = TableRow(ONE, SSRC, None, (TWO,))
+    row = TableRow(ONE, SSRC, (), (TWO,))
     table = first.down(SetTable(2, (row,)))
     assert isinstance(table, SetTable)
     assert table.rows == ()
@@ -111,18 +111,18 @@ def test_of_a_sealed_room_nothing_but_links_and_tables_gets_through(rooms):
         channel.SetInput("device"),
     ):
         assert first.down(said) is None
-    own = TableRow(HERE, SSRC, None, (ONE,))
-    ear = TableRow(ONE, SSRC, None, (HERE, TWO))
+    own = TableRow(HERE, SSRC, (), (ONE,))
+    ear = TableRow(ONE, SSRC, (), (HERE, TWO))
     table = first.down(SetTable(1, (own, ear)))
     assert isinstance(table, SetTable)
-    assert table.rows == (TableRow(LinkNumber(10), SSRC, None, (LinkNumber(11),)),)
+    assert table.rows == (TableRow(LinkNumber(10), SSRC, (), (LinkNumber(11),)),)
 
 
 def test_of_a_room_whose_keys_are_everybodys_an_ear_gets_them(rooms):
     _, second = rooms
     assert second.down(channel.SetKeys(KEYS)) == channel.SetKeys(KEYS, 2)
-    table = second.down(SetTable(1, (TableRow(ONE, SSRC, None, (HERE, TWO)),)))
+    table = second.down(SetTable(1, (TableRow(ONE, SSRC, (), (HERE, TWO)),)))
     assert isinstance(table, SetTable)
-    assert table.rows == (TableRow(LinkNumber(12), SSRC, None, (HERE, LinkNumber(13))),)
+    assert table.rows == (TableRow(LinkNumber(12), SSRC, (), (HERE, LinkNumber(13))),)
     assert second.up(AuditFailed(SSRC, room=2)) == AuditFailed(SSRC)
     assert second.up(AuditFailed(SSRC, room=1)) is None

@@ -55,9 +55,9 @@ def test_our_voice_goes_to_all_that_are_connected_and_each_voice_comes_from_its_
     own = table.here.voice.ssrc
     assert own is not None
     assert set(rows(table)) == {
-        TableRow(HERE, own, None, (to_ann, to_bob)),
-        TableRow(to_ann, ann_ssrc, None, (HERE,)),
-        TableRow(to_bob, bob_ssrc, None, (HERE,)),
+        TableRow(HERE, own, (), (to_ann, to_bob)),
+        TableRow(to_ann, ann_ssrc, (), (HERE,)),
+        TableRow(to_bob, bob_ssrc, (), (HERE,)),
     }
     assert key_ssrcs(table) == {ann_ssrc, bob_ssrc}
 
@@ -156,7 +156,7 @@ def test_a_forged_voice_has_no_row_until_there_is_a_new_one(table: Table):
     again = ann.speak(table.here.room, 3)
     table.frame(ann, [int(frames.FrameKind.SPEAK), again.data])
     ssrc = Ssrc(int.from_bytes(again.id[:4]))
-    assert TableRow(link, ssrc, None, (HERE,)) in rows(table)
+    assert TableRow(link, ssrc, (), (HERE,)) in rows(table)
     assert ssrc in key_ssrcs(table)
 
 

@@ -97,6 +97,14 @@ def test_while_a_hub_is_followed_the_new_one_and_the_old_one_each_reach_everybod
     assert room.ears(speaker) == set(range(count)) - {speaker}
 
 
+def test_who_stands_by_from_now_on_still_takes_what_the_former_hub_brings():
+    """Speaker and hub may hear of the change later, and send it nothing until then."""
+    speaker = Neighbour(link(2), voice(2))
+    hub, former = Neighbour(link(0), None, Part.HUB), Neighbour(link(3), None, yields=True)
+    (row,) = plan(None, [speaker, hub, former], Standpoint(Shape.HUB, Part.STANDBY)).rows
+    assert (row.ingress, *row.standbys) == (link(2), link(0), link(3))
+
+
 @given(st.integers(3, 9), st.data())
 def test_when_a_mesh_becomes_a_hub_room_each_voice_has_its_old_way_too(count, data):
     room = Room(count, overlap=True)
@@ -128,7 +136,7 @@ def test_the_forwarder_takes_every_plan_whatever_links_are_up(
     made = plan(voice(0), near, Standpoint(shape, part, yields, overlap))
     compile_table(1, made.rows, made.guarded, made.hurried, made.loudest, made.leaning)
     for row in made.rows:
-        assert not set(row.warm) & {*row.sinks, row.ingress, row.standby}
+        assert not set(row.warm) & {*row.sinks, row.ingress, *row.standbys}
         assert row.ingress == HERE or HERE in row.sinks, "a voice that we carry and do not hear"
 
 
@@ -146,7 +154,7 @@ def test_a_member_takes_others_voices_from_hub_and_standby_alone():
     room.links.add(frozenset((2, 3)))
     for row in room.plan_of(2).rows:
         if row.ingress != HERE:
-            assert {row.ingress, row.standby} == {link(0), link(1)}
+            assert {row.ingress, *row.standbys} == {link(0), link(1)}
 
 
 def test_a_standby_passes_on_nothing_of_whom_it_hears_by_the_hub_alone():

@@ -254,7 +254,7 @@ class Media:
         if found is None or not self.world.passes(self.node, found[0].node):
             return False
         media, end = found
-        self.world.after(self.world.delay_s(), lambda: media.hear(end, said))
+        self.world.after(self.world.way_s(self.node, media.node), lambda: media.hear(end, said))
         return True
 
     def hear(self, link: Link, said: Keepalive | Request) -> None:
@@ -291,7 +291,7 @@ class Media:
         found = self.other_end(link) if link.up else None
         if found is not None and self.world.passes(self.node, found[0].node):
             media, end = found
-            self.world.after(self.world.delay_s(), lambda: media.take(end, data))
+            self.world.after(self.world.way_s(self.node, media.node), lambda: media.take(end, data))
 
     def take(self, link: Link, data: bytes) -> None:
         """A packet came on a link."""

@@ -13,6 +13,7 @@ import random
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 from p2phouse.errors import PeerError
 from p2phouse.identity.keys import make_identity
@@ -98,7 +99,7 @@ class Node:
         self.alive = True
         self.last_link = 0
         self._free_at = 0.0  # when its core has taken what came so far
-        self.media = Media(self, self.world)
+        self.media = self.world.media_kind(self, self.world)
         self.rooms = Rooms(
             self.me,
             rng=random.Random(self.world.rng.random()),
@@ -255,6 +256,8 @@ def _snapshot(membership: Membership | None) -> Membership | None:
 class World:
     """See the module."""
 
+    media_kind: ClassVar[type[Media]] = Media
+
     def __init__(self, seed: int, wire: Wire = LAN, *, busy_s_max: float = BUSY_S_MAX) -> None:
         self.seed = seed
         self.busy_s_max = busy_s_max
@@ -367,7 +370,7 @@ class World:
 
     def crash_media(self, node: Node) -> None:
         node.media.alive = False
-        node.media = Media(node, self, is_known=False)
+        node.media = self.media_kind(node, self, is_known=False)
         node.hear(node.dev, messages.MediaGone())
 
     def rebuild_host(self, node: Node) -> None:
@@ -439,6 +442,10 @@ class World:
     def apart_s(self, a: Node, b: Node) -> float:
         """How long a packet is under way between the two, as they measure it."""
         return self.wire.delay_s
+
+    def way_s(self, a: Node, b: Node) -> float:
+        """How long one datagram is under way between the two."""
+        return self.apart_s(a, b) + self.rng.uniform(0, self.wire.jitter_s)
 
     def delay_s(self) -> float:
         return self.wire.delay_s + self.rng.uniform(0, self.wire.jitter_s)
