@@ -54,6 +54,7 @@ class Counts:
     month: str = ""  # of which the bytes are, as 2026-05
     month_bytes: int = 0
     month_bytes_max: int = 0  # 0: as much as there is
+    certificate_days: float | None = None  # it is good for; None behind a proxy
     unkept: str = ""  # why what was sent this month could not be stored the last time
     node_rooms: int = 0
     node_people: int = 0
@@ -147,6 +148,12 @@ class Admin(Collector):
             load.add_metric([str(each.shard)], each.load_permille / 1_000)
             at_each.add_metric([str(each.shard)], each.guests)
         yield from (load, at_each)
+        if counts.certificate_days is not None:
+            yield GaugeMetricFamily(
+                "p2phouse_relay_certificate_days",
+                "For how many days the certificate is good.",
+                value=round(counts.certificate_days, 2),
+            )
         for name, said, value in (
             ("node_rooms", "Rooms of nodes that are carried.", counts.node_rooms),
             ("node_people", "People in them.", counts.node_people),
@@ -193,6 +200,7 @@ def facts(counts: Counts) -> dict[str, object]:
         "month_bytes": counts.month_bytes,
         "month_bytes_max": counts.month_bytes_max,
         "unkept": counts.unkept,
+        "certificate_days": counts.certificate_days,
         "up_s": round(counts.up_s, 1),
     }
 

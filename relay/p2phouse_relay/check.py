@@ -9,23 +9,20 @@ import errno
 import os
 import shutil
 import socket
-import ssl
 import subprocess
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from enum import Enum
 from pathlib import Path
 from typing import Final
 
 import ifaddr
-from cryptography import x509
 
 from p2phouse.net.ports import PORT_DEFAULT
+from p2phouse_relay.certificate import CERTIFICATE_DAYS_MIN, CertificateUnusable, facts_of
 from p2phouse_relay.settings import HTTPS_PORT, Settings
 
-CERTIFICATE_DAYS_MIN: Final = 14  # certbot renews at thirty: with fewer left it has failed
 VOICE_BPS: Final = 60_000  # 32 kb/s of Opus in packets of 20 ms, with all headers
 LISTENER_VOICES: Final = 2  # of four slots, two are busy at a time at most for long
 COMMAND_S_MAX: Final = 5.0
@@ -257,20 +254,10 @@ def _certificate_of(settings: Settings) -> tuple[str, float | None, tuple[str, .
     if settings.tls is None:
         return "", None, ()
     try:
-        data = settings.tls.certificate.read_bytes()
-        ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(
-            settings.tls.certificate, settings.tls.key
-        )
-        found = x509.load_pem_x509_certificate(data)
-    except (OSError, ValueError) as error:
-        return str(getattr(error, "strerror", None) or error), None, ()
-    left = found.not_valid_after_utc - datetime.fromtimestamp(time.time(), UTC)
-    try:
-        named = found.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-        names = tuple(named.get_values_for_type(x509.DNSName))
-    except x509.ExtensionNotFound:
-        names = ()
-    return "", left.total_seconds() / 86_400, names
+        found = facts_of(settings.tls)
+    except CertificateUnusable as error:
+        return str(error.facts["reason"]), None, ()
+    return "", found.days(time.time()), found.names
 
 
 def _clock_synchronised() -> bool | None:

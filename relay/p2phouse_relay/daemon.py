@@ -34,6 +34,7 @@ from p2phouse.link.tunnel import PATH as TUNNEL_PATH
 from p2phouse.net.network import Network
 from p2phouse_relay.admin import Admin, Counts, new_token, say_where
 from p2phouse_relay.carrying import Carrying, Showing
+from p2phouse_relay.certificate import Certificate
 from p2phouse_relay.denials import DenialsDamaged, DenialWatch, keys_of
 from p2phouse_relay.meter import Meter
 from p2phouse_relay.mixes import Mixes
@@ -48,7 +49,6 @@ log = logging.getLogger(__name__)
 
 READY_S_MAX = 20.0  # a start of Python on a small machine that does something else as well
 TICK_S = 1.0
-RENEW_S = 3_600.0  # certbot renews thirty days before the end
 BACKLOG = 1_024  # a room that many come to at once
 
 WELL_KNOWN = "/.well-known/p2phouse"
@@ -64,10 +64,6 @@ class HttpPortUnusable(UserError):
 class UdpPortUnusable(UserError):
     """UDP port {port} of {address} cannot be used: {reason}. Choose another with --udp-port, or in
     relay.toml."""
-
-
-class CertificateUnusable(UserError):
-    """The certificate {path} cannot be used: {reason}. Look at [tls] in relay.toml."""
 
 
 class AddressUnusable(UserError):
@@ -119,14 +115,14 @@ class Relay:
     """`run` is the relay; guests can come once `media.ready` is set."""
 
     def __init__(
-        self, config: RelayConfig, listeners: list[Listener], context: ssl.SSLContext | None = None
+        self, config: RelayConfig, listeners: list[Listener], certificate: Certificate | None = None
     ) -> None:
-        """context: by which the listeners speak TLS; given a new certificate when there is one.
+        """certificate: by which the listeners speak TLS.
 
         Raises DenialsDamaged, TrafficDamaged.
         """
         self.config = config
-        self._context = context
+        self._certificate = certificate
         self.links = itertools.count(1)  # never used twice, whoever is at the other end
         charter = config.among.charter if config.among is not None else Charter()
         self.meter = Meter(config.home, charter)
@@ -238,8 +234,8 @@ class Relay:
             nursery.start_soon(self.others.run)
             if self.config.home is not None:
                 nursery.start_soon(self._administer, self.config.home)
-            if self.config.tls is not None and self._context is not None:
-                nursery.start_soon(self._renew, self.config.tls, self._context)
+            if self._certificate is not None:
+                nursery.start_soon(self._certificate.run)
             if self.carrying is not None:
                 await nursery.start(self.carrying.run)
             self.is_among.set()
@@ -317,8 +313,13 @@ class Relay:
             month_bytes=octets,
             month_bytes_max=octets_max,
             unkept=self.meter.unkept,
+            certificate_days=self._certificate_days(),
             **(self.carrying.counts() if self.carrying is not None else {}),
         )
+
+    def _certificate_days(self) -> float | None:
+        certificate = self._certificate
+        return None if certificate is None else certificate.facts.days(clock().unix)
 
     def drain(self) -> None:
         """Takes nobody in any more; `drained` once the last guest has left."""
@@ -341,15 +342,6 @@ class Relay:
             await front.serve(listeners)
         finally:
             path.unlink(missing_ok=True)
-
-    async def _renew(self, tls: Tls, context: ssl.SSLContext) -> None:
-        """Certificates are renewed beside us: who comes next is shown what the files hold then."""
-        while True:
-            await trio.sleep(RENEW_S)
-            try:
-                context.load_cert_chain(tls.certificate, tls.key)
-            except OSError as error:  # half of it may be written; the old one still stands
-                log.warning("certificate_not_read reason=%s", error.strerror or "no pair")
 
     async def _perform(self, outputs: Iterable[To]) -> None:
         for each in outputs:
@@ -381,8 +373,9 @@ async def running(config: RelayConfig) -> AsyncIterator[Relay]:
     """A relay that guests can come to. Raises UserError, MediaSilent, MediaFailed."""
     for number in range(config.processes):
         check_udp(config.bind, config.udp_port and config.udp_port + number)
-    context = certified(config.tls) if config.tls is not None else None
-    relay = Relay(config, await _listeners(config, context), context)
+    certificate = Certificate(config.tls) if config.tls is not None else None
+    context = None if certificate is None else certificate.context
+    relay = Relay(config, await _listeners(config, context), certificate)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(relay.run)
         with trio.move_on_after(READY_S_MAX):
@@ -412,18 +405,6 @@ async def _open(address: str, port: int) -> list[Listener]:
 def _over_tls(listener: Listener, context: ssl.SSLContext) -> Listener:
     assert isinstance(listener, trio.SocketListener)
     return trio.SSLListener(listener, context, https_compatible=True)
-
-
-def certified(tls: Tls) -> ssl.SSLContext:
-    """Raises CertificateUnusable."""
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.set_alpn_protocols(["http/1.1"])
-    try:
-        context.load_cert_chain(tls.certificate, tls.key)
-    except OSError as error:  # ssl.SSLError is one
-        reason = error.strerror or "it is no pair of certificate and key"
-        raise CertificateUnusable(path=tls.certificate, reason=reason) from error
-    return context
 
 
 def _socket(listener: Listener) -> trio.socket.SocketType:

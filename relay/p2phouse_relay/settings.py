@@ -294,7 +294,7 @@ udp_port = {udp_port}
 # admin_port = 8479   # status, health and metrics, on this machine alone
 
 [tls]
-# Files as certbot and others keep them; a new certificate is noticed within the hour.
+# Files as certbot and others keep them; a new certificate is noticed within ten seconds.
 certificate = "/etc/letsencrypt/live/{plain_domain}/fullchain.pem"
 key = "/etc/letsencrypt/live/{plain_domain}/privkey.pem"
 # Or a reverse proxy of yours on this machine speaks TLS, and names who asked in X-Forwarded-For.

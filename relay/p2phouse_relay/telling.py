@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
+from p2phouse_relay.certificate import CERTIFICATE_DAYS_MIN
 from p2phouse_relay.traffic import GB
 
 ACCOUNTS_SHOWN: Final = 10
@@ -24,6 +25,12 @@ def lines(facts: Mapping[str, Any]) -> list[str]:
     ]
     if len(loads) > 1:
         found.append(f"{facts['not_sent_on']} packet(s) did not get from one process to another")
+    days = facts["certificate_days"]
+    if days is not None and days < CERTIFICATE_DAYS_MIN:
+        end = (
+            "has run out: browsers let nobody in" if days <= 0 else f"runs out in {days:.0f} day(s)"
+        )
+        found.append(f"the certificate {end}. sudo certbot renew")
     return [*found, *month_lines(facts)]
 
 

@@ -1,7 +1,6 @@
 """What the operator's tools are told of a relay that runs, and how it is drained."""
 
 import json
-import re
 import resource
 import signal
 import stat
@@ -16,12 +15,10 @@ from p2phouse.drive import clock
 from p2phouse_relay import home as relay_homes
 from p2phouse_relay import traffic
 from p2phouse_relay.admin import RUNNING_NAME, NotRunning, where
-from p2phouse_relay.daemon import Among, CertificateUnusable, Relay, running
+from p2phouse_relay.daemon import Among, Relay, running
 from p2phouse_relay.policy import Charter
-from p2phouse_relay.settings import Tls
 from p2phouse_relay.telling import lines
 from p2phouse_relay.traffic import Traffic
-from tests.guest.test_http import certificate
 from tests.guest.test_sdp import offer, section
 from tests.relay.test_relay import LISTEN, PLAIN, asked
 
@@ -93,23 +90,6 @@ async def test_nobody_drains_a_relay_without_the_token_of_its_home(tmp_path):
         with pytest.raises(NotRunning):
             await trio.to_thread.run_sync(relay_homes.ask, tmp_path, "POST", "/drain")
         assert not its.guests.capacity.draining
-
-
-async def test_a_relay_speaks_tls_by_its_certificate_and_names_one_that_it_cannot_use(tmp_path):
-    _, trusting = certificate(tmp_path)
-    tls = Tls(tmp_path / "cert.pem", tmp_path / "key.pem")
-    async with running(replace(PLAIN, tls=tls)) as its:
-        stream = await trio.open_ssl_over_tcp_stream(
-            "localhost", its.http_port, ssl_context=trusting, https_compatible=True
-        )
-        async with stream:
-            await stream.send_all(b"GET /r/tea HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
-            told = b"".join([part async for part in stream])
-        assert re.match(rb"HTTP/1.1 200", told)
-    for wrong in (Tls(tmp_path / "none.pem", tls.key), Tls(tls.key, tls.key)):
-        with pytest.raises(CertificateUnusable, match=re.escape(str(wrong.certificate))):
-            async with running(replace(PLAIN, tls=wrong)):
-                pass
 
 
 async def test_a_month_that_is_spent_is_said_in_status_and_to_who_comes_and_survives_a_restart(
