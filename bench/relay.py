@@ -8,6 +8,7 @@ stands a loop of `sendto` that protects nothing, for as many listeners, in the s
 
 import os
 import socket
+import subprocess
 import sys
 import threading
 import time
@@ -23,6 +24,7 @@ from p2phouse_relay.crowd.processes import (
     Spent,
     Trial,
     crowd_at,
+    pin,
     spent,
     trial_relay,
 )
@@ -41,6 +43,8 @@ REQUESTS: Final = 50  # in one write of a flood
 IN_REAL_TIME: Final = os.environ.get("P2PHOUSE_RELAY_FIFO") == "1"
 FULL: Final = 4_000
 FULL_CORE: Final = 0.72  # of a core: media's load, above which a relay lets nobody in, is 0.7
+STARVED: Final = 2_000
+BUSY: Final = 2
 LOAD_S: Final = 1.2  # media tells its load each second
 LIMIT_MS: Final = "< 20"
 LIMIT_LOSS: Final = "< 0.1"
@@ -74,8 +78,11 @@ def running(listeners: int, voices: int) -> Iterator[Run]:
         crowd_at(relay.http, listeners=listeners, voices=voices, core=CROWD_CORE) as crowd,
     ):
         if IN_REAL_TIME:
-            for pid in (relay.control_pid, *relay.media_pids, crowd.pid):
-                os.sched_setscheduler(pid, os.SCHED_FIFO, os.sched_param(1))
+            # Of two of one rank the first keeps the core until it waits; an ordinary scheduler lets
+            # no control do so while sound is there.
+            ranks = {relay.control_pid: 1, crowd.pid: 1, **dict.fromkeys(relay.media_pids, 2)}
+            for pid, rank in ranks.items():
+                os.sched_setscheduler(pid, os.SCHED_FIFO, os.sched_param(rank))
         yield Run(relay, crowd)
 
 
@@ -189,6 +196,41 @@ def full() -> Iterator[Figure]:
     yield Figure(f"{what}: lost while they come", round(100 * told.loss, 4), "%", LIMIT_LOSS)
 
 
+def starved() -> Iterator[Figure]:
+    """More than media can send, since others use most of its core: what is heard is late by
+    little and has gaps, and who comes is told to come later."""
+    with running(STARVED + 50, 1) as its:
+        its.crowd.speak()
+        its.join(STARVED)
+        quiet, _ = its.measure()
+        with busy_beside():
+            told, used = its.measure()
+            tried = its.crowd.join(50, at_once=AT_ONCE)
+    share = 100 * used.media_s / told.seconds
+    what = f"1 × {STARVED:,}, of the core {share:.0f} % for media"
+    for part, limit in (("p50", ""), ("p99", "< 200")):
+        value, before = (getattr(each, f"delay_ms_{part}") for each in (told, quiet))
+        yield Figure(f"{what}: delay {part}", value, "ms", limit, "with a core to itself", before)
+    yield Figure(f"{what}: lost", round(100 * told.loss, 2), "%")
+    yield Figure(f"{what}: checks in a row without an answer", told.unanswered, "", "≤ 1")
+    yield Figure(f"{what}: of 50 who come, refused", tried.refused, "", note=tried.reason)
+
+
+@contextmanager
+def busy_beside() -> Iterator[None]:
+    """Programs that use all they are given of the relay's core, for as long as this lasts."""
+    command = [sys.executable, "-c", "while True: pass"]
+    programs = [subprocess.Popen(command) for _ in range(BUSY)]
+    try:
+        for each in programs:
+            pin(RELAY_CORE, each.pid)
+        yield
+    finally:
+        for each in programs:
+            each.kill()
+            each.wait()
+
+
 @contextmanager
 def flood(relay: Trial) -> Iterator[None]:
     """Requests as fast as they are answered, for as long as this lasts."""
@@ -262,6 +304,7 @@ PARTS: Final = {
     "storm": storm,
     "joins": join_cost,
     "full": full,
+    "starved": starved,
 }
 
 

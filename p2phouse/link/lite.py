@@ -29,9 +29,7 @@ ASK_EACH_S: Final = 0.5
 KEEP_EACH_S: Final = 1.0  # how often who knocked asks on: a node's consent lasts five
 KNOCKS_AT_MAX: Final = 8  # places
 ASKS_MAX: Final = 4  # a loss of 20 % leaves one answer out in six hundred
-ASKS_OF_NEW_MAX: Final = (
-    2  # where nobody has proved to be: with the answer less than thrice a check
-)
+ASKS_OF_NEW_MAX: Final = 2  # where nobody has shown to be: less than thrice a check, in all
 WAYS_MAX: Final = 4  # by which one peer may be heard: Wi-Fi and mobile, IPv4 and IPv6
 CHECKS_PER_S_MAX: Final = 50  # of one peer: with its right name, but perhaps not its password
 DATAGRAM_BYTES_MAX: Final = 548  # RFC 8489 §6.1: what any network carries

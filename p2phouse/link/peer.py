@@ -1,12 +1,15 @@
 """What is known of one link at a port, from when it is expected until it is forgotten."""
 
 from math import inf
+from typing import Final
 
 from p2phouse.link.handshake import Handshake
 from p2phouse.link.lite import Way
 from p2phouse.link.port import Sink
 from p2phouse.link.srtp import Receiving
 from p2phouse.vocabulary import LinkNumber
+
+CONTROL_SSRCS_MAX: Final = 16  # under which it reports; a browser has one for each line
 
 
 class Peer:
@@ -71,3 +74,28 @@ class Peer:
         self.ssrcs: set[bytes] = set()
         self.control_ssrcs: set[bytes] = set()
         self.forged = 0
+
+    # Security: for each new SSRC, of sound or reports, libsrtp keeps what it never gives back.
+    # Test: test_peers.py::test_reports_under_ever_new_names_are_bounded
+
+    def open(self, data: bytes) -> bytes | None:
+        """Plain RTP; None if it is forged, came before, or is of a voice too many."""
+        ssrc = data[8:12]
+        if self.receiving is not None and (ssrc in self.ssrcs or len(self.ssrcs) < self.ssrcs_max):
+            plain = self.receiving.open(data)
+            if plain is not None:
+                self.ssrcs.add(ssrc)
+                return plain
+        self.forged += 1
+        return None
+
+    def open_control(self, data: bytes) -> bytes | None:
+        """The same of RTCP."""
+        ssrc, known = data[4:8], self.control_ssrcs
+        if self.receiving is not None and (ssrc in known or len(known) < CONTROL_SSRCS_MAX):
+            plain = self.receiving.open_control(data)
+            if plain is not None:
+                known.add(ssrc)
+                return plain
+        self.forged += 1
+        return None

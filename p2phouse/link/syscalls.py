@@ -27,6 +27,7 @@ ffi.cdef("""
     struct mmsghdr { struct msghdr msg_hdr; unsigned int msg_len; };
     struct segment_size { size_t cmsg_len; int cmsg_level; int cmsg_type; uint16_t size; };
     int sendmmsg(int fd, struct mmsghdr *messages, unsigned int count, int flags);
+    int malloc_trim(size_t pad);
 """)
 
 
@@ -34,16 +35,23 @@ SEGMENT_SIZE_SPACE: Final = ffi.sizeof("struct segment_size")  # CMSG_SPACE(2)
 SEGMENT_SIZE_LENGTH: Final = ffi.offsetof("struct segment_size", "size") + 2  # CMSG_LEN(2)
 
 
-def _find() -> Any:  # noqa: ANN401 - a function of cffi
+def _find(name: str) -> Any:  # noqa: ANN401 - a function of cffi, or None
     if sys.platform != "linux" or sys.maxsize < 2**32:
         return None
     try:
-        return ffi.dlopen(None).sendmmsg
+        return getattr(ffi.dlopen(None), name)
     except (AttributeError, OSError):
         return None
 
 
-sendmmsg: Final = _find()
+sendmmsg: Final = _find("sendmmsg")
+_malloc_trim: Final = _find("malloc_trim")  # of glibc; others give back by themselves
+
+
+def give_back() -> None:
+    """Memory that was freed, to the system: glibc keeps what lies below anything still in use."""
+    if _malloc_trim is not None:
+        _malloc_trim(0)
 
 
 def address_of(pointer: Pointer) -> int:

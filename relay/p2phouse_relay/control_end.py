@@ -6,7 +6,8 @@ from typing import Final
 from p2phouse import channel
 
 UNREAD_BYTES_MAX: Final = 4 * 1024 * 1024  # of a thousand guests that come or go at once: 100 kB
-READ_BYTES: Final = 256 * 1024
+# Of what is said at once: eighty who come, or 2 ms of work. Then sound that has come has its turn.
+READ_BYTES: Final = 16 * 1024
 
 
 class ControlEnd:

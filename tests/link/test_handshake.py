@@ -1,14 +1,19 @@
 import datetime
 import hashlib
+import os
+import platform
 import warnings
+from pathlib import Path
 
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.serialization import Encoding
 from OpenSSL import crypto
 
+from p2phouse.link import syscalls
 from p2phouse.link.handshake import MTU, Handshake, Identity, NotProved
 
 
@@ -128,3 +133,28 @@ def test_keys_stand_in_no_log():
     assert server.keys is not None
     assert server.keys.ours.hex() not in repr(server.keys)
     assert str(server.keys.ours) not in f"{server.keys}"
+
+
+def test_what_many_handshakes_had_goes_back_to_the_system():
+    """Little of it would: something that stays lies above each."""
+    if not Path("/proc/self/statm").exists() or platform.libc_ver()[0] != "glibc":
+        pytest.skip("only glibc keeps it")
+    ours, theirs = Identity(), Identity()
+    half_open, stay = [], []
+    for _ in range(300):
+        server = Handshake(ours, is_server=True, fingerprint=theirs.fingerprint)
+        client = Handshake(theirs, is_server=False, fingerprint=ours.fingerprint)
+        (hello,) = client.begin()
+        server.receive(hello)
+        half_open.append((server, client))
+        stay.append(AESGCM(bytes(16)))
+    half_open.clear()
+    del server, client
+    before = resident_bytes()
+    syscalls.give_back()
+    assert before - resident_bytes() > 5_000_000
+    assert len(stay) == 300
+
+
+def resident_bytes() -> int:
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")

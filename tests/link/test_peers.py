@@ -18,12 +18,13 @@ from p2phouse.link import peers as subject
 from p2phouse.link.crowd import Crowd
 from p2phouse.link.gcm import FLOWS_MAX
 from p2phouse.link.handshake import PROFILES, Identity
+from p2phouse.link.peer import CONTROL_SSRCS_MAX
 from p2phouse.link.peers import (
-    CONTROL_SSRCS_MAX,
     EARLY_MAX,
     LAST_FLIGHTS_MAX,
     READ_MAX,
     SHAKING_MAX,
+    SOUND_S_MAX,
     WAITING_EACH_MAX,
     WAITING_MAX,
     WORK_TICK_S,
@@ -52,12 +53,17 @@ class House:
             self.identity,
             [self.port],
             entropy=os.urandom,
-            on_packet=lambda link, data: self.packets.append((link, data)),
+            on_packet=self._heard,
             on_control=lambda link, data: self.reports.append(data),
             on_state=lambda *state: self.states.append(state),
             on_moved=lambda link, sink: self.moved.append(sink),
         )
+        self.takes_s = 0.0  # for each packet, as if many were sent it
         self.now_s = 1_000.0  # a little later each time we act, and much later if a test says so
+
+    def _heard(self, link: LinkNumber, data: bytes) -> None:
+        self.packets.append((link, data))
+        time.sleep(self.takes_s)
 
     @property
     def address(self) -> tuple[str, int]:
@@ -582,6 +588,35 @@ def test_joins_have_a_budget_and_sound_goes_first(house: House):
     again_s = [house.peers.work(now_s) for _ in range(100)][-1]
     assert now_s < again_s <= now_s + WORK_TICK_S or again_s == float("inf")
     assert meet(house.turn, lambda: all(each.is_connected for each in crowd))
+
+
+def test_whoever_cannot_send_as_fast_as_sound_comes_sends_the_newest(house: House):
+    """Sixty packets are there, each takes as long as to send to thousands. Outcome: it is behind by
+    a tenth of a second, not by one; who checks meanwhile has its answer before all are through."""
+    ana, ben = house.join("ana"), house.expect("ben")
+    house.takes_s = SOUND_S_MAX
+    for seq in range(1, 61):
+        ana.speak(seq=seq)
+    ben.shakes_hands = False
+    ben.check()
+    answered_after = 0
+    while house.peers.has_work or not house.packets:
+        house.now_s += house.takes_s
+        house.act()
+        ben.act()
+        answered_after = answered_after or (len(house.packets) if ben.answered else 0)
+    seqs = [parse(data).seq for _, data in house.packets]
+    assert seqs[-4:] == [57, 58, 59, 60]
+    assert len(seqs) <= 30
+    assert 0 < answered_after < 5
+
+
+def test_what_comes_at_once_is_all_passed_on_when_there_is_time(house: House):
+    """Somebody's Wi-Fi was away for a second. We are not behind."""
+    ana = house.join("ana")
+    for seq in range(1, 61):
+        ana.speak(seq=seq)
+    assert meet(house.turn, lambda: len(house.packets) == 60)
 
 
 def test_noise_changes_nothing(house: House):

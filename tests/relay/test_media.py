@@ -26,6 +26,7 @@ from p2phouse.channel import (
     Started,
 )
 from p2phouse.guest.across import Across
+from p2phouse.link import peers as subject
 from p2phouse.link.port import Port
 from p2phouse.vocabulary import LinkNumber, Ssrc
 from p2phouse.voice.plain import parse
@@ -279,6 +280,25 @@ def test_load_is_told_once_a_second(relay: Relay):
     loads = [each for each in relay.said if isinstance(each, Load)]
     assert len(loads) == 2
     assert all(0 <= each.core_permille <= 1_000 for each in loads)
+
+
+def test_who_is_late_is_full_whatever_its_share_of_the_core(
+    relay: Relay, monkeypatch: pytest.MonkeyPatch
+):
+    """Others use the core as well, and sound waits. Outcome: control lets nobody more in."""
+    ana = relay.speaker()
+    with monkeypatch.context() as here:
+        here.setattr(subject, "SOUND_S_MAX", 0.0)  # there is no time for any of it
+        for _ in range(50):
+            ana.speak()
+        assert meet(relay.turn, lambda: relay.media.peers.has_work)
+    now_s = time.monotonic()
+    relay.media.peers.work(now_s + 0.5)
+    for after_s in (1.1, 2.2):
+        relay.media.tick(now_s + after_s)
+    loads = [each.core_permille for each in relay.said if isinstance(each, Load)]
+    assert loads[0] == 1_000
+    assert loads[1] < 1_000
 
 
 def test_whatever_control_says_in_whatever_order_the_process_lives(relay: Relay):
