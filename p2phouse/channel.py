@@ -246,6 +246,17 @@ class OpenGuest:
 
 
 @dataclass(frozen=True, slots=True)
+class RestartGuest:
+    """A guest looks for another way (ICE restart): expect it under these names as well."""
+
+    link: LinkNumber
+    ufrag: Annotated[str, Text(64)]
+    pwd: Annotated[str, Text(128)] = field(repr=False)  # Security: no log holds it
+    remote_ufrag: Annotated[str, Text(256)]
+    remote_pwd: Annotated[str, Text(256)] = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class SendOn:
     """Voices that enter this guest room here are sent on to so many other processes of the relay,
     in which somebody listens; instead of those before."""
@@ -272,6 +283,7 @@ Down = (
     | CloseGuestRoom
     | OpenGuest
     | SendOn
+    | RestartGuest
 )
 
 # ── up: media tells control ──────────────────────────────────────────────────────────────────

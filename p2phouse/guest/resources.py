@@ -20,6 +20,7 @@ from p2phouse.channel import (
     Load,
     OpenGuest,
     PortReady,
+    RestartGuest,
     Up,
 )
 from p2phouse.guest.capacity import Capacity, Crowding
@@ -38,15 +39,17 @@ from p2phouse.guest.exchange import (
     said,
 )
 from p2phouse.guest.facts import NodeRoom, RoomFacts, SealedRoom, Speaker
+from p2phouse.guest.patch import read_patch
 from p2phouse.guest.sdp import (
     SLOTS_MAX,
     BadOffer,
+    Fragment,
     Offer,
     Place,
     UnsuitableOffer,
-    read_fragment,
     read_offer,
     write_answer,
+    write_fragment,
 )
 from p2phouse.guest.shards import MIXER, Shards, Spread, To
 from p2phouse.guest.terms import Terms
@@ -320,7 +323,7 @@ class Guests:
             source=request.source,
             network=network,
             ufrag=offer.ufrag,
-            etag=f'"{self._entropy(8).hex()}"',
+            etag=self._new_etag(),
             has_token=has_token is True,
             until=now.mono + WAIT_S_MAX,
         )
@@ -378,8 +381,7 @@ class Guests:
         return self._rooms[name]
 
     def _created(self, offer: Offer, guest: _Guest, outputs: list[To]) -> Reply:
-        # RFC 8445 §5.3 asks for 24 and 128 bits of chance; hexadecimal digits are ice-chars.
-        ufrag, pwd = self._entropy(4).hex(), self._entropy(16).hex()
+        ufrag, pwd = self._new_names()
         is_listener = offer.role is GuestRole.LISTENER
         slots = guest.room.slots[: len(offer.chosen)] if is_listener else ()
         expected = OpenGuest(
@@ -420,29 +422,25 @@ class Guests:
             case "DELETE":
                 return Reply(200), self._end(now, guest)
             case "PATCH":
-                return self._patched(request, guest), []
+                patch = read_patch(request, etag=guest.etag, ufrag=guest.ufrag)
+                return (patch, []) if isinstance(patch, Reply) else self._restarted(guest, patch)
         return said(405, "patch or delete it", ("allow", "PATCH, DELETE, OPTIONS")), []
 
-    def _patched(self, request: Request, guest: _Guest) -> Reply:
-        """Candidates of the guest, which we need not know; an ICE restart we do not do.
+    def _restarted(self, guest: _Guest, fragment: Fragment) -> tuple[Reply, list[To]]:
+        """It looks for another way by new names, and so do we (RFC 9725 §4.3.3)."""
+        ufrag, pwd = self._new_names()
+        guest.ufrag, guest.etag = fragment.ufrag, self._new_etag()
+        restart = RestartGuest(guest.link, ufrag, pwd, fragment.ufrag, fragment.pwd)
+        text = write_fragment(fragment, self.shards.place(guest.shard), ufrag=ufrag, pwd=pwd)
+        headers = (("content-type", FRAGMENT), ("etag", guest.etag))
+        return Reply(200, headers, text.encode()), [To(guest.shard, restart)]
 
-        RFC 9725 §4.3: 428 without If-Match, 412 if it is another's, 422 for what is not supported;
-        `*` asks for a restart, and so does another ufrag.
-        """
-        if kind_of(request) != FRAGMENT:
-            return said(415, f"a patch is {FRAGMENT}", ("accept-patch", FRAGMENT))
-        wanted = request.headers.get("if-match", "").strip()
-        if not wanted:
-            return said(428, "If-Match is missing")
-        if wanted != "*" and guest.etag not in (each.strip() for each in wanted.split(",")):
-            return said(412, "this is not the ETag of the guest")
-        try:
-            ufrags = read_fragment(request.body)
-        except BadOffer as error:
-            return said(400, str(error))
-        if wanted == "*" or not ufrags <= {guest.ufrag}:
-            return said(422, "ICE cannot be restarted here: delete this guest and post an offer")
-        return Reply(204)
+    def _new_names(self) -> tuple[str, str]:
+        """RFC 8445 §5.3 asks for 24 and 128 bits of chance; hexadecimal digits are ice-chars."""
+        return self._entropy(4).hex(), self._entropy(16).hex()
+
+    def _new_etag(self) -> str:
+        return f'"{self._entropy(8).hex()}"'
 
     # ── who hears a room's one mix ───────────────────────────────────────────────────────────
 

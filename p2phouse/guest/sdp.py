@@ -97,6 +97,17 @@ class Offer:
 
 
 @dataclass(frozen=True, slots=True)
+class Fragment:
+    """What a guest says of its way later on (RFC 8840). ufrag: empty if it says none. section: the
+    first of its m-lines, for all of its bundle."""
+
+    ufrag: str
+    pwd: str = field(repr=False)  # Security: no log holds it
+    bundle: tuple[str, ...]
+    section: Section | None
+
+
+@dataclass(frozen=True, slots=True)
 class Place:
     """Where all guests send to. addresses: the best first. fp: SHA-256 of the DTLS certificate."""
 
@@ -147,14 +158,15 @@ def read_offer(body: bytes, role: GuestRole) -> Offer:
     )
 
 
-def read_fragment(body: bytes) -> frozenset[str]:
-    """The ufrags that a trickle fragment (RFC 8840) speaks of. Raises BadOffer.
-
-    Its candidates are not looked at: who is ICE-lite answers whoever comes.
-    """
+def read_fragment(body: bytes) -> Fragment:
+    """Raises BadOffer. Its candidates are not looked at: who is ICE-lite answers whoever comes."""
     found = _description(body)
-    said = (found.session, *found.sections)
-    return frozenset(each.ufrag for each in said if each.ufrag)
+    said = (*found.sections, found.session)
+    named = {(each.ufrag, each.pwd) for each in said if each.ufrag}
+    if len(named) > 1:
+        raise BadOffer(reason="it has more than one ice-ufrag or ice-pwd")
+    ufrag, pwd = next(iter(named), ("", ""))
+    return Fragment(ufrag, pwd, found.bundle, found.sections[0] if found.sections else None)
 
 
 def _description(body: bytes) -> _Description:
@@ -303,8 +315,7 @@ def write_answer(
         f"a=rtpmap:{offer.payload_type} opus/48000/2",
         f"a=fmtp:{offer.payload_type} minptime=10;useinbandfec=1",
     )
-    candidates = [f"a=candidate:{each}" for each in reached_at(place.addresses, place.port)]
-    candidates.append("a=end-of-candidates")
+    candidates = _candidates(place)
     kind = "IP6" if ":" in place.addresses[0] else "IP4"
     for index, section in enumerate(offer.sections):
         if index not in offer.chosen:
@@ -331,8 +342,26 @@ def write_answer(
     return "\r\n".join((*lines, ""))
 
 
+def write_fragment(fragment: Fragment, place: Place, *, ufrag: str, pwd: str) -> str:
+    """The answer to one that asks for an ICE restart (RFC 9725 §4.3.3)."""
+    lines = ["a=ice-lite"]
+    if fragment.bundle:
+        lines.append(f"a=group:BUNDLE {' '.join(fragment.bundle)}")
+    if fragment.section is not None:
+        its = fragment.section
+        lines.append(f"m={its.media} 9 {its.protocol} {' '.join(its.formats)}")
+        lines += _mid(its)
+    lines += (f"a=ice-ufrag:{ufrag}", f"a=ice-pwd:{pwd}", *_candidates(place))
+    return "\r\n".join((*lines, ""))
+
+
 def _mid(section: Section) -> tuple[str, ...]:
     return (f"a=mid:{section.mid}",) if section.mid else ()
+
+
+def _candidates(place: Place) -> tuple[str, ...]:
+    found = (f"a=candidate:{each}" for each in reached_at(place.addresses, place.port))
+    return *found, "a=end-of-candidates"
 
 
 def reached_at(addresses: Sequence[str], port: int) -> tuple[str, ...]:

@@ -64,6 +64,22 @@ class Credentials(NamedTuple):
     pwd: str
 
 
+class _Names(NamedTuple):
+    """By which a peer and we check one another."""
+
+    ours: Credentials
+    theirs: Credentials
+
+    @property
+    def key(self) -> bytes:
+        return self.ours.pwd.encode()
+
+    @property
+    def name(self) -> bytes:
+        """The USERNAME of a check to us (RFC 8445 §7.2.2)."""
+        return f"{self.ours.ufrag}:{self.theirs.ufrag}".encode()
+
+
 @dataclass(frozen=True, slots=True)
 class Answer:
     """Send this datagram that way."""
@@ -111,11 +127,13 @@ class _Peer:
         "consent_s",
         "deadline",
         "early",
+        "is_restarting",
         "key",
         "knocked",
         "knocks",
         "link",
         "name",
+        "other",
         "ours",
         "question",
         "theirs",
@@ -130,7 +148,10 @@ class _Peer:
         self.ours = ours
         self.theirs = theirs
         self.key = ours.pwd.encode()
-        self.name = b"" if theirs is None else _name(ours, theirs)
+        self.name = b"" if theirs is None else _Names(ours, theirs).name
+        # Of an ICE restart: the names it is to come by, or once it has, those it had before.
+        self.other: _Names | None = None
+        self.is_restarting = False
         self.consent_s = consent_s
         self.way: Way | None = None
         self.ways: list[Way] = []
@@ -145,10 +166,14 @@ class _Peer:
         self.knocks: tuple[Way, ...] = ()  # where it may be that we have to go to
         self.knocked = 0
 
-    def is_named_in(self, message: stun.Message) -> bool:
-        """Whether a check is from this peer to us, as far as its name says."""
-        username: str = message.attributes.get("USERNAME", "")
-        return self.theirs is None or username.encode() == self.name
+    def restart(self) -> None:
+        """It has come by its new names: what follows goes by these."""
+        assert self.theirs is not None
+        assert self.other is not None
+        former = _Names(self.ours, self.theirs)
+        self.key, self.name = self.other.key, self.other.name
+        self.ours, self.theirs = self.other
+        self.other, self.is_restarting = former, False
 
 
 class Lite:
@@ -194,7 +219,7 @@ class Lite:
         if peer is None or peer.theirs is not None:
             return ()
         peer.theirs = theirs
-        peer.name = _name(peer.ours, theirs)
+        peer.name = _Names(peer.ours, theirs).name
         peer.knocks = tuple(knock_at[:KNOCKS_AT_MAX])
         early, peer.early = peer.early, None
         if early is None or early in self._owners:
@@ -202,10 +227,24 @@ class Lite:
         peer.way = early
         return [*self._see(peer, early), Chosen(link, early)]
 
+    def restart(self, link: LinkNumber, ours: Credentials, theirs: Credentials) -> bool:
+        """It will check under new names as well, and is used where it is until it nominates a way
+        under these (RFC 8445 §2.4). False if it is not here, or our ufrag is in use."""
+        peer = self._peers.get(link)
+        if peer is None or peer.theirs is None or ours.ufrag in self._named:
+            return False
+        if peer.other is not None:
+            del self._named[peer.other.ours.ufrag]
+        peer.other, peer.is_restarting = _Names(ours, theirs), True
+        self._named[ours.ufrag] = peer
+        return True
+
     def forget(self, link: LinkNumber) -> None:
         peer = self._peers.pop(link, None)
         if peer is not None:
             self._named.pop(peer.ours.ufrag, None)
+            if peer.other is not None:
+                self._named.pop(peer.other.ours.ufrag, None)
             self._questions.pop(peer.question, None)
             for way in peer.ways:
                 self._owners.pop(way, None)
@@ -269,7 +308,8 @@ class Lite:
         self, now_s: float, data: bytes, transaction: bytes, way: Way
     ) -> Sequence[LiteOutput]:
         """RFC 8445 §7.3."""
-        peer = self._named.get(ufrag_in(data))
+        ufrag = ufrag_in(data)
+        peer = self._named.get(ufrag)
         if peer is None:
             # Security: nothing of a stranger's is parsed further, and hardly any is answered.
             return self._refuse(now_s, transaction, way)
@@ -278,25 +318,34 @@ class Lite:
         peer.checks += 1
         if peer.checks > CHECKS_PER_S_MAX:
             return ()  # Security: a known name alone must not cost us an HMAC each time
-        nominates = consent.read(data, peer.name, peer.key)
+        other = peer.other if ufrag != peer.ours.ufrag else None
+        name, key = (peer.name, peer.key) if other is None else (other.name, other.key)
+        nominates = consent.read(data, name, key)
         if nominates is None:
             message = _parse(data)
             if message is None:
                 return ()
             # Security: who does not know the password is not the peer, wherever it stands.
             # Test: test_lite.py::test_a_check_with_a_wrong_password_opens_nothing
-            if not message.check_message_integrity(peer.key) or not peer.is_named_in(message):
+            username = message.attributes.get("USERNAME", "").encode()
+            is_named = peer.theirs is None or username == name
+            if not message.check_message_integrity(key) or not is_named:
                 return self._refuse(now_s, transaction, way)
             if "ICE-CONTROLLED" in message.attributes:
                 # Two in one role; we cannot be the one that nominates (RFC 8445 §7.3.1.1).
-                return [Answer(way, _error(transaction, _ROLE_CONFLICT, peer.key))]
+                return [Answer(way, _error(transaction, _ROLE_CONFLICT, key))]
             nominates = "USE-CANDIDATE" in message.attributes
-        success = consent.answer(transaction, way.address[0], way.address[1], peer.key)
+        success = consent.answer(transaction, way.address[0], way.address[1], key)
         outputs: list[LiteOutput] = [Answer(way, success)]
         if peer.theirs is None:
             if nominates:
                 peer.early = way
             return outputs
+        if other is not None and nominates:
+            nominates = peer.is_restarting  # what it chose by its former names is over
+            if nominates:
+                peer.restart()
+                self._close_question(peer)  # nobody answers any more to the names that asked it
         if way == peer.way or peer.way is None:
             peer.deadline = now_s + peer.consent_s
         if peer.way is None:  # it knocks itself
@@ -400,11 +449,6 @@ class Lite:
     def _expire(self, peer: _Peer) -> list[LiteOutput]:
         self.forget(peer.link)
         return [Expired(peer.link, came=peer.way is not None)]
-
-
-def _name(ours: Credentials, theirs: Credentials) -> bytes:
-    """The USERNAME of a check to us (RFC 8445 §7.2.2)."""
-    return f"{ours.ufrag}:{theirs.ufrag}".encode()
 
 
 def ufrag_in(data: bytes) -> str:

@@ -134,10 +134,23 @@ class Peers:
         peer = self._peers[number] = Peer(
             number, ssrcs_max=ssrcs_max, payload_type=payload_type, is_node=is_node
         )
+        self._take_early(peer, ours)
+        return True
+
+    def restart(self, number: LinkNumber, ours: Credentials, theirs: Credentials) -> bool:
+        """It looks for another way, under new names; until it has one, all goes on by the old. Its
+        keys stay (RFC 8842 §4.4: they are another's only with another fingerprint). False if it is
+        not here, or the names are in use."""
+        if not self._lite.restart(number, ours, theirs):
+            return False
+        self._take_early(self._peers[number], ours)
+        return True
+
+    def _take_early(self, peer: Peer, ours: Credentials) -> None:
+        """What came for these names before we knew them."""
         early = self._early.pop(ours.ufrag, None)
         if early is not None:
             self._wait(peer, *early[1:])
-        return True
 
     def meet(
         self,

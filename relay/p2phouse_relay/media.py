@@ -30,6 +30,7 @@ from p2phouse.channel import (
     NewGuestRoom,
     OpenGuest,
     OpenLink,
+    RestartGuest,
     SendOn,
     SetKeys,
     SetTable,
@@ -115,6 +116,12 @@ class Media:
                 self._send_on(number, to)
             case OpenGuest():
                 self._open_guest(message)
+            case RestartGuest() if message.link in self._guests:
+                ours = Credentials(message.ufrag, message.pwd)
+                theirs = Credentials(message.remote_ufrag, message.remote_pwd)
+                self.peers.restart(message.link, ours, theirs)
+            case RestartGuest():
+                pass  # lost a moment ago, which is on its way to control
             case OpenLink():
                 self._links.open(monotonic(), message)
             case ConnectLink():

@@ -17,6 +17,7 @@ from p2phouse.channel import (
     NewGuestRoom,
     OpenGuest,
     PortReady,
+    RestartGuest,
 )
 from p2phouse.guest.capacity import BUSY_PERMILLE
 from p2phouse.guest.exchange import Request
@@ -242,8 +243,11 @@ def test_an_endpoint_answers_as_the_rfc_asks(method, path, body, kind, status):
         ({"if_match": "ETAG"}, FRAGMENT, 204),
         ({"if_match": '"x", ETAG'}, FRAGMENT, 204),
         ({"if_match": "ETAG"}, b"a=end-of-candidates\r\n", 204),
-        ({"if_match": "ETAG"}, FRAGMENT.replace(b"abcd", b"efgh"), 422),
-        ({"if_match": "*"}, FRAGMENT.replace(b"abcd", b"efgh"), 422),
+        ({"if_match": "*"}, FRAGMENT, 422),
+        ({"if_match": "*"}, FRAGMENT.replace(b"abcd", b"efgh"), 200),
+        ({"if_match": "ETAG"}, FRAGMENT.replace(b"abcd", b"efgh"), 200),
+        ({"if_match": "*"}, b"a=ice-ufrag:efgh\r\n", 400),
+        ({"if_match": "*"}, FRAGMENT + b"m=audio 9 RTP/AVP 0\r\na=ice-ufrag:efgh\r\n", 400),
         ({"if_match": "ETAG"}, b"rubbish", 400),
         ({"if_match": "ETAG", "kind": "application/sdp"}, FRAGMENT, 415),
     ],
@@ -255,6 +259,36 @@ def test_candidates_are_taken_and_restarts_are_not(headers, body, status):
     assert relay.ask("PATCH", told["location"], body, **given)[0] == status
     assert relay.ask("GET", told["location"])[1]["allow"] == "PATCH, DELETE, OPTIONS"
     assert relay.ask("DELETE", told["location"])[0] == 200
+
+
+def test_a_guest_that_looks_for_another_way_is_told_our_new_names_and_so_is_media():
+    relay = Relay()
+    _, before, _ = relay.ask("POST", "/whep/tea", LISTEN)
+    guest = relay.opened()
+    wanted = (
+        b"a=group:BUNDLE 0\r\nm=audio 9 UDP/TLS/RTP/SAVPF 111\r\na=mid:0\r\n"
+        b"a=ice-ufrag:efgh\r\na=ice-pwd:anotherpasswordofthem22\r\n"
+    )
+    status, after, text = relay.ask("PATCH", before["location"], wanted, if_match="*")
+    restart = relay.told[-1]
+    assert isinstance(restart, RestartGuest)
+    assert status == 200
+    assert after["content-type"] == "application/trickle-ice-sdpfrag"
+    assert after["etag"] != before["etag"]
+    assert restart.link == guest.link
+    assert (restart.remote_ufrag, restart.remote_pwd) == ("efgh", "anotherpasswordofthem22")
+    assert (restart.ufrag, restart.pwd) != (guest.ufrag, guest.pwd)
+    lines = text.split("\r\n")
+    assert f"a=ice-ufrag:{restart.ufrag}" in lines
+    assert f"a=ice-pwd:{restart.pwd}" in lines
+    assert lines[:4] == [
+        *("a=ice-lite", "a=group:BUNDLE 0", "m=audio 9 UDP/TLS/RTP/SAVPF 111", "a=mid:0"),
+    ]
+    assert "pwd" not in repr(restart)
+    old, new = {"if_match": before["etag"]}, {"if_match": after["etag"]}
+    candidates = b"a=ice-ufrag:efgh\r\na=end-of-candidates\r\n"
+    assert relay.ask("PATCH", before["location"], candidates, **old)[0] == 412
+    assert relay.ask("PATCH", before["location"], candidates, **new)[0] == 204
 
 
 def test_servers_that_help_a_browser_are_named():

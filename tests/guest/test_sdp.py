@@ -265,4 +265,4 @@ def test_no_malformed_offer_takes_long_or_much():
 
 
 def test_a_fragment_tells_whose_it_is():
-    assert sdp.read_fragment(b"a=ice-ufrag:abcd\r\na=candidate:rubbish\r\n") == {"abcd"}
+    assert sdp.read_fragment(b"a=ice-ufrag:abcd\r\na=candidate:rubbish\r\n").ufrag == "abcd"

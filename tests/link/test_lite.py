@@ -417,3 +417,81 @@ def test_nobody_is_knocked_at_for_ever_or_everywhere(here: Here):
         sent += [each.way for each in here.after(ASK_EACH_S) if isinstance(each, Answer)]
     assert len(set(sent)) == KNOCKS_AT_MAX
     assert len(sent) <= ARRIVAL_S_MAX / ASK_EACH_S
+
+
+# ── an ICE restart ───────────────────────────────────────────────────────────────────────────
+
+
+def restart(here: Here, link: LinkNumber = ANA) -> None:
+    assert here.lite.restart(link, OURS_2, THEIRS_2)
+
+
+def test_one_who_restarts_is_answered_under_both_names_and_stays_where_it_is(here: Here):
+    here.expect()
+    here.comes()
+    restart(here)
+    assert here.comes()[1:] == []
+    (message, *rest) = here.hear(check(THEIRS_2, OURS_2, nominate=False), ROAD)
+    assert isinstance(message, Answer)
+    assert stun.parse_message(message.data).check_message_integrity(OURS_2.pwd.encode())
+    assert rest == [Seen(ANA, ROAD)]
+
+
+def test_the_way_that_it_nominates_under_its_new_names_is_used_once_it_has_answered(here: Here):
+    here.expect()
+    here.comes()
+    restart(here)
+    outputs = here.hear(check(THEIRS_2, OURS_2), ROAD)
+    question = messages(outputs, ROAD)[-1]
+    assert question.attributes["USERNAME"] == f"{THEIRS_2.ufrag}:{OURS_2.ufrag}"
+    assert here.hear(answer(question, THEIRS.pwd), ROAD) == [], "the former password is none"
+    assert here.hear(answer(question, THEIRS_2.pwd), ROAD) == [Chosen(ANA, ROAD)]
+
+
+def test_what_it_nominated_by_its_former_names_does_not_bring_it_back(here: Here):
+    here.expect()
+    here.comes()
+    restart(here)
+    question = messages(here.hear(check(THEIRS_2, OURS_2), ROAD), ROAD)[-1]
+    here.hear(answer(question, THEIRS_2.pwd), ROAD)
+    (late,) = here.comes()
+    assert isinstance(late, Answer), "a check on its way is answered, and moves nothing"
+    assert here.after(ASK_EACH_S) == []
+
+
+def test_a_question_under_the_former_names_is_put_no_more(here: Here):
+    """Nobody could answer it, and the guest would be lost."""
+    here.expect()
+    here.comes()
+    here.lite.ask(here.now_s, ANA)
+    restart(here)
+    here.hear(check(THEIRS_2, OURS_2))
+    assert [here.after(ASK_EACH_S) for _ in range(2 * ASKS_MAX)] == [[]] * 2 * ASKS_MAX
+
+
+def test_new_names_need_their_own_password_and_are_nobody_else_s(here: Here):
+    here.expect()
+    here.comes()
+    restart(here)
+    for forged in (
+        check(THEIRS_2, OURS_2, pwd=OURS.pwd),
+        check(THEIRS, OURS_2),
+        check(THEIRS_2, OURS),
+    ):
+        (message,) = messages(here.hear(forged, ROAD), ROAD)
+        assert message.message_class is stun.Class.ERROR
+    assert not here.lite.restart(BEN, credentials("more"), THEIRS_2), "who is not here"
+    assert not here.lite.restart(ANA, OURS, THEIRS_2), "a name in use"
+
+
+def test_names_of_a_restart_are_forgotten_with_the_next_and_with_the_guest(here: Here):
+    here.expect()
+    here.comes()
+    restart(here)
+    more = credentials("more")
+    assert here.lite.restart(ANA, more, THEIRS_2)
+    assert here.lite.named(OURS_2.ufrag) is None
+    assert here.lite.named(more.ufrag) == ANA
+    here.lite.forget(ANA)
+    assert here.lite.named(more.ufrag) is None
+    assert here.lite.named(OURS.ufrag) is None

@@ -634,3 +634,37 @@ def test_noise_changes_nothing(house: House):
     assert meet(house.turn, lambda: (ANA, packet(9)) in house.packets)
     assert house.states == [(ANA, LinkStatus.CONNECTED, "")]
     assert len(house.packets) == 1
+
+
+# ── an ICE restart ───────────────────────────────────────────────────────────────────────────
+
+
+def test_one_who_restarts_elsewhere_is_heard_all_the_while_and_needs_no_new_keys(house: House):
+    ana = house.join()
+    ours, theirs = new_credentials(), new_credentials()
+    assert house.peers.restart(ANA, ours, theirs)
+    ana.speak(b"\x78before", seq=7)
+    assert meet(house.turn, lambda: len(house.packets) == 1)
+    ana.move()
+    ana.ours, ana.theirs = theirs, ours
+    ana.check()
+    assert meet(house.turn, lambda: bool(house.moved))
+    ana.speak(b"\x78after", seq=8)
+    assert meet(house.turn, lambda: len(house.packets) == 2)
+    crowd = Crowd()
+    crowd.add(house.moved[-1])
+    crowd.send(packet(1))
+    assert meet(house.turn, lambda: bool(ana.packets))
+    assert house.states == [(ANA, LinkStatus.CONNECTED, "")]
+
+
+def test_a_check_under_new_names_may_come_before_control_s_word_of_them(house: House):
+    ana = house.join()
+    ours, theirs = new_credentials(), new_credentials()
+    ana.move()
+    ana.ours, ana.theirs = theirs, ours
+    ana.check()
+    for _ in range(5):
+        house.turn()
+    assert house.peers.restart(ANA, ours, theirs)
+    assert meet(house.turn, lambda: bool(house.moved))
