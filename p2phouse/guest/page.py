@@ -48,7 +48,7 @@ ICONS: Final = (("mark.svg", "any", "any"),)
 # and asks nothing of anybody but this server.
 POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
-    "connect-src 'self'; media-src 'self'; manifest-src 'self'; frame-ancestors 'none'; "
+    "connect-src 'self'; media-src 'self' blob:; manifest-src 'self'; frame-ancestors 'none'; "
     "base-uri 'none'; form-action 'none'"
 )
 HEADERS: Final[Headers] = (

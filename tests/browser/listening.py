@@ -46,14 +46,22 @@ def page_of(
 
 
 @contextmanager
-def speaking(its: ProcessRelay, room: str, name: str, *, loud: float = 0.3) -> Iterator[None]:
-    """Somebody who hums one tone, until the block ends."""
+def speaking(
+    its: ProcessRelay,
+    room: str,
+    name: str,
+    *,
+    loud: float = 0.3,
+    says: np.ndarray | None = None,
+) -> Iterator[Clip]:
+    """Somebody who hums one tone, or says something else, until the block ends."""
     ready, over = threading.Event(), threading.Event()
     tone = np.sin(np.arange(SAMPLE_RATE_HZ) * 2 * np.pi * TONE_HZ / SAMPLE_RATE_HZ) * loud
+    clip = Clip(tone if says is None else says)
 
     async def speak() -> None:
         guest = Guest()
-        await guest.speak(its, room, name, Clip(tone))
+        await guest.speak(its, room, name, clip)
         ready.set()
         await asyncio.to_thread(over.wait)
         await guest.leave(its)
@@ -62,7 +70,7 @@ def speaking(its: ProcessRelay, room: str, name: str, *, loud: float = 0.3) -> I
     thread.start()
     try:
         assert ready.wait(30)
-        yield
+        yield clip
     finally:
         over.set()
         thread.join()
