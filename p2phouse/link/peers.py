@@ -34,6 +34,7 @@ from p2phouse.link.peer import Peer
 from p2phouse.link.port import Port, Sink
 from p2phouse.link.sparing import network_of
 from p2phouse.link.srtp import Receiving
+from p2phouse.link.turns import Turns
 from p2phouse.vocabulary import Entropy, LinkNumber
 
 log = logging.getLogger(__name__)
@@ -46,10 +47,6 @@ WORK_S_MAX: Final = 0.012  # of each tick: a thousand joins a second, and sound 
 SLICE_S: Final = 0.002  # then the ports are looked at again
 SOUND_S_MAX: Final = 0.010  # the same for sound: as long as one packet takes to two thousand
 
-# Handshakes in flight from one network: pending ones alone are bounded. Others of it wait until one
-# is through, which on a good path takes some milliseconds; who is through is counted no more.
-SHAKING_MAX: Final = 8
-STALL_S: Final = 1.0  # one that got no further for so long makes room when others wait
 HANDSHAKE_S_MAX: Final = 10.0
 # Times what came, until it is shown that answers arrive (RFC 9000 §8.1).
 ANSWERED_MAX: Final = 3
@@ -99,10 +96,10 @@ class Peers:
         self._peers: dict[LinkNumber, Peer] = {}
         self._at: list[dict[Address, Peer]] = [{} for _ in ports]
         self._sound = Backlog()
+        self._has_passed = False  # a slice of it, since the last work
         self._waiting: deque[tuple[Peer, bytes, int, Address]] = deque()
         self._early: dict[str, tuple[float, bytes, int, Address]] = {}  # by the name they are for
-        self._shaking: dict[int, list[Peer]] = {}  # by network
-        self._queued: dict[int, deque[Peer]] = {}  # by network: whose first flight waits
+        self._turns = Turns()
         self._ended = 0  # handshakes, since memory was given back
         self._flights: deque[tuple[float, Peer]] = deque()
         self._window_s = -inf  # in which work was last counted
@@ -253,6 +250,7 @@ class Peers:
 
     def _pass_on(self, now_s: float) -> None:
         """A slice of the sound that came."""
+        self._has_passed = True
         began_s, took_s = monotonic(), 0.0
         while took_s < SOUND_S_MAX and (got := self._sound.take(now_s + took_s)) is not None:
             peer, data = got
@@ -270,7 +268,9 @@ class Peers:
     def work(self, now_s: float) -> float:
         """A slice of the sound that waits, and one of checks and handshakes. Returns when to come
         again; inf: nothing waits."""
-        self._pass_on(now_s)
+        if not self._has_passed:
+            self._pass_on(now_s)
+        self._has_passed = False
         if now_s >= self._window_s + WORK_TICK_S:
             self._window_s, self._worked_s = now_s, 0.0
         # The clock here measures only what the work takes; when it is, the caller says.
@@ -318,11 +318,9 @@ class Peers:
     def _begin(self, now_s: float, peer: Peer) -> None:
         """A handshake, or its place in the line of its network."""
         if not self._has_room(now_s, peer.network):
-            line = self._queued.setdefault(peer.network, deque())
-            if peer not in line:
-                line.append(peer)
+            self._turns.wait(peer)
             return
-        self._shaking.setdefault(peer.network, []).append(peer)
+        self._turns.begin(peer)
         peer.begun_s = peer.moved_s = now_s
         peer.handshake = Handshake(
             self._identity, is_server=peer.is_server, fingerprint=peer.fingerprint
@@ -335,11 +333,10 @@ class Peers:
 
     def _has_room(self, now_s: float, network: int) -> bool:
         """Whether one more of it may shake hands; one that stands still makes room."""
-        shaking = self._shaking.get(network, [])
-        if len(shaking) < SHAKING_MAX:
+        if self._turns.has_room(network):
             return True
-        stalled = min(shaking, key=lambda each: each.moved_s)
-        if now_s < stalled.moved_s + STALL_S:
+        stalled = self._turns.stalled(now_s, network)
+        if stalled is None:
             return False
         self._fail(stalled, "the handshake stood still and others waited")
         return True
@@ -401,18 +398,19 @@ class Peers:
         if now_s >= self._lite.deadline:
             self._perform(now_s, self._lite.tick(now_s))
             self._end_spent()
-        for peer in [each for shaking in self._shaking.values() for each in shaking]:
+        for peer in self._turns:
             if now_s >= peer.begun_s + HANDSHAKE_S_MAX:
                 self._fail(peer, f"the handshake took longer than {HANDSHAKE_S_MAX:.0f} s")
             elif peer.handshake is not None and not peer.held:
                 self._send(peer, peer.handshake.retry())
-        if self._ended >= (GIVE_BACK_EACH if self._shaking else GIVE_BACK_MIN):
+        if self._ended >= (GIVE_BACK_EACH if self._turns else GIVE_BACK_MIN):
             self._ended = 0
             syscalls.give_back()
         while self._flights and now_s >= self._flights[0][0]:
             self._flights.popleft()[1].last_flight = []
-        for network in list(self._queued):
-            self._next_of(now_s, network)
+        for network in self._turns.lines:
+            while network in self._turns.lines and self._has_room(now_s, network):
+                self._begin(now_s, self._turns.next(network))
         for ufrag, (until_s, data, index, address) in list(self._early.items()):
             if now_s >= until_s:
                 del self._early[ufrag]
@@ -479,22 +477,7 @@ class Peers:
         """Lets TLS go, and makes room for the next of the network, which `tick` lets begin."""
         self._ended += peer.handshake is not None
         peer.handshake = None
-        shaking = self._shaking.get(peer.network, [])
-        if peer in shaking:
-            shaking.remove(peer)
-            if not shaking:
-                del self._shaking[peer.network]
-        line = self._queued.get(peer.network)
-        if line is not None and peer in line:
-            line.remove(peer)
-
-    def _next_of(self, now_s: float, network: int) -> None:
-        line = self._queued[network]
-        while line and self._has_room(now_s, network):
-            peer = line.popleft()
-            self._begin(now_s, peer)
-        if not line:
-            del self._queued[network]
+        self._turns.leave(peer)
 
     def _send(self, peer: Peer, datagrams: Iterable[bytes]) -> None:
         """These after what is held, as far as the credit goes."""

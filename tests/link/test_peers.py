@@ -23,7 +23,6 @@ from p2phouse.link.peers import (
     EARLY_MAX,
     LAST_FLIGHTS_MAX,
     READ_MAX,
-    SHAKING_MAX,
     SOUND_S_MAX,
     WAITING_EACH_MAX,
     WAITING_MAX,
@@ -31,6 +30,7 @@ from p2phouse.link.peers import (
     Peers,
 )
 from p2phouse.link.port import Port, Sink
+from p2phouse.link.turns import SHAKING_MAX
 from p2phouse.vocabulary import LinkNumber, Ssrc
 from p2phouse.voice.packet import PT_OPUS
 from p2phouse.voice.plain import Plain, build, parse
@@ -420,10 +420,10 @@ def test_a_last_flight_is_not_sent_as_often_as_somebody_likes(house: House):
     for _ in range(5 * LAST_FLIGHTS_MAX):
         ana.send(b"\x16" + bytes(20))
     ana.speak()
-    assert meet(house.turn, lambda: bool(house.packets))
+    assert meet(house.turn, lambda: bool(house.packets and ana.late))
     for _ in range(20):
         house.turn()
-    assert 0 < len(ana.late) <= LAST_FLIGHTS_MAX
+    assert len(ana.late) <= LAST_FLIGHTS_MAX
 
 
 def test_a_flight_is_not_turned_on_somebody_else(house: House):
@@ -606,8 +606,8 @@ def test_whoever_cannot_send_as_fast_as_sound_comes_sends_the_newest(house: Hous
         ben.act()
         answered_after = answered_after or (len(house.packets) if ben.answered else 0)
     seqs = [parse(data).seq for _, data in house.packets]
-    assert seqs[-4:] == [57, 58, 59, 60]
-    assert len(seqs) <= 30
+    assert seqs[-1] == 60
+    assert len(seqs) < 20
     assert 0 < answered_after < 5
 
 
