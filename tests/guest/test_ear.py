@@ -10,7 +10,7 @@ from p2phouse.guest.ear import Ear, source_of
 from p2phouse.guest.room import GuestRoom
 from p2phouse.link.port import Port
 from p2phouse.vocabulary import FRAME_S, LinkNumber, Ssrc, VoiceId
-from p2phouse.voice import plain
+from p2phouse.voice import packet, plain
 from p2phouse.voice.outgoing import OutgoingVoice
 from p2phouse.voice.seal import SealKey, open_sealed
 from tests.link.test_crowd import Listener
@@ -145,3 +145,41 @@ def test_while_no_guest_listens_nothing_is_opened(house: House):
     house.room.remove(GUEST)
     house.says(house.ana, ANA)
     assert house.room.holders == (0, 0, 0, 0)
+
+
+def test_audits_leave_no_gap_in_what_a_guest_is_sent(house: House):
+    """A player waits for what seems lost, and drops what comes meanwhile."""
+    house.come()
+    for _ in range(120):
+        house.says(house.ana, ANA)
+    heard = house.heard()
+    assert len(heard) == 120
+    assert [each.seq - heard[0].seq for each in heard] == list(range(120))
+
+
+def test_what_comes_late_around_an_audit_has_its_place(house: House):
+    house.come()
+    sent = []
+    for _ in range(40):
+        data = house.ana.next_packet(tone(0))
+        assert data is not None
+        sent.append(data)
+        audit = house.ana.next_audit()
+        if audit is not None:
+            sent.append(audit)
+    kinds = [packet.parse(data).payload_type for data in sent]
+    at = kinds.index(packet.PT_AUDIT)
+    sent[at - 1], sent[at] = sent[at], sent[at - 1]  # a frame comes after the audit
+    second = at + 1 + kinds[at + 1 :].index(packet.PT_AUDIT)
+    late = sent.pop(second)
+    sent.insert(second + 1, late)  # and an audit after the frame that follows it: it leaves a gap
+    for data in sent:
+        house.ear.hear(0.0, ANA, data)
+    heard = house.heard()
+    stamps = [(each.timestamp - heard[0].timestamp) // 960 for each in heard]
+    seqs = [each.seq - heard[0].seq for each in heard]
+    assert sorted(stamps) == list(range(40))
+    gaps = [seq - stamp for stamp, seq in zip(stamps, seqs, strict=True)]
+    assert sorted(gaps) == gaps
+    assert {*gaps} == {0, 1}
+    assert gaps.index(1) == second - 1
