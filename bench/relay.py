@@ -57,6 +57,16 @@ class Run:
         self.relay = relay
         self.crowd = crowd
 
+    def hurry(self) -> None:
+        """Before all others on this machine, if that is wanted."""
+        if IN_REAL_TIME:
+            # Of two of one rank the first keeps the core until it waits; an ordinary scheduler lets
+            # no control do so while sound is there.
+            ranks = dict.fromkeys((self.relay.control_pid, self.crowd.pid), 1)
+            ranks |= dict.fromkeys(self.relay.media_pids, 2)
+            for pid, rank in ranks.items():
+                os.sched_setscheduler(pid, os.SCHED_FIFO, os.sched_param(rank))
+
     def measure(self, seconds: float = SECONDS) -> tuple[Measured, Spent]:
         self.crowd.rest(SETTLE_S)
         self.crowd.mark()
@@ -77,13 +87,9 @@ def running(listeners: int, voices: int) -> Iterator[Run]:
         trial_relay(core=RELAY_CORE) as relay,
         crowd_at(relay.http, listeners=listeners, voices=voices, core=CROWD_CORE) as crowd,
     ):
-        if IN_REAL_TIME:
-            # Of two of one rank the first keeps the core until it waits; an ordinary scheduler lets
-            # no control do so while sound is there.
-            ranks = {relay.control_pid: 1, crowd.pid: 1, **dict.fromkeys(relay.media_pids, 2)}
-            for pid, rank in ranks.items():
-                os.sched_setscheduler(pid, os.SCHED_FIFO, os.sched_param(rank))
-        yield Run(relay, crowd)
+        its = Run(relay, crowd)
+        its.hurry()
+        yield its
 
 
 def forwarding(voices: int, listeners: int, *, holds: bool) -> Iterator[Figure]:
