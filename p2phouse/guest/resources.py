@@ -53,9 +53,9 @@ from p2phouse.guest.sdp import (
 )
 from p2phouse.guest.shards import MIXER, Shards, Spread, To
 from p2phouse.guest.terms import Terms
+from p2phouse.guest.waiting import Waiting
 from p2phouse.vocabulary import Entropy, LinkNumber, Now, Ssrc
 
-WAIT_S_MAX: Final = 15.0  # ICE and DTLS take 0.3 s, on a bad line 5 s; then nobody comes any more
 EMPTY_S_MAX: Final = 60.0  # a room that everybody has left keeps its number for who comes back
 SPEAKERS_MAX: Final = 16  # of a room, as on every stage
 NAME_CHARS_MAX: Final = 40
@@ -90,11 +90,8 @@ class _Guest:
     role: GuestRole
     name: str
     source: str
-    network: str
     ufrag: str
     etag: str
-    has_token: bool
-    until: float  # it has to connect before that
 
 
 class Guests:
@@ -107,10 +104,8 @@ class Guests:
         self._rooms: dict[str, _Room] = {}
         self._guests: dict[str, _Guest] = {}
         self._by_link: dict[LinkNumber, _Guest] = {}
-        # Both in the order in which their time runs out.
-        self._waiting: dict[LinkNumber, _Guest] = {}
-        self._empty: dict[str, float] = {}
-        self._waiting_of: dict[str, int] = {}  # network -> its guests who wait without a token
+        self._waiting = Waiting()
+        self._empty: dict[str, float] = {}  # in the order in which their time runs out
         self.shards = Shards()
         self.capacity = Capacity(terms.guests_max, terms.rooms_max)
         self._links = links
@@ -145,7 +140,7 @@ class Guests:
                     return []
                 if message.status is not LinkStatus.CONNECTED:
                     return self._forget(now, guest)
-                self._stop_waiting(guest)
+                self._waiting.remove(guest.link)
         return []
 
     def gone(self, now: Now, shard: int) -> list[To]:
@@ -199,8 +194,8 @@ class Guests:
     def tick(self, now: Now) -> list[To]:
         """To be called about once a second: nothing here is due more exactly."""
         outputs: list[To] = []
-        while self._waiting and (guest := next(iter(self._waiting.values()))).until <= now.mono:
-            outputs += self._end(now, guest)
+        for link in self._waiting.due(now.mono):
+            outputs += self._end(now, self._by_link[link])
         while self._empty and (first := next(iter(self._empty.items())))[1] <= now.mono:
             outputs += self._rooms.pop(first[0]).spread.close()
             del self._empty[first[0]]
@@ -321,12 +316,10 @@ class Guests:
             role=role,
             name=name,
             source=request.source,
-            network=network,
             ufrag=offer.ufrag,
             etag=self._new_etag(),
-            has_token=has_token is True,
-            until=now.mono + WAIT_S_MAX,
         )
+        self._waiting.add(now.mono, guest.link, None if has_token else network)
         outputs += self._remember(guest)
         return self._created(offer, guest, outputs), outputs
 
@@ -350,7 +343,7 @@ class Guests:
             room=self._crowding(room),
         )
         # Security: a stranger's offer costs us a handshake that he need not take part in.
-        too_many = not has_token and self._waiting_of.get(network, 0) >= self._terms.waiting_max
+        too_many = not has_token and self._waiting.of(network) >= self._terms.waiting_max
         if refusal is None and too_many:
             return later(1, "too many are joining from this network at once")
         return refusal
@@ -473,20 +466,8 @@ class Guests:
         self._by_link[guest.link] = guest
         if guest.role is GuestRole.SPEAKER:
             guest.room.speakers[guest.name] = guest
-        self._waiting[guest.link] = guest
-        if not guest.has_token:
-            self._waiting_of[guest.network] = self._waiting_of.get(guest.network, 0) + 1
         self.shards.enter(guest.shard)
         return guest.room.spread.enter(guest.shard, guest.role)
-
-    def _stop_waiting(self, guest: _Guest) -> None:
-        if self._waiting.pop(guest.link, None) is None or guest.has_token:
-            return
-        left = self._waiting_of[guest.network] - 1
-        if left:
-            self._waiting_of[guest.network] = left
-        else:
-            del self._waiting_of[guest.network]
 
     def _end(self, now: Now, guest: _Guest) -> list[To]:
         return [To(guest.shard, CloseLink(guest.link)), *self._forget(now, guest)]
@@ -504,7 +485,7 @@ class Guests:
 
     def _remove(self, guest: _Guest) -> None:
         self.shards.leave(guest.shard)
-        self._stop_waiting(guest)
+        self._waiting.remove(guest.link)
         del self._guests[guest.key], self._by_link[guest.link]
         if guest.role is GuestRole.SPEAKER:
             del guest.room.speakers[guest.name]

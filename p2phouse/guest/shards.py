@@ -157,8 +157,9 @@ class Spread:
 
     @property
     def fullest(self) -> int:
-        """The shard in which most listen."""
-        return max(self._told, key=lambda shard: (self._listeners[shard], -shard), default=0)
+        """The shard at whose port most listen."""
+        ports = [shard for shard in self._told if shard != MIXER]
+        return max(ports, key=lambda shard: (self._listeners[shard], -shard), default=0)
 
     def _open(self, shard: int) -> Iterator[To]:
         if shard not in self._told:

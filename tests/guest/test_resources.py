@@ -25,11 +25,11 @@ from p2phouse.guest.facts import RoomFacts, Speaker
 from p2phouse.guest.resources import (
     EMPTY_S_MAX,
     SPEAKERS_MAX,
-    WAIT_S_MAX,
     Guests,
 )
 from p2phouse.guest.shards import To
 from p2phouse.guest.terms import RoomTerms, Terms
+from p2phouse.guest.waiting import WAIT_S_MAX
 from p2phouse.vocabulary import LinkNumber, Now
 from tests.guest.test_sdp import offer, section
 

@@ -17,7 +17,7 @@ from p2phouse.channel import (
 )
 from p2phouse.guest.capacity import BUSY_PERMILLE
 from p2phouse.guest.resources import EMPTY_S_MAX
-from p2phouse.guest.shards import Spread, To
+from p2phouse.guest.shards import MIXER, Spread, To
 from p2phouse.vocabulary import LinkNumber, Ssrc
 from tests.guest.test_resources import LISTEN, SPEAK, Relay
 
@@ -211,3 +211,10 @@ def _agree(its: Relay) -> None:
     for shard, its_rooms in rooms.items():
         for room, to in its_rooms.items():
             assert set(to) == heard_in[room] - {shard}
+
+
+def test_a_page_that_listens_to_none_is_told_of_the_port_where_most_do_and_not_of_the_mix():
+    its = Spread(5, SLOTS)
+    for shard in (MIXER, MIXER, MIXER, 1, 1, 0):
+        its.enter(shard, GuestRole.LISTENER)
+    assert its.fullest == 1
