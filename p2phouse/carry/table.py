@@ -84,8 +84,10 @@ def compile_table(
             # the hub brings they have, and with a seq forged far ahead it would have us refuse all
             # that follows.
             # Test: test_forwarder.py::test_a_hub_forges_nothing_into_what_its_standby_sends
-            spare = Way(tuple(k for k in row.sinks if k == HERE)) if row.warm else way
-            ways[standby, row.ssrc] = spare
+            # Nor does anything go back: who follows us, or we him, gets the voice and may bring it.
+            is_spare = bool(row.warm) or standby in row.sinks
+            ears = tuple(link for link in row.sinks if link == HERE)
+            ways[standby, row.ssrc] = Way(ears) if is_spare else way
     return Table(
         epoch, tuple(rows), MappingProxyType(ways), guarded, frozenset(hurried), loudest, leaning
     )
@@ -106,5 +108,5 @@ def _check(row: TableRow) -> None:
     targets = (*row.sinks, *row.warm)
     if len(set(targets)) < len(targets):
         raise TableRefused(reason=f"voice {row.ssrc:08x} goes twice to one link")
-    if not set(sources).isdisjoint(targets):
+    if row.ingress in targets:
         raise TableRefused(reason=f"voice {row.ssrc:08x} goes back to where it comes from")

@@ -168,15 +168,15 @@ def _row(voice: Voice, of: Neighbour, links: _Links, here: Standpoint) -> TableR
     if not sources:
         return None
     ingress, *standbys = sources
-    others = tuple(link for link in links.all if link not in (of.link, *sources))
+    others = tuple(link for link in links.all if link not in (of.link, ingress))
     sinks: tuple[LinkNumber, ...] = (HERE,)
     warm: tuple[LinkNumber, ...] = ()
     if here.yields or (here.shape is Shape.HUB and here.part is Part.HUB):
-        # To the standby too: it may not have a link to everybody yet. Not to who carries the room
-        # now: that is where the voice might come from.
+        # To the standby too, and to who carries the room from now on: it may not have a link to
+        # everybody yet.
         sinks = (HERE, *others)
     elif here.shape is Shape.HUB and here.part is Part.STANDBY and ingress == of.link:
-        warm = others
+        warm = tuple(link for link in others if link not in standbys)
     pinned = voice.pinned and here.shape is Shape.HUB
     return TableRow(ingress, voice.ssrc, tuple(standbys), sinks, warm, pinned)
 
@@ -188,8 +188,7 @@ def _sources(of: Neighbour, links: _Links, here: Standpoint) -> list[LinkNumber]
     if here.shape is Shape.MESH:
         wanted = (*direct, *links.former)
     elif here.part is Part.HUB:
-        wanted = direct or (*links.standby, *links.former)
-        return list(wanted[:1])
+        wanted = (*direct, *links.former) or links.standby
     elif here.part is Part.STANDBY or here.yields:
         wanted = (*direct, *links.hub, *links.former)
     elif here.overlap:
