@@ -28,6 +28,7 @@ class Feeding:
     def __init__(self) -> None:
         self._up: set[LinkNumber] = set()
         self._warm: frozenset[LinkNumber] = frozenset()
+        self._guarded: LinkNumber | None = None
         # Kept whatever the table says: a member may adopt a new hub, and pull, before we do.
         self._pulled: dict[LinkNumber, float] = {}
         self._push_ends = -inf
@@ -44,8 +45,9 @@ class Feeding:
 
     @property
     def warm(self) -> frozenset[LinkNumber]:
-        """The links that we stand by for and that are up."""
-        return self._warm & self._up
+        """The links that we stand by for and that are up; not that of the hub, which is none of
+        those that miss it."""
+        return (self._warm & self._up) - {self._guarded}
 
     @property
     def deadline(self) -> float:
@@ -68,6 +70,7 @@ class Feeding:
     def set_table(self, table: Table) -> None:
         """Whom we stand by for from now on. Nobody has released us from a new table yet."""
         self._warm = frozenset(link for row in table.rows for link in row.warm)
+        self._guarded = table.guarded
         self._released = frozenset()
         # What they said holds for control all the same, and no sooner: it would have us stop.
         self._left |= self._leaving

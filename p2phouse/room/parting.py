@@ -17,6 +17,7 @@ from p2phouse.room.negotiation import Negotiation
 from p2phouse.room.search import Search
 from p2phouse.room.state import Member, Membership, Stage
 from p2phouse.room.wiring import Wiring
+from p2phouse.shape.plan import Part
 from p2phouse.vocabulary import DeviceKey, LinkNumber, Now
 
 LINKLESS_S_MAX: Final = 30.0  # sound goes on while a libp2p host is rebuilt: 2 to 5 s
@@ -96,6 +97,8 @@ class Parting:
         member.silent = silent
         kind = EventKind.MEMBER_SILENT if silent else EventKind.MEMBER_HEARD
         yield Event(kind, membership.room, member.dev, member.name)
+        if membership.standpoint.part is Part.HUB and member.speak is not None:
+            yield from self._wiring.rewire(membership)  # our standby may hear what we do not
         yield from self.media_changed(now, membership, member)
 
     def lose(self, now: Now, membership: Membership, member: Member) -> Iterator[Output]:

@@ -42,6 +42,7 @@ class Wiring:
                 else None,
                 part_of(member.dev, hub=membership.hub, standby=membership.standby),
                 yields=member.dev == membership.former,
+                silent=member.silent,
             )
             for member in members
         ]

@@ -49,13 +49,15 @@ class Neighbour:
     """A member: its link, None while it has none that is connected, and its voice if it has one.
 
     A voice counts without a link too: whose an SSRC is must not depend on who is connected to whom.
-    yields: it was the hub, and forwards until nobody needs that any more.
+    yields: it was the hub, and forwards until nobody needs that any more. silent: nothing comes on
+    its link, which is up.
     """
 
     link: LinkNumber | None
     voice: Voice | None
     part: Part = Part.MEMBER
     yields: bool = False
+    silent: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +125,7 @@ def plan(
     links = _Links.of(near)
     rows: list[TableRow] = []
     heard: list[RecordId] = []
+    lent: set[LinkNumber] = set()  # links that bring what their own ends do not say
     if own is not None and links.all and holders[own.ssrc] == own.id:
         rows.append(_own_row(own, links, here))
     for member in near:
@@ -136,10 +139,12 @@ def plan(
                     row = replace(row, sinks=tuple(sink for sink in row.sinks if sink != HERE))
                 rows.append(row)
                 heard.append(voice.id)
+                lent |= {row.ingress} - {member.link}
     in_hub = here.shape is Shape.HUB
     # What comes from the standby because no link to the hub is up comes only if it is asked for.
     leans = here.part is Part.MEMBER and not here.yields and not links.hub
     leans = leans and any(row.ingress in links.standby for row in rows)
+    leans |= here.part is Part.HUB and not lent.isdisjoint(links.standby)
     return Plan(
         tuple(rows),
         frozenset(heard),
@@ -176,7 +181,7 @@ def _row(voice: Voice, of: Neighbour, links: _Links, here: Standpoint) -> TableR
         # everybody yet.
         sinks = (HERE, *others)
     elif here.shape is Shape.HUB and here.part is Part.STANDBY and ingress == of.link:
-        warm = tuple(link for link in others if link not in standbys)
+        warm = others  # the hub too, for whom it does not hear
     pinned = voice.pinned and here.shape is Shape.HUB
     return TableRow(ingress, voice.ssrc, tuple(standbys), sinks, warm, pinned)
 
@@ -188,7 +193,8 @@ def _sources(of: Neighbour, links: _Links, here: Standpoint) -> list[LinkNumber]
     if here.shape is Shape.MESH:
         wanted = (*direct, *links.former)
     elif here.part is Part.HUB:
-        wanted = (*direct, *links.former) or links.standby
+        spoken = () if of.silent else direct
+        wanted = (*spoken, *links.former) or links.standby or direct
     elif here.part is Part.STANDBY or here.yields:
         wanted = (*direct, *links.hub, *links.former)
     elif here.overlap:

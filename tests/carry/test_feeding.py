@@ -119,6 +119,15 @@ def test_only_those_whom_we_stand_by_for_are_counted(feeding):
     assert feeding.tick(1.0) == []
 
 
+def test_the_hub_is_brought_what_it_misses_and_is_none_of_those_who_miss_it(feeding):
+    rows = [TableRow(HERE, BEN, (), (), warm=(ONE, TWO))]
+    feeding.set_table(compile_table(2, rows, guarded=ONE))
+    feeding.pull(1.0, ONE)
+    assert feeding.fed(1.0) == {ONE}
+    assert feeding.warm == {TWO}
+    assert feeding.tick(1.0) == []
+
+
 def test_a_link_that_is_gone_is_neither_fed_nor_counted_and_asks_nothing(feeding):
     feeding.pull(1.0, TWO)
     feeding.tick(1.0)

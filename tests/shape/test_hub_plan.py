@@ -136,7 +136,7 @@ def test_the_forwarder_takes_every_plan_whatever_links_are_up(
     made = plan(voice(0), near, Standpoint(shape, part, yields, overlap))
     compile_table(1, made.rows, made.guarded, made.hurried, made.loudest, made.leaning)
     for row in made.rows:
-        assert not set(row.warm) & {*row.sinks, row.ingress, *row.standbys}
+        assert not set(row.warm) & {*row.sinks, row.ingress}
         assert row.ingress == HERE or HERE in row.sinks, "a voice that we carry and do not hear"
 
 
@@ -164,7 +164,7 @@ def test_a_standby_passes_on_nothing_of_whom_it_hears_by_the_hub_alone():
     rows = {row.ssrc: row for row in room.plan_of(1).rows}
     assert rows[voice(3).ssrc].ingress == link(0)
     assert rows[voice(3).ssrc].warm == ()
-    assert rows[voice(4).ssrc].warm == (link(2),)
+    assert rows[voice(4).ssrc].warm == (link(0), link(2))
 
 
 def test_who_has_no_link_to_the_hub_leans_on_the_standby():
@@ -172,9 +172,23 @@ def test_who_has_no_link_to_the_hub_leans_on_the_standby():
     assert room.plan_of(3).leaning is None
     room.links -= {frozenset((0, 3))}
     assert room.plan_of(3).leaning == link(1)
-    assert [room.plan_of(other).leaning for other in (0, 1, 2, 4)] == [None] * 4
+    leaning = [room.plan_of(other).leaning for other in (0, 1, 2, 4)]
+    assert leaning == [link(1), None, None, None], "the hub does so for all whom it carries to"
     room.links -= {frozenset((1, 3))}
     assert room.plan_of(3).leaning is None
+
+
+def test_a_hub_takes_from_its_standby_the_voice_of_whom_it_hears_no_more():
+    standby = Neighbour(link(1), voice(1), STANDBY)
+    lost, other = Neighbour(link(2), voice(2), silent=True), Neighbour(link(3), voice(3))
+    made = plan(voice(0), [standby, lost, other], Standpoint(Shape.HUB, HUB))
+    rows = {row.ssrc: row for row in made.rows}
+    assert made.leaning == link(1)
+    assert rows[voice(2).ssrc].ingress == link(1)
+    assert rows[voice(2).ssrc].sinks == (HERE, link(3))
+    assert rows[voice(3).ssrc].ingress == link(3)
+    alone = plan(voice(0), [lost, other], Standpoint(Shape.HUB, HUB))
+    assert {row.ingress for row in alone.rows} == {HERE, link(2), link(3)}, "it may be back"
 
 
 def test_who_has_the_former_hub_still_leans_on_nobody():
