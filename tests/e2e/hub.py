@@ -54,7 +54,7 @@ class HubRoom:
     clip: Path
     room: str = ""
     down: set[str] = field(default_factory=set)  # who does not run now, or is out of reach
-    _seen: dict[str, list[Seen]] = field(default_factory=dict)
+    _seen: dict[str, dict[str, list[Seen]]] = field(default_factory=dict)
     _read: dict[str, int] = field(default_factory=dict)  # bytes of what it wrote down
     _saying: Any = None
     _said_at: float = -SPEECH_S
@@ -158,9 +158,10 @@ class HubRoom:
     def listeners(self) -> list[str]:
         return [name for name in self.up if name != "speaker"]
 
-    def packets(self, name: str) -> list[Seen]:
-        """Those that it has opened so far; only what is new is read, for the file grows all day."""
-        seen = self._seen.setdefault(name, [])
+    def packets(self, name: str, how: str = "opened") -> list[Seen]:
+        """Those that it has opened so far, or sealed; only what is new is read, for the file grows
+        all day."""
+        seen = self._seen.setdefault(name, {"opened": [], "sealed": []})
         path = self.nodes[name].witness_path
         if path.exists():
             with path.open("rb") as file:
@@ -169,9 +170,9 @@ class HubRoom:
             if whole:
                 self._read[name] = self._read.get(name, 0) + len(whole) + 1
                 fields = (line.split() for line in whole.decode().splitlines())
-                all_seen = (Seen(float(at), how, key, int(n)) for at, how, key, n in fields)
-                seen += [each for each in all_seen if each.how == "opened"]
-        return seen
+                for at, kind, key, n in fields:
+                    seen[kind].append(Seen(float(at), kind, key, int(n)))
+        return seen[how]
 
     def hear(self, packets: int, within_s: float = SETTLES_S_MAX) -> None:
         """Until each listener has opened so many more."""
@@ -192,17 +193,20 @@ class HubRoom:
         return [1_000 * (b - a) for a, b in itertools.pairwise(times)]
 
     def missing(self, name: str, since: float, until_unix: float) -> int:
-        """Frames between the first and the last of that time that it never opened."""
+        """Frames between the first and the last of that time that it never opened. Those that the
+        speaker's own machine gave no time to were said to nobody."""
         seen = [each for each in self.packets(name) if each.key == self.packets(name)[-1].key]
         counters = {each.counter for each in seen if since <= each.unix <= until_unix}
         ever = {each.counter for each in seen}
-        return sum(n not in ever for n in range(min(counters), max(counters) + 1))
+        return sum(
+            each.counter not in ever
+            for each in self.packets("speaker", "sealed")
+            if each.key == seen[-1].key and min(counters) <= each.counter <= max(counters)
+        )
 
     def unopened(self, name: str, since: float, until_unix: float) -> int:
         """Packets that left the speaker in that time and that it never opened."""
-        sent = [
-            each for each in self.speaker.witnessed("sealed") if since <= each.unix <= until_unix
-        ]
+        sent = [e for e in self.packets("speaker", "sealed") if since <= e.unix <= until_unix]
         opened = {(each.key, each.counter) for each in self.packets(name)}
         return sum((each.key, each.counter) not in opened for each in sent)
 
