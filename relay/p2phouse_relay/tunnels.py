@@ -33,7 +33,7 @@ from p2phouse.vocabulary import Entropy, LinkNumber
 
 log = logging.getLogger(__name__)
 
-TUNNELS_MAX: Final = 64  # each costs control some hundred small messages a second
+TUNNELS_MAX: Final = 32  # of four voices each: a third of a core (bench/tunnel.py)
 OF_ONE_SOURCE_MAX: Final = 16  # a school behind one address
 TICKET_S: Final = 60.0  # the offer's answer and ICE over UDP take 15 s each at most
 TOKEN_BYTES: Final = 16

@@ -2,15 +2,27 @@
 
 Everything is routed by one namespace, so that nobody is on anybody's network but at home. Public
 machines have public addresses (5.9.n.2), homes all have the same private ones (192.168.1.0/24), as
-homes do. nftables does what home routers do.
+homes do. nftables does what home routers do. By IPv6 everybody has an address of the whole internet
+(2a05:9:n::2, 2a05:8:n::10), and a home's router lets in what answers.
 """
 
+import shutil
 import subprocess
 from dataclasses import dataclass, field
 from enum import Enum
+from pathlib import Path
 
 GATEWAY = "192.168.1.1"
 FIRST_HOST = 10
+NAMES = Path("/etc/netns")  # what stands there for a namespace it has in place of /etc
+
+
+class Speaks(Enum):
+    """Which versions of IP somebody has."""
+
+    FOUR = (4,)
+    SIX = (6,)
+    BOTH = (4, 6)
 
 
 class Router(Enum):
@@ -41,6 +53,7 @@ class Home:
     router: str
     laptops: dict[str, int] = field(default_factory=dict)
     isolates: bool = False
+    speaks: Speaks = Speaks.FOUR
 
     @property
     def public_ip(self) -> str:
@@ -60,32 +73,45 @@ class Internet:
 
     # ── building ─────────────────────────────────────────────────────────────────────────────
 
-    def public(self) -> str:
+    def public(self, speaks: Speaks = Speaks.FOUR) -> str:
         """A machine that everybody can reach."""
         self._publics += 1
         machine = self._namespace(f"pub{self._publics}")
-        self._uplink(machine, f"5.9.{self._publics}")
+        self._uplink(machine, 9, self._publics, speaks)
         return machine
 
-    def public_ip(self, machine: str) -> str:
-        return f"5.9.{machine.rpartition('pub')[2]}.2"
+    def public_ip(self, machine: str, version: int = 4) -> str:
+        number = machine.rpartition("pub")[2]
+        return f"5.9.{number}.2" if version == 4 else f"2a05:9:{number}::2"
 
-    def home(self, kind: Router = Router.PORT_PRESERVING, *, udp: bool = True) -> Home:
+    def home(
+        self,
+        kind: Router = Router.PORT_PRESERVING,
+        *,
+        udp: bool = True,
+        speaks: Speaks = Speaks.FOUR,
+    ) -> Home:
         """udp: whether the router lets UDP out at all."""
         self._homes += 1
-        home = Home(self._homes, self._namespace(f"nat{self._homes}", routes=True))
-        self._uplink(home.router, f"5.8.{home.number}")
+        router = self._namespace(f"nat{self._homes}", routes=True)
+        home = Home(self._homes, router, speaks=speaks)
+        self._uplink(home.router, 8, home.number, speaks)
         run("ip", "-n", home.router, "link", "add", "lan", "type", "bridge")
-        run("ip", "-n", home.router, "addr", "add", f"{GATEWAY}/24", "dev", "lan")
         run("ip", "-n", home.router, "link", "set", "lan", "up")
+        if 4 in speaks.value:
+            run("ip", "-n", home.router, "addr", "add", f"{GATEWAY}/24", "dev", "lan")
+        if 6 in speaks.value:
+            self._address6(home.router, f"2a05:8:{home.number}::1", "lan")
         nft(
             home.router,
             f"""
-            table ip home {{
+            table ip nat {{
               chain out {{
                 type nat hook postrouting priority srcnat;
                 oifname "wan" {kind.value}
               }}
+            }}
+            table inet home {{
               chain pass {{
                 type filter hook forward priority filter; policy drop;
                 {"" if udp else "meta l4proto udp drop"}
@@ -94,6 +120,7 @@ class Internet:
               }}
               chain in {{
                 type filter hook input priority filter; policy accept;
+                icmpv6 type {{ nd-neighbor-solicit, nd-neighbor-advert }} accept
                 iifname "wan" ct state new drop
               }}
             }}
@@ -113,9 +140,14 @@ class Internet:
         if home.isolates:
             self._isolate(home, port)
         number = home.laptops.setdefault(machine, FIRST_HOST + len(home.laptops))
-        run("ip", "-n", machine, "addr", "add", f"192.168.1.{number}/24", "dev", "eth0")
         run("ip", "-n", machine, "link", "set", "eth0", "up")
-        run("ip", "-n", machine, "route", "add", "default", "via", GATEWAY)
+        if 4 in home.speaks.value:
+            run("ip", "-n", machine, "addr", "add", f"192.168.1.{number}/24", "dev", "eth0")
+            run("ip", "-n", machine, "route", "add", "default", "via", GATEWAY)
+        if 6 in home.speaks.value:
+            net = f"2a05:8:{home.number}:"
+            self._address6(machine, f"{net}:{number}", "eth0")
+            run("ip", "-n", machine, "route", "add", "default", "via", f"{net}:1")
 
     # ── what happens to people ───────────────────────────────────────────────────────────────
 
@@ -155,8 +187,17 @@ class Internet:
         run("ip", "-n", home.router, "link", "set", "wan", "up")
         run("ip", "-n", home.router, "route", "replace", "default", "via", f"5.8.{home.number}.1")
 
+    def name(self, host: str, machine: str) -> None:
+        """All machines that there are know that public machine by this name from now on."""
+        for namespace in self._namespaces:
+            folder = NAMES / namespace
+            folder.mkdir(parents=True, exist_ok=True)
+            known = [f"{self.public_ip(machine, version)} {host}\n" for version in (4, 6)]
+            (folder / "hosts").write_text("".join(["127.0.0.1 localhost\n", *known]))
+
     def remove(self) -> None:
         for namespace in self._namespaces:
+            shutil.rmtree(NAMES / namespace, ignore_errors=True)
             subprocess.run(["ip", "netns", "del", namespace], check=False, capture_output=True)
 
     # ── wires ────────────────────────────────────────────────────────────────────────────────
@@ -167,7 +208,8 @@ class Internet:
         self._namespaces.append(namespace)
         run("ip", "-n", namespace, "link", "set", "lo", "up")
         if routes:
-            run("ip", "netns", "exec", namespace, "sysctl", "-qw", "net.ipv4.ip_forward=1")
+            ways = ("net.ipv4.ip_forward=1", "net.ipv6.conf.all.forwarding=1")
+            run("ip", "netns", "exec", namespace, "sysctl", "-qw", *ways)
         return namespace
 
     def _wire(self, machine: str, device: str, other: str) -> str:
@@ -178,13 +220,28 @@ class Internet:
         )
         return port
 
-    def _uplink(self, machine: str, net: str) -> None:
+    def _uplink(self, machine: str, kind: int, number: int, speaks: Speaks) -> None:
         port = self._wire(machine, "wan", self._world)
-        run("ip", "-n", self._world, "addr", "add", f"{net}.1/24", "dev", port)
         run("ip", "-n", self._world, "link", "set", port, "up")
-        run("ip", "-n", machine, "addr", "add", f"{net}.2/24", "dev", "wan")
         run("ip", "-n", machine, "link", "set", "wan", "up")
-        run("ip", "-n", machine, "route", "add", "default", "via", f"{net}.1")
+        if 4 in speaks.value:
+            net = f"5.{kind}.{number}"
+            run("ip", "-n", self._world, "addr", "add", f"{net}.1/24", "dev", port)
+            run("ip", "-n", machine, "addr", "add", f"{net}.2/24", "dev", "wan")
+            run("ip", "-n", machine, "route", "add", "default", "via", f"{net}.1")
+        if 6 in speaks.value:
+            # A router's uplink has a network of its own beside the one that it serves at home.
+            net = f"2a05:{kind}:{number}:{'a:' if kind == 8 else ''}"
+            self._address6(self._world, f"{net}:1", port)
+            self._address6(machine, f"{net}:2", "wan")
+            run("ip", "-n", machine, "route", "add", "default", "via", f"{net}:1")
+            if kind == 8:
+                home = f"2a05:8:{number}::/64"
+                run("ip", "-n", self._world, "route", "add", home, "via", f"{net}:2")
+
+    def _address6(self, machine: str, ip: str, device: str) -> None:
+        # Without the second in which the system asks whether somebody else has it.
+        run("ip", "-n", machine, "addr", "add", f"{ip}/64", "dev", device, "nodad")
 
     def _ports(self, home: Home) -> list[str]:
         shown = run("ip", "-n", home.router, "-o", "link", "show", "master", "lan")

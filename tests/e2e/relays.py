@@ -29,21 +29,27 @@ ROOT = Path(__file__).parents[2]
 
 
 class RelayProcess:
-    """One `p2phouse-relay up --dev`, in the namespace of a host."""
+    """One `p2phouse-relay up`, in a namespace."""
 
-    def __init__(self, folder: Path, namespace: str, *options: str, number: int = NUMBER):
-        """number: of its host in the LAN, whose namespace that is."""
-        self.log_path = folder / f"relay{number}.log"
-        self.home = folder / f"relay{number}"
-        self.address = f"10.77.0.{number}"
-        self._namespace = namespace
+    def __init__(self, home: Path, namespace: str, address: str, *options: str):
+        """address: of the namespace. Without options the home says how it is to be."""
+        self.log_path = home.with_name(f"{home.name}.log")
+        self.home = home
+        self.address = address
+        self.namespace = namespace
         self._options = options
 
+    @classmethod
+    def trial(cls, folder: Path, lan: Lan, number: int = NUMBER) -> "RelayProcess":
+        """At that host of the LAN."""
+        address = f"10.77.0.{number}"
+        options = ("--dev", "--address", address, "--http-port", "0", "--udp-port", "0")
+        return cls(folder / f"relay{number}", lan.host(number), address, *options)
+
     def start(self) -> None:
-        command = ["ip", "netns", "exec", self._namespace, sys.executable, "-m", "p2phouse_relay"]
-        command += ["up", "--dev", "--json", "--tied", "--log", "info", "--port", str(PORT)]
+        command = ["ip", "netns", "exec", self.namespace, sys.executable, "-m", "p2phouse_relay"]
+        command += ["up", "--json", "--tied", "--log", "info", "--port", str(PORT)]
         command += ["--home", str(self.home)]
-        command += ["--address", self.address, "--http-port", "0", "--udp-port", "0"]
         path = os.pathsep.join([str(ROOT), str(ROOT / "relay")])
         with self.log_path.open("ab") as log:
             self.process = subprocess.Popen(
@@ -168,7 +174,7 @@ class TwoRelays(RelayRoom):
 def two_relays(lan: Lan, make_node, folder: Path) -> Iterator[TwoRelays]:
     with relay_room(lan, make_node, folder, kind=TwoRelays) as made:
         assert isinstance(made, TwoRelays)
-        made.other = RelayProcess(folder, lan.host(SECOND), number=SECOND)
+        made.other = RelayProcess.trial(folder, lan, SECOND)
         made.other.start()
         try:
             made.with_both()
@@ -186,7 +192,7 @@ def relay_room(
     people: tuple[str, ...] = PEOPLE,
     kind: type[RelayRoom] = RelayRoom,
 ) -> Iterator[RelayRoom]:
-    relay = RelayProcess(folder, lan.host(NUMBER))
+    relay = RelayProcess.trial(folder, lan)
     relay.start()
     try:
         nodes = {
