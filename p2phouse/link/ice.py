@@ -327,7 +327,7 @@ def may_use(
     ip: ipaddress.IPv4Address | ipaddress.IPv6Address,
     *,
     own: Sequence[str],
-    networks: Sequence[ipaddress.IPv4Network] | None,
+    networks: Sequence[ipaddress.IPv4Network | ipaddress.IPv6Network] | None,
 ) -> bool:
     """Whether a peer's candidate is one that we send checks to.
 
@@ -343,30 +343,33 @@ def may_use(
     )
 
 
-def local_addresses(*, loopback_only: bool, attached_only: bool) -> list[str]:
-    """Where a link gathers: every address but loopback, and loopback if there is nothing else.
-
-    attached_only: a lan room; global IPv6 addresses are left out, their networks have no end.
-    """
-    four: list[str] = []
-    six: list[str] = []
-    for adapter in ifaddr.get_adapters():
-        for ip in adapter.ips:
-            if isinstance(ip.ip, str):
-                if not ipaddress.ip_address(ip.ip).is_loopback:
-                    four.append(ip.ip)
-            elif ipaddress.ip_address(ip.ip[0]).is_global and not attached_only:
-                six.append(ip.ip[0])
-    if loopback_only or not four + six:
+def local_addresses(*, loopback_only: bool) -> list[str]:
+    """Where a link gathers: every address but loopback and link-local, and loopback if there is
+    nothing else."""
+    found = [
+        interface.ip
+        for interface in _interfaces()
+        if interface.version == 4 or not interface.ip.is_link_local
+    ]
+    outer = sorted((ip for ip in found if not ip.is_loopback), key=lambda ip: ip.version)
+    if loopback_only or not outer:
         return ["127.0.0.1"]
-    return [*dict.fromkeys(four), *dict.fromkeys(six)][:CANDIDATES_MAX]
+    # Of two families each has its share: a machine with many containers has many of IPv4.
+    six = [str(ip) for ip in outer if ip.version == 6][: CANDIDATES_MAX // 2]
+    four = [str(ip) for ip in outer if ip.version == 4][: CANDIDATES_MAX - len(six)]
+    return [*dict.fromkeys(four), *dict.fromkeys(six)]
 
 
-def attached_networks() -> list[ipaddress.IPv4Network]:
-    """The IPv4 networks this machine stands in, loopback included."""
+def attached_networks() -> list[ipaddress.IPv4Network | ipaddress.IPv6Network]:
+    """The networks this machine stands in, loopback included."""
+    return [interface.network for interface in _interfaces()]
+
+
+def _interfaces() -> list[ipaddress.IPv4Interface | ipaddress.IPv6Interface]:
     return [
-        ipaddress.IPv4Interface(f"{ip.ip}/{ip.network_prefix}").network
+        ipaddress.ip_interface(
+            f"{ip.ip if isinstance(ip.ip, str) else ip.ip[0]}/{ip.network_prefix}"
+        )
         for adapter in ifaddr.get_adapters()
         for ip in adapter.ips
-        if isinstance(ip.ip, str)
     ]

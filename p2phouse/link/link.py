@@ -60,7 +60,7 @@ class Link:
         self._on_packet = on_packet
         self._on_control = on_control
         self._on_state = on_state
-        self._addresses = ice.local_addresses(loopback_only=loopback_only, attached_only=local_only)
+        self._addresses = ice.local_addresses(loopback_only=loopback_only)
         is_offerer = role is LinkRole.OFFERER
         self._datagrams = Datagrams(
             controlling=is_offerer,
@@ -162,7 +162,7 @@ class Link:
             packet, is_control = plain
             (self._on_control if is_control else self._on_packet)(self.number, packet)
 
-    def _networks(self) -> list[ipaddress.IPv4Network] | None:
+    def _networks(self) -> list[ipaddress.IPv4Network | ipaddress.IPv6Network] | None:
         """Those that the link may not leave; None if it may go anywhere."""
         return ice.attached_networks() if self._local_only else None
 

@@ -53,17 +53,17 @@ Way = Address | Circuit
 class Interface:
     """One address of this machine and the network it is attached to."""
 
-    ip: ipaddress.IPv4Address
-    network: ipaddress.IPv4Network
+    ip: IPAddress
+    network: IPNetwork
 
     @classmethod
     def of(cls, ip: str, prefix: int) -> "Interface":
-        whole = ipaddress.IPv4Interface(f"{ip}/{prefix}")
+        whole = ipaddress.ip_interface(f"{ip}/{prefix}")
         return cls(whole.ip, whole.network)
 
     @property
     def is_private(self) -> bool:
-        """A LAN: what RFC 1918 or RFC 3927 set aside, loopback excepted."""
+        """A LAN: what RFC 1918, RFC 3927 or RFC 4193 set aside, loopback excepted."""
         return (self.ip.is_private or self.ip.is_link_local) and not self.ip.is_loopback
 
 
@@ -106,17 +106,23 @@ def unpack_ways(addrs: Iterable[bytes]) -> list[Way]:
 
 
 def interfaces() -> list[Interface]:
-    """The IPv4 addresses of this machine, loopback first.
+    """The addresses of this machine that others can be told, loopback and IPv4 first.
 
-    IPv6 addresses are dialled when told but not listened on: nothing here was measured on them.
+    Of IPv6 neither link-local ones, which mean nothing without their interface, nor loopback: that
+    of IPv4 is on every machine.
     """
     found = {
-        Interface.of(ip.ip, ip.network_prefix)
+        Interface.of(ip.ip if isinstance(ip.ip, str) else ip.ip[0], ip.network_prefix)
         for adapter in ifaddr.get_adapters()
         for ip in adapter.ips
-        if isinstance(ip.ip, str)
     }
-    return sorted(found, key=lambda interface: (not interface.ip.is_loopback, interface.ip))
+    told = [each for each in found if each.ip.version == 4 or is_unicast6(each.ip)]
+    return sorted(told, key=lambda each: (not each.ip.is_loopback, each.ip.version, each.ip.packed))
+
+
+def is_unicast6(ip: IPAddress) -> bool:
+    """Global, or of a local network by RFC 4193."""
+    return ip.is_global or (ip.is_private and not (ip.is_link_local or ip.is_loopback))
 
 
 def is_attached(ip: IPAddress, networks: Iterable[IPNetwork]) -> bool:

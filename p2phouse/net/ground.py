@@ -7,7 +7,8 @@ that went is told to nobody any more, but its sockets stay, for mostly it comes 
 import errno
 import logging
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from ipaddress import ip_address
 from typing import Final
 
 from p2phouse.config import LanMode
@@ -20,19 +21,33 @@ log = logging.getLogger(__name__)
 ADDRESSES_MAX: Final = 16  # a socket or two each; machines with many containers have dozens
 
 
-def way_out() -> IPAddress | None:
-    """The address from which this machine reaches the wide world; None if it does not.
+NOBODYS: Final = ((socket.AF_INET, "192.0.2.1"), (socket.AF_INET6, "2001:db8::1"))
+"""Of each family an address that is nobody's (RFC 5737, RFC 3849)."""
+
+
+def ways_out() -> list[IPAddress]:
+    """The addresses from which this machine reaches the wide world, IPv4 first; empty if it does
+    not.
 
     Sends nothing: connecting a UDP socket only asks the routing table.
     """
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+    found: list[IPAddress] = []
+    for family, nobody in NOBODYS:
         try:
-            probe.connect(("192.0.2.1", 9))  # RFC 5737: nobody's
+            with socket.socket(family, socket.SOCK_DGRAM) as probe:
+                probe.connect((nobody, 9))
+                found.append(ip_address(probe.getsockname()[0]))
         except OSError as error:
-            if error.errno not in (errno.ENETUNREACH, errno.EHOSTUNREACH):
+            unknown = (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EAFNOSUPPORT)
+            if error.errno not in unknown:
                 log.info("no_way_out error=%s", error.strerror)
-            return None
-        return Interface.of(probe.getsockname()[0], 32).ip
+    return found
+
+
+def is_public(ips: Iterable[IPAddress], *, came_by_6: bool) -> bool:
+    """Routers at home pass IPv6 on as it is, and let in only what answers: a global address of it
+    says nothing until somebody has come to it."""
+    return any(ip.is_global and (ip.version == 4 or came_by_6) for ip in ips)
 
 
 class Ground:
@@ -43,27 +58,29 @@ class Ground:
         lan: LanMode,
         *,
         find: Callable[[], list[Interface]] = interfaces,
-        way_out: Callable[[], IPAddress | None] = way_out,
+        ways_out: Callable[[], Sequence[IPAddress]] = ways_out,
     ) -> None:
         """lan: "loopback" stands on this machine's inner addresses alone."""
         self._lan = lan
         self._find = find
-        self._way_out = way_out
+        self._ways_out = ways_out
         self._held: set[IPAddress] = set()
         self._standing: list[Interface] = []
         self.networks: Sequence[IPNetwork] = ()
         self.has_way_out = False
         self.port = 0
+        self.came_by_6 = False  # somebody far away has come to us by IPv6
 
     @property
     def addresses(self) -> list[Address]:
-        """Loopback first, then the one that leads out, which is most likely to be reached."""
+        """Loopback first, then those that lead out, which are most likely to be reached."""
         return [Address(interface.ip, self.port) for interface in self._standing]
 
     @property
     def is_public(self) -> bool:
-        """Whether this machine stands on the internet itself, with no router in between."""
-        return any(interface.ip.is_global for interface in self._standing)
+        """Whether this machine stands on the internet itself, with no router in between that lets
+        nobody in."""
+        return is_public([each.ip for each in self._standing], came_by_6=self.came_by_6)
 
     @property
     def interfaces(self) -> list[Interface]:
@@ -71,7 +88,7 @@ class Ground:
 
     def claim(self, port: int | None) -> list[socket.socket]:
         """Binds hello's sockets. Raises PortInUse, PortForbidden or NoFreePort; see `ports`."""
-        found = self._looked_for()
+        found = [each for each in self._looked_for() if ports.is_ready(each.ip)]
         self.port, sockets = ports.claim([interface.ip for interface in found], port)
         self._held = {interface.ip for interface in found}
         self._stand(found)
@@ -96,16 +113,23 @@ class Ground:
         return changed, claimed
 
     def _looked_for(self) -> list[Interface]:
-        out = self._way_out()
-        self.has_way_out = out is not None
+        out = list(self._ways_out())
+        self.has_way_out = bool(out)
         usable = [
             interface
             for interface in self._find()
             if self._lan != "loopback" or interface.ip.is_loopback
         ]
-        usable.sort(key=lambda interface: (not interface.ip.is_loopback, interface.ip != out))
+        usable.sort(
+            key=lambda each: (
+                not each.ip.is_loopback,
+                out.index(each.ip) if each.ip in out else len(out),
+            )
+        )
         return usable[:ADDRESSES_MAX]
 
     def _stand(self, found: list[Interface]) -> None:
+        if {each.ip for each in found} != {each.ip for each in self._standing}:
+            self.came_by_6 = False  # whoever came did so elsewhere
         self._standing = found
         self.networks = tuple(interface.network for interface in found)

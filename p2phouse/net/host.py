@@ -11,7 +11,7 @@ import ipaddress
 import logging
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Final
 
 import multiaddr
@@ -25,6 +25,7 @@ from libp2p.crypto.x25519 import create_new_key_pair as new_noise_key_pair
 from libp2p.exceptions import ParseError
 from libp2p.host.basic_host import BasicHost
 from libp2p.io.abc import Reader
+from libp2p.io.trio import TrioTCPStream
 from libp2p.network.config import ConnectionConfig, RetryConfig
 from libp2p.network.connection import swarm_connection
 from libp2p.network.connection.swarm_connection import SwarmConn
@@ -160,9 +161,17 @@ class Host:
         upgrade = self._upgrade_inbound = swarm.upgrade_inbound_raw_conn
 
         async def upgrade_and_stay(raw: IRawConnection, listener: multiaddr.Multiaddr) -> None:
+            _locate(raw)
             await self._welcome(raw, lambda: upgrade(raw, listener))
 
         swarm.upgrade_inbound_raw_conn = upgrade_and_stay
+        upgrade_outbound = swarm.upgrade_outbound_raw_conn
+
+        async def locate_and_upgrade(raw: IRawConnection, *more: object) -> SwarmConn:
+            _locate(raw)
+            return await upgrade_outbound(raw, *more)
+
+        swarm.upgrade_outbound_raw_conn = locate_and_upgrade
         muxers = swarm.upgrader.muxer_multistream
 
         async def new_muxer(conn: ISecureConn, peer_id: ID) -> IMuxedConn:
@@ -586,6 +595,15 @@ async def _close(connection: SwarmConn) -> None:
         except Exception as error:
             # It was closing already; there is nobody left to tell.
             log.debug("close_failed error=%s", cause(error))
+
+
+def _locate(raw: IRawConnection) -> None:
+    """libp2p knows where a connection comes from by IPv4 alone; of IPv6 it says that it is gone."""
+    stream = getattr(raw, "stream", None)
+    if isinstance(stream, TrioTCPStream) and stream.get_remote_address() is None:
+        with suppress(OSError):  # it really is gone
+            host, port, *_ = stream.stream.socket.getpeername()
+            stream._cached_remote_address = (host, port)
 
 
 def _remote(connection: SwarmConn) -> Address | None:

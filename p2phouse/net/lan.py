@@ -23,7 +23,7 @@ from zeroconf import IPVersion, ServiceBrowser, ServiceInfo, ServiceStateChange,
 
 from p2phouse.errors import PeerError, UserError
 from p2phouse.net import hello
-from p2phouse.net.addresses import Address, IPAddress, is_attached, unpack_all
+from p2phouse.net.addresses import Address, IPAddress, IPNetwork, is_attached, unpack_all
 from p2phouse.net.faults import Faults
 from p2phouse.net.quiet import quieten
 from p2phouse.vocabulary import DeviceKey, Entropy
@@ -87,7 +87,7 @@ class Lan:
         *,
         ips: Sequence[IPAddress],
         port: int,
-        networks: Sequence[ipaddress.IPv4Network],
+        networks: Sequence[IPNetwork],
         connected: Callable[[DeviceKey], bool],
         found: Found,
         trouble: Tell,
@@ -119,11 +119,18 @@ class Lan:
         silent = sum(each.dev is None and each.silences > 0 for each in self._services.values())
         return silent + sum(each.dev is not None for each in self._services.values()), silent
 
+    @property
+    def _ip_version(self) -> IPVersion:
+        versions = {ip.version for ip in self._ips}
+        if versions == {4}:
+            return IPVersion.V4Only
+        return IPVersion.V6Only if versions == {6} else IPVersion.All
+
     async def run(self) -> None:
         """Announces and browses until cancelled. Raises NoMulticast."""
         quieten("zeroconf", logging.WARNING)
         open_zeroconf = partial(
-            Zeroconf, interfaces=[str(ip) for ip in self._ips], ip_version=IPVersion.V4Only
+            Zeroconf, interfaces=[str(ip) for ip in self._ips], ip_version=self._ip_version
         )
         try:
             zeroconf = await trio.to_thread.run_sync(open_zeroconf)

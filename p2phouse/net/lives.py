@@ -6,6 +6,7 @@ nothing of libp2p itself, which takes a second.
 
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final
 
@@ -142,6 +143,10 @@ class Lives:
     def near(self, dev: DeviceKey) -> bool:
         """Whether it is on this machine or an attached network."""
         return self.now is not None and self.now.host.near(dev)
+
+    def ips(self, dev: DeviceKey) -> AbstractSet[IPAddress]:
+        """Where its connections come from."""
+        return self.now.host.ips(dev) if self.now is not None else set()
 
     def reached(self) -> list[tuple[DeviceKey, Address]]:
         """Those whom this node dialled, with the address that answered."""

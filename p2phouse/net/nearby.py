@@ -108,7 +108,9 @@ class Nearby:
     def _is_lan(self, interface: Interface) -> bool:
         if self.lan == "loopback":
             return interface.ip.is_loopback
-        return self.lan == "on" and interface.is_private
+        # A global address of IPv6 is of a home's network as well, unless the machine is a server.
+        is_home6 = interface.ip.version == 6 and not self._ground.is_public
+        return self.lan == "on" and (interface.is_private or is_home6)
 
     def _new_lan(self, nearby: Sequence[Interface]) -> Lan:
         return Lan(

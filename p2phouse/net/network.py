@@ -475,8 +475,9 @@ class Network:
     # ── what the parts report ────────────────────────────────────────────────────────────────
 
     def _peer_up(self, dev: DeviceKey, dialled: Way | None) -> None:
-        if dialled is None and self._lives.directly(dev):
-            self._examination.was_reached |= not self._lives.near(dev)
+        if dialled is None and self._lives.directly(dev) and not self._lives.near(dev):
+            self._examination.was_reached = True
+            self._ground.came_by_6 |= 6 in {ip.version for ip in self._lives.ips(dev)}
         if dialled is not None:
             self._acquaintances.add(dev, [dialled])
             self.nat.met()

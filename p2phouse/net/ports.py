@@ -48,7 +48,7 @@ def claim(ips: Sequence[IPAddress], port: int | None) -> tuple[int, list[socket.
         except UserError:
             log.info("port_taken port=%d", PORT_DEFAULT)
     for _ in range(FREE_PORT_TRIES):
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        with socket.socket(_family(ips[0]), socket.SOCK_DGRAM) as probe:
             probe.bind((str(ips[0]), 0))
             free = probe.getsockname()[1]
         try:
@@ -56,6 +56,18 @@ def claim(ips: Sequence[IPAddress], port: int | None) -> tuple[int, list[socket.
         except PortInUse:
             continue
     raise NoFreePort
+
+
+def is_ready(ip: IPAddress) -> bool:
+    """Whether it can be bound: one of IPv6 is tried out by the system for a second or two first."""
+    with socket.socket(_family(ip), socket.SOCK_DGRAM) as probe:
+        try:
+            probe.bind((str(ip), 0))
+        except OSError as error:
+            if error.errno != errno.EADDRNOTAVAIL:
+                raise
+            return False
+    return True
 
 
 def _bind(ips: Sequence[IPAddress], port: int) -> list[socket.socket]:

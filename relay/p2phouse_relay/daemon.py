@@ -110,6 +110,12 @@ class RelayConfig:
     media_module: str = "p2phouse_relay.media"
     among: Among | None = None  # nodes, whose rooms it carries; None: guests alone
 
+    @property
+    def binds(self) -> tuple[str, ...]:
+        """Everywhere is IPv6 as well if it is reached there."""
+        is_six = any(":" in each for each in self.addresses)
+        return ("0.0.0.0", "::") if self.bind == "0.0.0.0" and is_six else (self.bind,)
+
 
 class Relay:
     """`run` is the relay; guests can come once `media.ready` is set."""
@@ -148,14 +154,14 @@ class Relay:
             self._media_gone,
             count=config.processes,
             module=config.media_module,
-            address=config.bind,
+            addresses=config.binds,
             udp_port=config.udp_port,
         )
         self.mixes = Mixes(self.guests, self._perform, self._from_media, self.media.pairs)
         self.tunnels = Tunnels(
             config.page,
             config.addresses,
-            config.bind,
+            config.binds[0],
             lambda: self.media.ports[NODES],
             os.urandom,
         )
@@ -372,7 +378,8 @@ class Relay:
 async def running(config: RelayConfig) -> AsyncIterator[Relay]:
     """A relay that guests can come to. Raises UserError, MediaSilent, MediaFailed."""
     for number in range(config.processes):
-        check_udp(config.bind, config.udp_port and config.udp_port + number)
+        for address in config.binds:
+            check_udp(address, config.udp_port and config.udp_port + number)
     certificate = Certificate(config.tls) if config.tls is not None else None
     context = None if certificate is None else certificate.context
     relay = Relay(config, await _listeners(config, context), certificate)
@@ -389,7 +396,10 @@ async def running(config: RelayConfig) -> AsyncIterator[Relay]:
 
 async def _listeners(config: RelayConfig, context: ssl.SSLContext | None) -> list[Listener]:
     """Raises HttpPortUnusable."""
-    found = await _open("127.0.0.1" if config.is_proxied else config.bind, config.http_port)
+    found: list[Listener] = []
+    for address in ("127.0.0.1",) if config.is_proxied else config.binds:
+        port = _socket(found[0]).getsockname()[1] if found else config.http_port
+        found += await _open(address, port)
     if context is None:
         return found
     return [_over_tls(each, context) for each in found]

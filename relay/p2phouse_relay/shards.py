@@ -5,7 +5,7 @@ through here. Each is begun anew by itself when it dies; the others do not notic
 """
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 
 import trio
@@ -28,7 +28,7 @@ class MediaProcesses:
         *,
         count: int,
         module: str,
-        address: str,
+        addresses: Sequence[str],
         udp_port: int,
     ) -> None:
         """heard, gone: as MediaProcess has them, with the number of the process. udp_port: of the
@@ -44,7 +44,7 @@ class MediaProcesses:
                 partial(gone, number),
                 module=module,
                 arguments=(
-                    f"--address={address}",
+                    *[f"--address={each}" for each in addresses],
                     f"--udp-port={udp_port and udp_port + number}",
                     f"--log={level}",
                     *pairs.arguments(number),

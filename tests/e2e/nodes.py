@@ -230,10 +230,10 @@ def until(holds, what: str, within_s: float = HAPPENS_S_MAX) -> float:
     return time.monotonic() - began
 
 
-def gather(nodes, title="Tea") -> str:
+def gather(nodes, title="Tea", **how) -> str:
     """The first opens a room, the others find it and join; the room's id."""
     host, *others = nodes
-    room: str = host.asked("open", title=title)["room"]
+    room: str = host.asked("open", title=title, **how)["room"]
     for node in others:
         until(lambda node=node: node.sees(room), "seeing the room")
         node.asked("join", room=room)

@@ -84,7 +84,15 @@ def test_this_machine_has_a_loopback_interface_and_it_comes_first():
 
 @pytest.mark.parametrize(
     ("ip", "is_private"),
-    [("192.168.1.2", True), ("169.254.7.7", True), ("127.0.0.1", False), ("8.8.8.8", False)],
+    [
+        ("192.168.1.2", True),
+        ("169.254.7.7", True),
+        ("127.0.0.1", False),
+        ("8.8.8.8", False),
+        ("fd00::2", True),
+        ("2a05:8:1::10", False),
+        ("::1", False),
+    ],
 )
 def test_a_lan_is_what_was_set_aside_for_it_but_not_loopback(ip, is_private):
     assert Interface.of(ip, 24).is_private is is_private

@@ -5,8 +5,8 @@ from ipaddress import ip_address
 
 import pytest
 
-from p2phouse.net.addresses import Address, Interface
-from p2phouse.net.ground import ADDRESSES_MAX, Ground
+from p2phouse.net.addresses import Address, Interface, IPAddress
+from p2phouse.net.ground import ADDRESSES_MAX, Ground, is_public
 
 LOOPBACK = Interface.of("127.0.0.1", 8)
 WIFI = Interface.of("127.0.0.2", 24)  # any of 127/8 can be bound, so they play the networks here
@@ -18,11 +18,11 @@ class Machine:
 
     def __init__(self, *plugged):
         self.plugged = list(plugged)
-        self.out = None
+        self.out: list[IPAddress] = []
         self.bound = []
 
     def stand(self, lan="on"):
-        ground = Ground(lan, find=lambda: list(self.plugged), way_out=lambda: self.out)
+        ground = Ground(lan, find=lambda: list(self.plugged), ways_out=lambda: self.out)
         self.bound += ground.claim(0)
         return ground
 
@@ -84,7 +84,7 @@ def test_a_port_taken_on_a_new_network_is_tried_again_later(machine):
 def test_the_address_that_leads_out_comes_before_those_of_bridges(machine):
     bridges = [Interface.of(f"127.0.1.{number}", 24) for number in range(1, 6)]
     machine.plugged = [LOOPBACK, *bridges, WIFI]
-    machine.out = WIFI.ip
+    machine.out = [WIFI.ip]
     ground = machine.stand()
     ips = [address.ip for address in ground.addresses]
     assert all(ips.index(WIFI.ip) < ips.index(bridge.ip) for bridge in bridges)
@@ -95,6 +95,28 @@ def test_of_too_many_addresses_sixteen_are_stood_on(machine):
     ground = machine.stand()
     assert len(ground.addresses) == ADDRESSES_MAX
     assert machine.look(ground) == (False, [])
+
+
+def test_those_that_lead_out_by_either_family_come_first(machine):
+    machine.plugged = [LOOPBACK, WIFI, CABLE]
+    machine.out = [CABLE.ip, WIFI.ip]
+    ground = machine.stand()
+    assert [each.ip for each in ground.addresses] == [CABLE.ip, WIFI.ip, LOOPBACK.ip]
+    assert ground.has_way_out
+
+
+@pytest.mark.parametrize(
+    ("ips", "came_by_6", "public"),
+    [
+        (["127.0.0.1", "192.168.1.2"], False, False),
+        (["127.0.0.1", "5.9.1.2"], False, True),
+        (["192.168.1.2", "2a05:8:1::10"], False, False),
+        (["2a05:9:1::2"], True, True),
+        (["fd00::2"], True, False),
+    ],
+)
+def test_a_global_address_of_ipv6_is_public_once_somebody_has_come_to_it(ips, came_by_6, public):
+    assert is_public([ip_address(ip) for ip in ips], came_by_6=came_by_6) is public
 
 
 def test_a_node_that_stays_on_loopback_stands_nowhere_else():

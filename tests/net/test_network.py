@@ -5,6 +5,7 @@ import pytest
 import trio
 
 from p2phouse.errors import LinkError
+from p2phouse.net import ports
 from p2phouse.net.addresses import Address, Interface, pack
 from p2phouse.net.cards import Judgement, Verdict
 from p2phouse.net.events import (
@@ -69,7 +70,7 @@ async def test_two_who_dial_each_other_at_once_are_connected_once_and_stay_so(ma
 @pytest.mark.slow
 async def test_a_network_that_is_plugged_in_later_is_used(make_node):
     plugged = [Interface.of("127.0.0.1", 8)]
-    ground = Ground("off", find=lambda: list(plugged), way_out=lambda: None)
+    ground = Ground("off", find=lambda: list(plugged), ways_out=list)
     async with make_node(1, ground=ground) as ana, make_node(2) as ben:
         plugged.append(Interface.of("127.0.0.77", 24))
         new = pack(Address(ip_address("127.0.0.77"), ana.network.port))
@@ -78,6 +79,23 @@ async def test_a_network_that_is_plugged_in_later_is_used(make_node):
         assert answer.dev == ana.dev
         ben.network.dial(ana.dev, [new])
         assert (await ben.next(PeerUp, dev=ana.dev)).addrs == (new,)
+
+
+async def test_nodes_that_have_ipv6_alone_meet_and_know_where_each_other_is(make_node):
+    if not ports.is_ready(ip_address("::1")):
+        pytest.skip("this machine has no IPv6")
+
+    def six():
+        return Ground("off", find=lambda: [Interface.of("::1", 128)], ways_out=list)
+
+    async with make_node(1, ground=six()) as ana, make_node(2, ground=six()) as ben:
+        answer = await ben.network.hello("::1", ana.network.port)
+        where = (pack(Address(ip_address("::1"), ana.network.port)),)
+        assert answer.addrs == where
+        ben.network.dial(ana.dev, answer.addrs)
+        assert (await ben.next(PeerUp, dev=ana.dev)).addrs == where
+        await ana.next(PeerUp, dev=ben.dev)
+        await join(ana, ben)
 
 
 async def test_peers_of_earlier_runs_are_met_again(make_node):

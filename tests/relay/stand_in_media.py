@@ -31,7 +31,7 @@ from p2phouse.channel import (
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("fd", type=int)
-    parser.add_argument("--address")
+    parser.add_argument("--address", action="append")
     parser.add_argument("--udp-port", type=int)
     parser.add_argument("--log")
     parser.add_argument("--across")
@@ -39,7 +39,7 @@ def main() -> None:
     given = parser.parse_args()
     channel = socket.socket(fileno=given.fd)
     port = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-    port.bind((given.address, given.udp_port))
+    port.bind((given.address[0], given.udp_port))
 
     def say(*messages: Up) -> None:
         channel.sendall(b"".join(map(encode, messages)))

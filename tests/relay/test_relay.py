@@ -4,11 +4,13 @@ import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from ipaddress import ip_address
 
 import pytest
 import trio
 
 from p2phouse.guest.terms import RoomTerms
+from p2phouse.net import ports
 from p2phouse_relay.daemon import (
     AddressUnusable,
     HttpPortUnusable,
@@ -176,3 +178,17 @@ async def test_ports_and_addresses_that_cannot_be_had_are_named():
         with pytest.raises(AddressUnusable, match=address):
             async with running(replace(PLAIN, bind=address)):
                 pass
+
+
+async def test_a_relay_that_is_reached_by_both_versions_of_ip_listens_to_both():
+    if not ports.is_ready(ip_address("::1")):
+        pytest.skip("this machine has no IPv6")
+    both = replace(PLAIN, addresses=("127.0.0.1", "::1"), bind="0.0.0.0")
+    async with running(both) as its:
+        for address in both.addresses:
+            stream = await trio.open_tcp_stream(address, its.http_port)
+            async with stream:
+                await stream.send_all(
+                    b"GET /r/tea/now HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+                )
+                assert (await stream.receive_some()).startswith(b"HTTP/1.1 ")
