@@ -180,6 +180,20 @@ class Internet:
             """,
         )
 
+    def worsen(self, home: Home, *, loss_pct: int) -> None:
+        """So much of what goes through its router is lost from now on, each way."""
+        nft(
+            home.router,
+            f"""
+            table inet bad {{
+              chain pass {{
+                type filter hook forward priority filter;
+                numgen random mod 100 < {loss_pct} drop
+              }}
+            }}
+            """,
+        )
+
     def unplug_uplink(self, home: Home) -> None:
         run("ip", "-n", home.router, "link", "set", "wan", "down")
 

@@ -9,7 +9,10 @@ from tests.e2e.relays import RelayProcess
 from tests.e2e.test_nat import circuits
 from tests.guest.test_http import certificate
 
+pytestmark = pytest.mark.nightly
+
 NAME = "audio.example.org"
+STOI_LOSSY_MIN = 0.75  # each loss is repeated a round trip later, which is heard as a pause
 SETTINGS = """
 name = "Radio Libre"
 contact = "radio@example.org"
@@ -111,7 +114,6 @@ def test_two_in_networks_without_udp_hear_each_other(internet, make_node, relay,
     assert udp_packets(relay) == 0
 
 
-@pytest.mark.nightly
 @pytest.mark.parametrize("speaks", [Speaks.FOUR, Speaks.SIX], ids=lambda each: each.name)
 def test_one_without_udp_and_one_with_it_hear_each_other(
     internet, make_node, relay, clips, tmp_path, speaks
@@ -123,3 +125,18 @@ def test_one_without_udp_and_one_with_it_hear_each_other(
         quality = heard(speaker, listener, clip, tmp_path / "heard.wav")
         print(f"{speaker.home.name} to {listener.home.name}: {quality}")
         assert quality.stoi >= STOI_HEARD_MIN
+
+
+def test_on_a_line_that_loses_packets_a_tunnel_is_understood_and_the_room_stays_with_the_relay(
+    internet, make_node, relay, clips, tmp_path
+):
+    homes = {"ana": internet.home(udp=False), "ben": internet.home(udp=False)}
+    ana, ben = carried(relay, make_node, internet, **homes)
+    for home in homes.values():
+        internet.worsen(home, loss_pct=2)
+    for speaker, listener, clip in ((ana, ben, clips[0]), (ben, ana, clips[1])):
+        quality = heard(speaker, listener, clip, tmp_path / "heard.wav")
+        print(f"{speaker.home.name} to {listener.home.name}: {quality}")
+        assert quality.stoi >= STOI_LOSSY_MIN
+    for node in (ana, ben):
+        assert node.asked("status")["hub"]["name"] == "relay Radio Libre"
