@@ -44,6 +44,7 @@ ALONE_S: Final = 3.0  # the standby alone hears nothing: the hub replaces it fir
 IDLE_STANDBY_S: Final = 5.0  # the hub is gone from the room, and the standby has not claimed
 LOST_STANDBY_S: Final = 1.0
 UNMET_S: Final = 3.0  # who is back after his Wi-Fi dropped out has links again by then
+DESERTED_S: Final = 0.4  # his word and our ear agree for so long: no keepalive that came late
 MAKE_WAY_S: Final = 10.0  # a new standby is linked with everybody by then, or somebody says so
 YIELD_S: Final = 5.0
 YIELD_TO_MESH_S: Final = 12.0  # until the links of the mesh are up
@@ -156,6 +157,7 @@ class Election:
         self._heard_once: set[DeviceKey] = set()  # of hub and standby, in this epoch
         self._unheard_at: dict[DeviceKey, float] = {}
         self._unmet_at = math.inf  # since when somebody and we do not meet, if we carry
+        self._deserted_at = math.inf  # since when somebody hears nobody who carries, nor we him
         self._doubted_at = math.inf  # since when others miss hub and standby as we do
         self._again_at = math.inf
         self._told_at = -math.inf
@@ -336,7 +338,7 @@ class Election:
         self._needed_at = math.inf
         if self.hub != before:
             self._costs.clear()
-            self._unmet_at = math.inf
+            self._unmet_at = self._deserted_at = math.inf
             self._released.clear()
             if before is not None:
                 self._former = before
@@ -421,7 +423,27 @@ class Election:
         if self._standby_is_lost(standby, now):
             found = self._next([self._me, standby])
             return self._claim(self._me, found, now) if found != standby else []
-        return self._make_way(now) or self._improve(now)
+        return self._reach_out(now) or self._make_way(now) or self._improve(now)
+
+    def _reach_out(self, now: float) -> list[Output]:
+        """To somebody on the stage who hears neither us nor our standby, and whom we do not hear:
+        another standby, who may. The room stays where it is."""
+        lost = measure.deserted(self._view) - self._view.heard - {self._me}
+        self._deserted_at = min(self._deserted_at, now) if lost else math.inf
+        # Security: whoever says so has us change our standby no oftener than this.
+        # Test: test_reaching.py::test_one_who_says_that_he_is_deserted_moves_nobody_but_the_standby
+        if not self._is_due(
+            max(self._deserted_at + DESERTED_S, self._adopted_at + MAKE_WAY_S), now
+        ):
+            return []
+        others = [
+            dev
+            for dev in measure.rank(self._view, but=[self._me, self.standby, *lost])
+            if dev in self._view.heard
+            and not measure.is_strained(self._view, dev)
+            and not any({dev, each} in self._pairs for each in lost)
+        ]
+        return self._claim(self._me, others[0], now) if others else []
 
     def _make_way(self, now: float) -> list[Output]:
         """To the standby, for somebody who reaches it and not us, or since we cannot keep

@@ -131,6 +131,12 @@ def is_doubted(view: View, hub: DeviceKey, standby: DeviceKey | None, by: Device
     return agree >= -(-len(bids) // 3)
 
 
+def deserted(view: View) -> frozenset[DeviceKey]:
+    """Who says that it hears neither hub nor standby."""
+    bids = ((dev, bid) for dev, bid in view.bids.items() if dev in view.members)
+    return frozenset(dev for dev, bid in bids if bid.flags & BidFlag.DESERTED)
+
+
 def reporters_due(members: int) -> int:
     return min(members - 1, max(2, -(-members // 3)))
 

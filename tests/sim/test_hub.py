@@ -241,6 +241,26 @@ def test_one_who_reaches_neither_hub_nor_standby_takes_the_room_from_nobody(
         assert missed(world, speaker, node, world.time - 5.0, world.time - 1.0) == 0
 
 
+@pytest.mark.parametrize("cut", [World.cut, World.cut_sound])
+@pytest.mark.parametrize("seed", FEW[:1])
+def test_who_on_the_stage_reaches_neither_hub_nor_standby_is_silent_for_three_seconds_at_most(
+    seed: int, cut: Callable[[World, Node, Node], None]
+) -> None:
+    world, nodes, hub, standby = carried(seed)
+    lost, speaker = [node for node in nodes if node not in (hub, standby)][:2]
+    talking(world, [lost, speaker])
+    world.run_for(12)
+    begin = world.time
+    for carrier in (hub, standby):
+        cut(world, carrier, lost)
+    world.run_for(6)
+    assert hubs(nodes) == {hub.name}
+    assert missed(world, speaker, lost, begin, world.time - 1.0) * 0.02 <= 3.0
+    for node in nodes:
+        if node is not lost:
+            assert missed(world, lost, node, begin, world.time - 1.0) * 0.02 <= 3.0
+
+
 @pytest.mark.parametrize("whom", ["standby", "member"])
 @pytest.mark.parametrize("seed", FEW[:1])
 def test_who_hears_nobody_for_some_seconds_leaves_the_room_as_it_is(seed: int, whom: str) -> None:
