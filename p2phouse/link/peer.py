@@ -1,5 +1,6 @@
 """What is known of one link at a port, from when it is expected until it is forgotten."""
 
+from collections.abc import Iterable
 from math import inf
 from typing import Final
 
@@ -74,6 +75,19 @@ class Peer:
         self.ssrcs: set[bytes] = set()
         self.control_ssrcs: set[bytes] = set()
         self.forged = 0
+
+    def due(self, datagrams: Iterable[bytes]) -> list[bytes]:
+        """What of these, and before them of what is held, may be sent to its way now.
+
+        Security: an address written on a check and a first flight may be anybody's, and our flight
+        is longer. Test: test_peers.py::test_a_flight_is_not_turned_on_somebody_else
+        """
+        self.held += datagrams
+        due = []
+        while self.held and len(self.held[0]) <= self.credit:
+            due.append(self.held.pop(0))
+            self.credit -= len(due[-1])
+        return due
 
     # Security: for each new SSRC, of sound or reports, libsrtp keeps what it never gives back.
     # Test: test_peers.py::test_reports_under_ever_new_names_are_bounded

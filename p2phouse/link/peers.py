@@ -100,6 +100,7 @@ class Peers:
         self._waiting: deque[tuple[Peer, bytes, int, Address]] = deque()
         self._early: dict[str, tuple[float, bytes, int, Address]] = {}  # by the name they are for
         self._turns = Turns()
+        self._called: deque[Peer] = deque()  # whose turn it is now
         self._ended = 0  # handshakes, since memory was given back
         self._flights: deque[tuple[float, Peer]] = deque()
         self._window_s = -inf  # in which work was last counted
@@ -263,7 +264,7 @@ class Peers:
 
     @property
     def has_work(self) -> bool:
-        return bool(self._waiting or self._sound)
+        return bool(self._waiting or self._called or self._sound)
 
     def work(self, now_s: float) -> float:
         """A slice of the sound that waits, and one of checks and handshakes. Returns when to come
@@ -275,24 +276,30 @@ class Peers:
             self._window_s, self._worked_s = now_s, 0.0
         # The clock here measures only what the work takes; when it is, the caller says.
         began_s, took_s = monotonic(), 0.0
-        while self._waiting and took_s < SLICE_S and self._worked_s + took_s < WORK_S_MAX:
-            peer, data, index, address = self._waiting.popleft()
-            peer.waiting -= 1
-            way = Way(index, address)
-            if data[0] < 4:
-                outputs = self._lite.receive(now_s, data, way)
-                self._perform(now_s, outputs)
-                self._earn(way, data, outputs)
+        waiting, called = self._waiting, self._called
+        while (waiting or called) and took_s < SLICE_S and self._worked_s + took_s < WORK_S_MAX:
+            if called:
+                self._begin(now_s, called.popleft())
             else:
-                self._earn(way, data)
-                self._handshake(now_s, data, index, address)
+                peer, data, index, address = waiting.popleft()
+                peer.waiting -= 1
+                self._receive(now_s, data, Way(index, address))
             took_s = monotonic() - began_s
         self._worked_s += took_s
         if self._sound:
             return now_s
-        if not self._waiting:
+        if not (waiting or called):
             return inf
         return self._window_s + WORK_TICK_S if self._worked_s >= WORK_S_MAX else now_s
+
+    def _receive(self, now_s: float, data: bytes, way: Way) -> None:
+        if data[0] < 4:
+            outputs = self._lite.receive(now_s, data, way)
+            self._perform(now_s, outputs)
+            self._earn(way, data, outputs)
+        else:
+            self._earn(way, data)
+            self._handshake(now_s, data, way)
 
     def _earn(self, way: Way, data: bytes, outputs: Sequence[LiteOutput] = ()) -> None:
         """What came from whoever shakes hands there, less what it was answered, is its credit."""
@@ -303,8 +310,8 @@ class Peers:
         peer.credit += ANSWERED_MAX * len(data) - answered
         self._send(peer, ())
 
-    def _handshake(self, now_s: float, data: bytes, index: int, address: Address) -> None:
-        peer = self._at[index].get(address)
+    def _handshake(self, now_s: float, data: bytes, way: Way) -> None:
+        peer = self._at[way.socket].get(way.address)
         if peer is None:
             return
         if peer.sink is not None:
@@ -317,6 +324,8 @@ class Peers:
 
     def _begin(self, now_s: float, peer: Peer) -> None:
         """A handshake, or its place in the line of its network."""
+        if peer.number not in self._peers:  # gone since it was called
+            return
         if not self._has_room(now_s, peer.network):
             self._turns.wait(peer)
             return
@@ -409,8 +418,8 @@ class Peers:
         while self._flights and now_s >= self._flights[0][0]:
             self._flights.popleft()[1].last_flight = []
         for network in self._turns.lines:
-            while network in self._turns.lines and self._has_room(now_s, network):
-                self._begin(now_s, self._turns.next(network))
+            if self._has_room(now_s, network):
+                self._called += self._turns.call(network)
         for ufrag, (until_s, data, index, address) in list(self._early.items()):
             if now_s >= until_s:
                 del self._early[ufrag]
@@ -474,20 +483,16 @@ class Peers:
         self._on_state(peer.number, status, reason)
 
     def _end_handshake(self, peer: Peer) -> None:
-        """Lets TLS go, and makes room for the next of the network, which `tick` lets begin."""
+        """Lets TLS go, and makes room for the next of the network."""
         self._ended += peer.handshake is not None
         peer.handshake = None
         self._turns.leave(peer)
+        self._called += self._turns.call(peer.network)
 
     def _send(self, peer: Peer, datagrams: Iterable[bytes]) -> None:
         """These after what is held, as far as the credit goes."""
         if peer.way is None:
             return
-        peer.held += datagrams
         port, address = self._ports[peer.way.socket], peer.way.address
-        # Security: an address written on a check and a first flight may be anybody's, and our
-        # flight is longer. Test: test_peers.py::test_a_flight_is_not_turned_on_somebody_else
-        while peer.held and len(peer.held[0]) <= peer.credit:
-            data = peer.held.pop(0)
-            peer.credit -= len(data)
+        for data in peer.due(datagrams):
             port.send(data, address)

@@ -49,11 +49,13 @@ class Turns:
         if peer not in line:
             line.append(peer)
 
-    def next(self, network: int) -> Peer:
-        """Who has waited longest; it waits no more."""
-        peer = self._lines[network][0]
-        _take(self._lines, peer)
-        return peer
+    def call(self, network: int) -> list[Peer]:
+        """As many as there is room for, of those who have waited longest; they wait no more."""
+        free = SHAKING_MAX - len(self._shaking.get(network, ()))
+        called = list(self._lines.get(network, ()))[:free]
+        for peer in called:
+            _take(self._lines, peer)
+        return called
 
     def leave(self, peer: Peer) -> None:
         """Wherever it is."""

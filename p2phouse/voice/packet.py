@@ -21,7 +21,8 @@ PAYLOAD_BYTES_MAX: Final = 700  # 128 kb/s sealed is 340 B; the rest is room for
 SEQ_START_MAX: Final = 32_767  # SRTP's rollover guess needs the first seq in the lower half
 LEVEL_ID: Final = 1  # of the header extension with the level
 SEQ_MODULUS: Final = 1 << 16
-WRAP_PACKETS: Final = 50  # the last second before seq begins anew
+# The last 1.3 s before seq begins anew. No sample (carry/forwarder.py) comes after them.
+WRAP_PACKETS: Final = 64
 TIMESTAMP_MODULUS: Final = 1 << 32
 
 _VERSION_EXTENSION: Final = 0x90  # version 2, extension, no padding, no CSRC
