@@ -71,7 +71,7 @@ class Stay:
     numbers: RoomNumbers
     scope: trio.CancelScope
     began: float
-    until: float  # by the clock; then a relay grant is over, or the room
+    until: float  # by trio's clock, which does not leap; then a relay grant is over, or the room
     seen_at: float = math.inf  # when somebody was there last
     goes: bool = False
     guests: int = 0  # as the room was told
@@ -141,18 +141,19 @@ class Carrying:
                 return relay_ask.write(self._asked(dev, ask))
 
     def _asked(self, dev: DeviceKey, ask: AskCarry) -> Said:
-        said = self.admission.decide(clock(), dev, ask)
+        now = clock()
+        said = self.admission.decide(now, dev, ask)
         room = RoomId(ask.genesis.id)
         log.info(
             "asked room=%s by=%s verdict=%s", key_short(room), key_short(dev), said.verdict.name
         )
         self._refused += said.verdict is not Verdict.CARRIED
         if said.verdict is Verdict.CARRIED:
+            until = trio.current_time() + said.until - now.unix
             if room in self.stays:
-                self.stays[room].until = said.until
+                self.stays[room].until = until
             else:
-                way = Invitation(room, dev, ask.at)
-                self._nursery.start_soon(self._stay, way, said.until)
+                self._nursery.start_soon(self._stay, Invitation(room, dev, ask.at), until)
         return said
 
     def counts(self) -> dict[str, int]:
@@ -272,7 +273,7 @@ class Carrying:
             await self._go(stay, "empty")
         elif not is_named and now - stay.began > NAMED_S:
             await self._go(stay, "unnamed")
-        elif stay.until <= clock().unix:
+        elif stay.until <= now:
             await self._go(stay, "over")
         elif genesis is not None and self.admission.denies(genesis.record):
             await self._go(stay, "denied")

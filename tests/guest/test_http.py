@@ -233,6 +233,29 @@ async def test_who_sends_a_request_byte_by_byte_is_sent_away(monkeypatch):
         assert trio.current_time() - began >= 0.5
 
 
+async def test_who_reads_nothing_of_an_answer_is_sent_away_and_others_are_answered(monkeypatch):
+    """Security: what we hold of an answer for him is held no longer than it takes a bad line."""
+    monkeypatch.setattr(http, "REQUEST_S_MAX", 0.3)
+
+    async def long(request: Request) -> Reply:
+        return Reply(200, (), bytes(16 * 1024 * 1024 if request.path == "/long" else 1))
+
+    async with (
+        served(long) as (its, port),
+        await trio.open_tcp_stream("127.0.0.1", port) as slow,
+    ):
+        await slow.send_all(b"GET /long HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert (await said(port, POST)).endswith(b"\0")
+        with trio.fail_after(5):
+            while its.connections:  # noqa: ASYNC110 - nobody is told of it
+                await trio.sleep(0.02)
+        read = 0
+        with suppress(trio.BrokenResourceError):
+            while part := await slow.receive_some():
+                read += len(part)
+        assert read < 16 * 1024 * 1024
+
+
 @pytest.mark.parametrize(
     ("given", "source"),
     [

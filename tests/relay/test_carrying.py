@@ -14,17 +14,20 @@ import trio
 
 from p2phouse import channel
 from p2phouse.drive import clock
+from p2phouse.hall.relay_ask import Verdict
 from p2phouse.identity.keys import make_identity
 from p2phouse.net.network import Network
 from p2phouse.net.relay_asks import NoReply
+from p2phouse.record import envelope
 from p2phouse.record.types import Access, Admits, ChatKind
 from p2phouse.relays import NotYours, Relays
 from p2phouse.room import messages
 from p2phouse.room.room import Rooms
 from p2phouse.room.state import Membership
 from p2phouse.shell import INBOX_MESSAGES, Kept, RoomOver, Shell
-from p2phouse.vocabulary import DeviceKey
-from p2phouse_relay import carrying
+from p2phouse.verbs.relays import read_text
+from p2phouse.vocabulary import DeviceKey, Now
+from p2phouse_relay import carrying, granting
 from p2phouse_relay.carrying import Carrying, Showing
 from p2phouse_relay.policy import Charter
 from tests.relay import stand_in_media
@@ -281,11 +284,48 @@ async def test_it_hands_over_and_leaves_when_the_relay_grant_is_over_or_who_open
             await until(lambda: its.me.dev in ana.here.members, "it has come in")
             (stay,) = its.stays.values()
             if end == "over":
-                stay.until = clock().unix - 1
+                stay.until = trio.current_time() - 1
             else:
                 its.admission.charter = replace(OPEN, deny=frozenset({ana.me.uid}))
             await until(lambda: not its.stays, f"it has left: {end}")
             await until(lambda: its.me.dev not in ana.here.members, "and says so")
+
+
+async def test_a_clock_that_leaps_ends_no_stay_and_gives_no_month_anew(tmp_path, monkeypatch):
+    me = make_identity(now=clock(), entropy=os.urandom, name="choir")
+    async with (
+        relay(tmp_path, replace(OPEN, admits=Admits.LISTED, allow=frozenset({me.dev}))) as its,
+        people(tmp_path, "ana") as (ana,),
+    ):
+        await ana.shell.act(messages.Open("Tea"))
+        text = granting.make(
+            me, clock(), person=ana.me.uid.hex(), room="", listeners=10, kbps=1_000, days=1,
+            any_relay=True,
+        )  # fmt: skip
+        signed = read_text(text)
+        assert signed is not None
+        brief = replace(signed.record, exp=int(clock().unix) + 600)
+        grant = envelope.sign(brief, me.device_key)
+        said = await ana.relays.give(await ana.relays.find(at(its)), grant)
+        assert said.verdict is Verdict.CARRIED
+        await until(lambda: its.me.dev in ana.here.members, "it has come in")
+        month = its.ledger.traffic
+        its.ledger.loads[ana.here.room].kbps = 8
+        await until(lambda: month.month != "", "it has counted")
+        before = month.month
+        for leap_s in (3_600.0, -3_600.0):
+            looks: list[float] = []
+
+            def leapt(leap_s: float = leap_s, looks: list[float] = looks) -> Now:
+                now = clock()
+                looks.append(now.mono)
+                return Now(now.mono, now.unix + leap_s)
+
+            monkeypatch.setattr(carrying, "clock", leapt)
+            await until(lambda looks=looks: len(looks) >= 3, "it has looked at its rooms")
+            (stay,) = its.stays.values()
+            assert not stay.goes, "the grant has ten minutes left, whatever the clock says"
+            assert month.month == before
 
 
 async def test_it_leaves_a_room_that_does_not_name_it(tmp_path, monkeypatch):

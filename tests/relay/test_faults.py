@@ -15,6 +15,7 @@ import time
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from itertools import count
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -300,17 +301,33 @@ def _joins(house: House, number: int) -> bool:
     return guest.stage is Stage.IN
 
 
-def test_when_control_is_killed_media_ends_as_well():
-    with trial_relay() as relay:
-        os.kill(relay.control_pid, signal.SIGKILL)
-        _await(lambda: not _lives(relay.media_pids[0]), 10.0)
+def test_when_control_is_killed_media_ends_and_the_next_relay_takes_its_ports_and_guests(tmp_path):
+    """As systemd starts it anew: what was counted is there, and whoever comes back hears."""
+    where = home(tmp_path, guests=50)
+    again: Joined | None = None
+    for is_first in (True, False):
+        with (
+            relay_process("--home", str(where)) as relay,
+            crowd_at(
+                relay.http, listeners=20, voices=1, room="lobby", token=speak_token(where)
+            ) as crowd,
+        ):
+            crowd.speak()
+            again = crowd.join(20, at_once=8)
+            if is_first:
+                os.kill(relay.control_pid, signal.SIGKILL)
+                _await(partial(_is_over, relay.media_pids[0]), 10.0)
+            else:
+                is_well(House(relay, crowd).hears_through(lambda: time.sleep(SECONDS)))
+    assert again is not None
+    assert again.joined == 20
 
 
-def _lives(pid: int) -> bool:
+def _is_over(pid: int) -> bool:
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
     except FileNotFoundError:
-        return False
+        return True
 
 
 def _await(is_so: Callable[[], bool], seconds: float) -> None:
