@@ -5,6 +5,7 @@ it to a relay therefore asks again while that is not in it.
 """
 
 import logging
+import re
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Final
@@ -13,6 +14,7 @@ import trio
 
 from p2phouse.errors import P2PHouseError, PeerError, UserError
 from p2phouse.hall import relay_ask
+from p2phouse.hall.invitation import room_text
 from p2phouse.hall.relay_ask import AskCarry, AskPolicy, Said, Verdict
 from p2phouse.net.addresses import unpack_all
 from p2phouse.net.network import Network
@@ -27,6 +29,7 @@ from p2phouse.vocabulary import DeviceKey, Now, UserKey, key_short
 log = logging.getLogger(__name__)
 
 PORT: Final = 17_472
+WEB_ADDRESS: Final = re.compile(r"https?://([A-Za-z0-9.-]{1,253}|\[[0-9a-f:]+\])(:[0-9]{1,5})?")
 HTTPS: Final = "https://"
 HTTPS_PORT: Final = 443
 OTHERS_MAX: Final = 3  # that are asked one after the other, each named by the one before
@@ -161,6 +164,18 @@ class Relays:
             self._given[relay.uid] = (relay, grant)
         return said
 
+    async def guest_link(self) -> str:
+        """Where people with only a browser listen to the room that we are in; empty if nowhere, or
+        if we know no relay that lets them. Raises UserError."""
+        here = self._rooms.membership
+        if here is None or not here.has_browsers:
+            return ""
+        known = [relay for relay, _ in self._given.values()] + await self.known()
+        present = {member.uid for member in here.members.values()}
+        named = [each for each in known if each.uid in here.log.state.relays and page_of(each)]
+        named.sort(key=lambda relay: relay.uid not in present)
+        return f"{page_of(named[0])}/r/{room_text(here.room)}" if named else ""
+
     async def _ask(self, relay: KnownRelay, grant: Signed[RelayGrant] | None) -> Said:
         here = self._rooms.membership
         if here is None or here.genesis is None:
@@ -231,6 +246,14 @@ def address_of(text: str, usual: int = PORT) -> tuple[str, int]:
     if not host or host.startswith(":") or not port.isdigit() or not 0 < int(port) < 65_536:
         raise BadRelayAddress(given=text)
     return host, int(port)
+
+
+def page_of(relay: KnownRelay) -> str:
+    """Its web address, or empty."""
+    page = relay.policy.record.page
+    # Security: a link of our page would run what a relay writes there instead of an address.
+    # Test: test_relay_verbs.py::test_what_is_no_web_address_is_shown_to_nobody
+    return page if WEB_ADDRESS.fullmatch(page) else ""
 
 
 def read_grant(data: bytes, now: Now) -> Signed[RelayGrant]:

@@ -9,6 +9,7 @@ from p2phouse.cli.relays import given, show
 from p2phouse.drive import clock
 from p2phouse.errors import UserError
 from p2phouse.hall import relay_ask
+from p2phouse.hall.invitation import room_of
 from p2phouse.hall.relay_ask import AskCarry, AskPolicy, Said, Shown, Verdict
 from p2phouse.identity.keys import Me, make_identity
 from p2phouse.people.relays import KnownRelay
@@ -90,6 +91,24 @@ async def test_a_room_that_a_relay_takes_names_it_in_its_log(tmp_path):
     here = node.table.here
     assert RoomId(asked.genesis.id) == here.room
     assert here.log.state.relays == {samples.POLICY.uid}
+
+
+async def test_who_gave_a_room_to_a_relay_can_give_the_link_of_its_page_away(tmp_path):
+    node, _ = node_with(tmp_path, CARRIED)
+    assert (await node.asked("guest_link"))["link"] == ""
+    await node.asked("open", title="Tea")
+    assert (await node.asked("guest_link"))["link"] == "", "nobody carries it"
+    await node.asked("relay_use", relay="relay.example")
+    link = (await node.asked("guest_link"))["link"]
+    page, _, name = link.rpartition("/r/")
+    assert page == samples.POLICY.page
+    assert room_of(name) == node.table.here.room
+
+
+async def test_of_a_sealed_room_there_is_no_link_for_browsers(tmp_path):
+    node, _ = node_with(tmp_path, CARRIED)
+    await node.asked("open", title="Tea", access="closed", relay="relay.example")
+    assert (await node.asked("guest_link"))["link"] == ""
 
 
 async def test_a_room_that_a_relay_refuses_is_open_all_the_same_and_names_nobody(tmp_path):

@@ -49,8 +49,25 @@ Qr = Annotated[bool, typer.Option("--qr", help="Show it as a QR code as well.")]
 
 
 @commands.command()
-def link(qr: Qr = False, home: Home = None, json: Json = False) -> None:
+def link(
+    guests: Annotated[
+        bool, typer.Option("--guests", help="That of a relay's page, to listen in any browser.")
+    ] = False,
+    qr: Qr = False,
+    home: Home = None,
+    json: Json = False,
+) -> None:
     """Print the link that leads to the room."""
+
+    def show_page(facts: dict[str, Any]) -> None:
+        if not facts["link"]:
+            fail("No relay that you know carries your room for browsers.", YOUR_MISTAKE)
+        print(facts["link"])
+        _show_code(facts["link"], qr=qr)
+
+    if guests:
+        answer(home, json, show_page, "guest_link")
+        return
 
     def show(facts: dict[str, Any]) -> None:
         if facts["room"] is None or "link" not in facts:
@@ -62,6 +79,10 @@ def link(qr: Qr = False, home: Home = None, json: Json = False) -> None:
 
 def _show_link(link: str, *, qr: bool) -> None:
     print(f"p2phouse join '{link}'")
+    _show_code(link, qr=qr)
+
+
+def _show_code(link: str, *, qr: bool) -> None:
     if qr:
         from p2phouse.qr import terminal
 

@@ -97,12 +97,20 @@ def give(home: str | None, json: bool, relay: str, grant: str) -> None:
 def settle(facts: dict[str, Any], home: str | None, relay: str, grant: str) -> None:
     """Says what came of it, and asks whether a relay that was named instead is to have the room."""
     print(given(facts, relay))
+    if facts["carried"]:
+        answer(home, False, show_page, "guest_link")
     another = facts["another"]
     if facts["carried"] or not another or not sys.stdin.isatty():
         return
     answer(home, False, show, "relay_look", relay=another)
     if typer.confirm("Have this one carry the room?"):
         give(home, False, another, grant)
+
+
+def show_page(facts: dict[str, Any]) -> None:
+    if facts["link"]:
+        print("Anybody can then listen in a browser (p2phouse link --guests --qr):")
+        print(f"    {facts['link']}")
 
 
 def given(facts: dict[str, Any], relay: str) -> str:

@@ -84,8 +84,6 @@ def open_(
         print(facts["exposure"])
         if "relay" in facts:
             settle(facts["relay"], home, relay, grant)
-            if facts["relay"]["carried"] and facts["access"] == "open":
-                print("Anybody with the room's link can then listen in a browser.")
 
     stage = "invited" if invited else "everyone"
     how: dict[str, Any] = {"access": access, "lan": lan, "stage": stage, "speakers": speakers}

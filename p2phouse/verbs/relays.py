@@ -2,9 +2,8 @@
 
 import base64
 import binascii
-import re
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, Final, Literal, TypedDict
+from typing import TYPE_CHECKING, Annotated, Literal, TypedDict
 
 from p2phouse.api import Call, Facts
 from p2phouse.drive import clock
@@ -14,7 +13,7 @@ from p2phouse.identity.keys import key_tag, peer_id
 from p2phouse.people.relays import KnownRelay
 from p2phouse.record.envelope import Signed
 from p2phouse.record.types import RelayGrant
-from p2phouse.relays import SAYINGS, read_grant
+from p2phouse.relays import SAYINGS, page_of, read_grant
 from p2phouse.verbs.declaration import Between, verb
 from p2phouse.verbs.facts import KeyTag, PeerIdText
 
@@ -24,8 +23,6 @@ if TYPE_CHECKING:
 RelayText = Annotated[
     str, "HOST, HOST:PORT or https://HOST of a relay, or its name if it is known", Between(1, 200)
 ]
-
-WEB_ADDRESS: Final = re.compile(r"https?://([A-Za-z0-9.-]{1,253}|\[[0-9a-f:]+\])(:[0-9]{1,5})?")
 
 
 class GrantUnreadable(UserError):
@@ -65,6 +62,10 @@ class Given(TypedDict):
     by: Annotated[str, "HOST:PORT of whoever said so, if another was asked in its place; or empty"]
     text: Annotated[str, "what it says"]
     another: Annotated[str, "a relay that it names in its place, or empty"]
+
+
+class GuestLink(TypedDict):
+    link: Annotated[str, "of a relay's page; empty if we know of none that carries the room"]
 
 
 @verb(page=True, result=RelayList)
@@ -108,6 +109,12 @@ async def relay_use(
     return await give(node, relay, grant)
 
 
+@verb(page=True, result=GuestLink)
+async def guest_link(node: "Node", call: Call) -> Facts:
+    """Where whoever has only a browser listens to the room that we are in."""
+    return {"link": await node.relays.guest_link()}
+
+
 async def give(node: "Node", relay: str, grant: str) -> Facts:
     """Raises P2PHouseError."""
     proof = read_text(grant)
@@ -149,9 +156,7 @@ def _facts(relay: KnownRelay) -> Facts:
         "rules": policy.rules,
         "price": policy.price,
         "contact": policy.contact,
-        # Security: a link of our page would run what a relay writes there instead of an address.
-        # Test: test_relay_verbs.py::test_what_is_no_web_address_is_shown_to_nobody
-        "page": policy.page if WEB_ADDRESS.fullmatch(policy.page) else "",
+        "page": page_of(relay),
         "admits": policy.admits.name.lower(),
         "rooms": policy.rooms,
         "rooms_each": policy.rooms_each,

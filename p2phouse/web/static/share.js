@@ -11,9 +11,12 @@ const HOURS = [1, 6, 24];
 export function ShareSheet({app}) {
   const {room} = app;
   const [made, setMade] = useState(null);
+  const [page, setPage] = useState("");  // where anybody listens with a browser alone
+  const [forGuests, setForGuests] = useState(false);
   const [copied, setCopied] = useState(false);
   const [problem, setProblem] = useState("");
-  const link = made?.link ?? room.link;
+  const link = forGuests ? page : made?.link ?? room.link;
+  useEffect(() => { app.node.ask("guest_link").then((found) => setPage(found.link), () => {}); }, [room.hub?.peer_id]);
   const close = () => app.sheet(null);
   async function copy() {
     try {
@@ -28,15 +31,18 @@ export function ShareSheet({app}) {
     setCopied(false);
   };
   const {access} = keeping(room, app.rooms);
-  const said = made ? t(made.once ? "shareOnce" : "shareUntil", {time: when(made.expires)})
+  const choose = (value, words) => html`<label><input type="radio" name="for-whom" checked=${forGuests === value}
+    onChange=${() => { setForGuests(value); setCopied(false); }}/>${t(words)}</label>`;
+  const said = forGuests ? t("shareGuests") : made ? t(made.once ? "shareOnce" : "shareUntil", {time: when(made.expires)})
     : t(access === "closed" ? "shareClosed" : access === "social" ? "shareSocial" : "shareSaid");
   return html`<${Sheet} title=${t("shareTitle")} close=${close}>
+    ${page && html`<fieldset class="segments wide"><legend>${t("forWhom")}</legend><div>${choose(false, "forNodes")}${choose(true, "forBrowsers")}</div></fieldset>`}
     ${link ? html`<p class="soft" role="status">${said}</p>
       <${Picture} app=${app} text=${link}/><p class="link-text" id="invite">${link}</p>
       <${Problem} text=${problem}/>
       <button class="button go big" autofocus onClick=${copy}><${Icon} name=${copied ? "check" : "link"}/>
         <span role="status">${t(copied ? "copied" : "copy")}</span></button>
-      ${["closed", "social"].includes(access) && may(room, "invite_link") && html`<${Making} app=${app} told=${told}/>`}`
+      ${!forGuests && ["closed", "social"].includes(access) && may(room, "invite_link") && html`<${Making} app=${app} told=${told}/>`}`
       : html`<p class="soft">${t("shareNone")}</p>`}
     <button class="button plain" onClick=${close}>${t("close")}</button></${Sheet}>`;
 }
