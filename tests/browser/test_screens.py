@@ -322,6 +322,34 @@ def test_an_invitation_says_how_long_it_leads_in_and_shows_a_code(browser, node)
         assert node.asked_of("qr")[-1] == {"text": "p2ph:BBBB"}
 
 
+def test_the_link_of_a_relay_s_page_is_there_to_give_to_who_has_only_a_browser(browser, node):
+    run_by(node)
+    node.answers["guest_link"] = {"link": "https://relay.example/r/abc"}
+    with tab(browser, node) as page:
+        page.get_by_role("button", name="Share").click()
+        page.wait_for_selector("#invite >> text=p2ph:AAAA")
+        page.get_by_text("With a browser").click()
+        page.wait_for_selector("#invite >> text=https://relay.example/r/abc")
+        page.wait_for_selector("text=can hear it")
+        assert asked(page, node, "qr", text="https://relay.example/r/abc")
+        assert violations(page, "guest link") == []
+
+
+def test_one_of_a_crowd_is_found_by_name_and_invited(browser, node):
+    run_by(node, people=400)
+    far = {each: person("zora")[each] for each in ("name", "uid", "key_tag", "peer_id")}
+    node.answers["listeners"] = {"listeners": [far], "people": 400}
+    with tab(browser, node) as page:
+        page.get_by_role("button", name="more").click()
+        page.get_by_label("Name, or the beginning of it").fill("Zo")
+        page.get_by_role("button", name="Look").click()
+        assert asked(page, node, "listeners", who="Zo")
+        page.get_by_role("button", name="Invite Zora to stage").click()
+        assert asked(page, node, "invite", who="12D3zora")
+        page.wait_for_selector(".found >> text=invited")
+        assert violations(page, "listeners") == []
+
+
 # ── what is said once, or while it lasts ─────────────────────────────────────────────────────
 
 

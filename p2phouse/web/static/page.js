@@ -7,6 +7,7 @@ import {EchoSheet} from "/echo.js";
 import {HandSheet} from "/hands.js";
 import {t} from "/i18n.js";
 import {Icon, Mark} from "/icons.js";
+import {ListenersSheet} from "/listeners.js";
 import {EndSheet, MuteAllSheet, TitleSheet} from "/running.js";
 import {notice} from "/notices.js";
 import {Panel, PanelSheet} from "/panel.js";
@@ -19,7 +20,7 @@ import {Welcome} from "/welcome.js";
 
 const SHEETS = {open: OpenSheet, join: JoinSheet, echo: EchoSheet};
 const ROOM_SHEETS = {share: ShareSheet, person: PersonSheet, panel: PanelSheet, hand: HandSheet, title: TitleSheet,
-  end: EndSheet, muteAll: MuteAllSheet};
+  end: EndSheet, muteAll: MuteAllSheet, listeners: ListenersSheet};
 
 export function Page({app}) {
   const skip = html`<a class="skip" href="#content" onClick=${(event) => {

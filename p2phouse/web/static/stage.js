@@ -28,7 +28,7 @@ export function Audience({app}) {
   const shown = all.length > most ? all.slice(0, most) : all;
   return html`<section aria-labelledby="audience-title"><h2 class="shelf" id="audience-title">${t("audience")} <span>${number(n)}</span></h2>
     <ul class="audience">${shown.map((member) => html`<${Seat} key=${member.peer_id} app=${app} member=${member} small/>`)}</ul>
-    ${n > shown.length && html`<p class="soft rest"><${Icon} name="users"/>${t("andMore", {n: n - shown.length})}</p>`}</section>`;
+    ${n > shown.length && html`<button class="button plain rest" onClick=${() => app.sheet("listeners")}><${Icon} name="users"/>${t("andMore", {n: n - shown.length})}</button>`}</section>`;
 }
 
 // What is to be said about a member first: [state, its words, its icon, how it looks].
