@@ -22,6 +22,9 @@ OF_ONE_SOURCE_MAX: Final = 64
 FOLLOWERS_MAX: Final = 1_536
 
 
+Key = tuple[str, int | None]  # a room's name, and in which media process the followers are
+
+
 @dataclass(slots=True)
 class _Room:
     """last: line of what changed between the version before and this one."""
@@ -50,46 +53,46 @@ class _Room:
 class Following:
     """`follow` gives a stream; `run` looks what has changed."""
 
-    def __init__(self, tell: Callable[[str], Told | None]) -> None:
+    def __init__(self, tell: Callable[[Key], Told | None]) -> None:
         """tell: what there is to say of a room; None if that is nothing, or to nobody."""
         self._tell = tell
-        self._rooms: dict[str, _Room] = {}
+        self._rooms: dict[Key, _Room] = {}
         self._of_holder: Counter[str] = Counter()
         self.count = 0
 
-    def follow(self, name: str, source: str) -> "Follower | None":
+    def follow(self, key: Key, source: str) -> "Follower | None":
         """None if there are too many, or there is no such room."""
         holder = holder_of(source)
         # Security: who holds connections open shuts out nobody who wants to come and listen.
         # Test: test_following.py::test_followers_of_one_source_leave_room_for_others
         if self._of_holder[holder] >= OF_ONE_SOURCE_MAX or self.count >= FOLLOWERS_MAX:
             return None
-        if name not in self._rooms:
-            told = self._tell(name)
+        if key not in self._rooms:
+            told = self._tell(key)
             if told is None:
                 return None
-            self._rooms[name] = _Room(told, _line(told))
-        self._rooms[name].followers += 1
+            self._rooms[key] = _Room(told, _line(told))
+        self._rooms[key].followers += 1
         self._of_holder[holder] += 1
         self.count += 1
-        return Follower(self._rooms[name], lambda: self._leave(name, holder))
+        return Follower(self._rooms[key], lambda: self._leave(key, holder))
 
-    def _leave(self, name: str, holder: str) -> None:
+    def _leave(self, key: Key, holder: str) -> None:
         self.count -= 1
         self._of_holder[holder] -= 1
         if not self._of_holder[holder]:
             del self._of_holder[holder]
-        room = self._rooms[name]
+        room = self._rooms[key]
         room.followers -= 1
         if not room.followers:
-            del self._rooms[name]
+            del self._rooms[key]
 
     async def run(self) -> None:
         """Until cancelled."""
         while True:
             await trio.sleep(LOOK_S)
-            for name, room in list(self._rooms.items()):
-                room.change(self._tell(name))
+            for key, room in list(self._rooms.items()):
+                room.change(self._tell(key))
 
 
 class Follower:

@@ -9,12 +9,13 @@ import json
 import mimetypes
 from dataclasses import dataclass, replace
 from hashlib import sha256
+from html import escape
 from pathlib import Path
 from typing import Final
 
 from p2phouse.guest.exchange import Headers, Reply, Request, later
 from p2phouse.guest.facts import NodeRoom, RoomFacts, SealedRoom
-from p2phouse.guest.following import Following
+from p2phouse.guest.following import Following, Key
 from p2phouse.guest.resources import Guests
 from p2phouse.guest.telling import Told, whole
 
@@ -23,6 +24,9 @@ SHARED: Final = Path(__file__).parents[1] / "web" / "static"
 SHARED_FILES: Final = (
     "tokens.css",
     "page.css",
+    "room.css",
+    "flow.js",
+    "reactions.js",
     "i18n.js",
     "faces.js",
     "icons.js",
@@ -42,7 +46,12 @@ NEWS: Final[Headers] = (
 GONE_AFTER: Final[Headers] = (("connection", "close"),)  # who asks seldom holds no connection
 FOLLOW_AGAIN_S: Final = 60
 WRITTEN_MAX: Final = 256  # rooms whose facts are kept written: names may be anybody's invention
-ICONS: Final = (("mark.svg", "any", "any"),)
+ICONS: Final = (
+    ("icon-192.png", "192x192", "any"),
+    ("icon-512.png", "512x512", "any"),
+    ("icon-maskable-512.png", "512x512", "maskable"),
+    ("mark.svg", "any", "any"),
+)
 
 # Security: nothing but our own files may run, be fetched or frame the page; it sends voice nowhere
 # and asks nothing of anybody but this server.
@@ -76,7 +85,7 @@ class Page:
         self._guests = guests
         self._relay = relay
         self._files = _files()
-        self._written: dict[str, tuple[RoomFacts, _File]] = {}
+        self._written: dict[Key, tuple[RoomFacts, _File]] = {}
         self._following = Following(self._told)
 
     def reply(self, request: Request) -> Reply | None:
@@ -91,8 +100,8 @@ class Page:
     def _found(self, request: Request) -> Reply | None:
         match request.path.split("/"):
             case ["", "r", name]:
-                status = _status(self._guests.room(name))
-                return _file(request, self._files["listen.html"], status=status)
+                room = self._guests.room(name)
+                return _file(request, self._titled(room), status=_status(room))
             case ["", "r", name, "now"]:
                 return self._now(request, name)
             case ["", "r", name, "news"]:
@@ -107,41 +116,59 @@ class Page:
                 return _file(request, self._files[request.path[1:]])
         return None
 
+    def _titled(self, room: RoomFacts | None) -> _File:
+        """The page itself; with the title of an open room, for whoever is sent a link to it."""
+        plain = self._files["listen.html"]
+        if room is None or not isinstance(room.carried, NodeRoom):
+            return plain
+        # Security: a title is anybody's words.
+        # Test: test_page.py::test_a_title_stands_in_the_page_as_words_and_nothing_else
+        title = escape(room.carried.title)
+        head = f'<title>{title}</title>\n<meta property="og:title" content="{title}">'
+        body = plain.body.replace(b"<title>p2phouse</title>", head.encode())
+        return _File(body, plain.kind, _etag(body))
+
     def _now(self, request: Request, name: str) -> Reply:
         """What the page shows of the room, for who does not follow its news."""
-        room = self._guests.room(name)
+        shard = self._shard(request)
+        room = self._guests.room(name, shard)
         if room is None:
             return _NO_ROOM
         # Security: who is in a room that asks for a token is for those who have it.
         if not self._guests.may_listen(request, name):
             return _json({"room": name, "relay": self._relay, "allowed": False}, GONE_AFTER)
-        before, file = self._written.get(name, (None, None))
+        before, file = self._written.get((name, shard), (None, None))
         if file is None or before != room:
             body = json.dumps(whole(room, self._relay), ensure_ascii=False).encode()
             file = _File(body, JSON, _etag(body))
-            self._written.pop(name, None)
+            self._written.pop((name, shard), None)
             while len(self._written) >= WRITTEN_MAX:
                 del self._written[next(iter(self._written))]
-            self._written[name] = room, file
+            self._written[name, shard] = room, file
         reply = _file(request, file, status=_status(room))
         return replace(reply, headers=(*reply.headers, *GONE_AFTER))
 
     def _news(self, request: Request, name: str) -> Reply:
         """The same, and each change of it for as long as somebody listens."""
-        if self._told(name) is None:
+        key = (name, self._shard(request))
+        if self._told(key) is None:
             return self._now(request, name)
         # Security: as in _now.
         if not self._guests.may_listen(request, name):
             return _json({"room": name, "relay": self._relay, "allowed": False}, status=401)
         if request.method != "GET":
             return Reply(200)
-        stream = self._following.follow(name, request.source)
+        stream = self._following.follow(key, request.source)
         if stream is None:
             return later(FOLLOW_AGAIN_S, "too many follow this")
         return Reply(200, NEWS, stream=stream)
 
-    def _told(self, name: str) -> Told | None:
-        room = self._guests.room(name)
+    def _shard(self, request: Request) -> int | None:
+        """Of the guest whose location the page shows: slots differ from one to the other."""
+        return self._guests.shard_of(request.headers.get("guest", ""))
+
+    def _told(self, key: Key) -> Told | None:
+        room = self._guests.room(*key)
         return whole(room, self._relay) if room is not None and _status(room) == 200 else None
 
     async def run(self) -> None:

@@ -219,11 +219,11 @@ class Guests:
     def rooms(self) -> list[RoomFacts]:
         return [self._facts(room) for room in self._rooms.values()]
 
-    def room(self, name: str, place: str = "") -> RoomFacts | None:
-        """As it is for the guest of that location. None if there is no such room and nobody may
+    def room(self, name: str, shard: int | None = None) -> RoomFacts | None:
+        """As it is for guests of that media process. None if there is no such room and nobody may
         make one by coming."""
         if name in self._rooms:
-            return self._facts(self._rooms[name], self.shard_of(place))
+            return self._facts(self._rooms[name], shard)
         return RoomFacts(name, carried=self._carried.facts(name)) if self._allows(name) else None
 
     def shard_of(self, place: str) -> int | None:

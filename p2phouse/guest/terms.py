@@ -9,7 +9,8 @@ from typing import Final
 from p2phouse.channel import GuestRole
 from p2phouse.guest.exchange import Request
 
-ROOM_NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
+# Not 52 of base32: that is the id of a room of nodes, which nobody makes by coming.
+ROOM_NAME: Final = re.compile(r"(?![a-z2-7]{52}$)[A-Za-z0-9_-]{1,64}")
 
 
 @dataclass(frozen=True, slots=True)

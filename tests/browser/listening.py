@@ -37,6 +37,7 @@ def page_of(
         page.on("console", lambda told: complaints.extend([told.text] * (told.type == "error")))
     else:
         page.route("**/whep/**", route)
+        page.route("**/listen.webm", lambda each: each.abort())  # not by another way
     page.goto(f"{its.http}/r/{room}")
     page.wait_for_selector("main h1")
     page.wait_for_selector(".promises li:nth-child(3)")

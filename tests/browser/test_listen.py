@@ -34,7 +34,7 @@ LOUDEST_HZ = """async () => {
   const context = new AudioContext();
   const analyser = new AnalyserNode(context, {fftSize: 8192});
   for (const ear of document.querySelectorAll("audio")) {
-    context.createMediaStreamSource(ear.srcObject).connect(analyser);
+    if (!ear.paused) context.createMediaStreamSource(ear.srcObject).connect(analyser);
   }
   await new Promise((done) => setTimeout(done, 1000));
   const bins = new Float32Array(analyser.frequencyBinCount);
@@ -51,12 +51,12 @@ def test_one_tap_and_the_room_is_heard(browser, its):
         page.get_by_role("button", name="Listen now").click()
         page.wait_for_selector(LISTENS)
         page.wait_for_selector("[role=status] >> text=You are listening")
-        page.wait_for_selector(".speakers li[data-speaking=true] >> text=ana")
+        page.wait_for_selector(".seat[data-state=speaking] >> text=ana")
         assert page.evaluate(LOUDEST_HZ) == pytest.approx(TONE_HZ, abs=10)
-        assert page.evaluate(OF_ALL_EARS, "paused") == [False] * 4
+        assert page.evaluate(OF_ALL_EARS, "paused") == [False] * 4 + [True]  # and the mix
         page.wait_for_selector(".chip >> text=Live now · 2 people")
         page.get_by_label("Volume").fill("35")
-        assert page.evaluate(OF_ALL_EARS, "volume") == [0.35] * 4
+        assert page.evaluate(OF_ALL_EARS, "volume") == [0.35] * 5
         page.get_by_role("button", name="Stop listening").click()
         page.wait_for_selector("#listen")
         comes_to(its, "tea", 1)
@@ -69,9 +69,9 @@ def test_of_two_who_speak_each_face_lights_for_its_own_voice(browser, its):
         page_of(browser, its, "duet") as page,
     ):
         page.click("#listen")
-        page.wait_for_selector("li[data-speaking=true] >> text=ana")
+        page.wait_for_selector(".seat[data-state=speaking] >> text=ana")
         page.wait_for_timeout(1_000)  # ben would have lit by then
-        assert page.locator("li[data-speaking=true]").count() == 1
+        assert page.locator(".seat[data-state=speaking]").count() == 1
 
 
 def test_a_page_that_is_closed_leaves_the_room(browser, its):
@@ -147,9 +147,26 @@ def test_who_is_told_that_no_sound_comes_through_may_try_again(browser, its):
         page.wait_for_selector(LISTENS)
 
 
+@pytest.mark.nightly
+def test_where_no_voice_arrives_one_hears_a_mix_of_them(browser, its):
+    with (
+        speaking(its, "tea", "ana"),
+        page_of(browser, its, "tea", route=without_udp) as page,
+    ):
+        page.unroute("**/listen.webm")
+        page.click("#listen")
+        page.wait_for_selector(f"{LISTENS} >> text=all of them as one", timeout=20_000)
+        heard = page.evaluate(LOUDEST_HZ.replace("ear.srcObject", "ear.captureStream()"))
+        assert heard == pytest.approx(TONE_HZ, abs=10)
+        page.get_by_role("button", name="Stop listening").click()
+        page.wait_for_selector("#listen")
+        assert page.evaluate(OF_ALL_EARS, "paused") == [True] * 5
+
+
 def test_a_room_that_is_not_there_says_so(browser, its):
     with page_of(browser, its, "tea", route=lambda each: each.continue_()) as page:
-        page.route("**/now", answers(404))
+        page.route("**/r/tea/n*", answers(404))
+        page.reload()
         page.wait_for_selector(".banner >> text=The room has ended.")
         assert page.locator("#listen").count() == 0
 
@@ -165,7 +182,7 @@ def test_the_page_before_and_while_one_listens_looks_right(browser, its, width, 
     for name in ("Ana", "Vera", "Fatou"):
         asked("POST", f"{its.http}/whip/night/{name}", SPEAK, content_type="application/sdp")
     with page_of(browser, its, "night", width=width, scheme=scheme, locale=locale) as page:
-        page.wait_for_selector(".speakers")
+        page.wait_for_selector(".stage")
         kept(page, f"idle-{width}-{scheme}-{locale}")
         found += violations(page, "idle")
         page.click("#listen")

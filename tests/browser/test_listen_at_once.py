@@ -17,4 +17,4 @@ def test_where_the_browser_lets_it_the_page_plays_at_once():
         page_of(browser, its, "early") as page,
     ):
         page.wait_for_selector(LISTENS)
-        page.wait_for_selector("li[data-speaking=true]")
+        page.wait_for_selector(".seat[data-state=speaking]")

@@ -6,6 +6,7 @@ from p2phouse.channel import CloseGuestRoom, CloseLink, NewGuestRoom, PortReady
 from p2phouse.guest.capacity import Crowding
 from p2phouse.guest.facts import NodeRoom, SealedRoom
 from p2phouse.guest.shards import To
+from p2phouse.guest.terms import RoomTerms
 from tests.guest.test_resources import ANYBODY, LISTEN, SPEAK, Relay
 
 ROOM = "a" * 52
@@ -70,7 +71,8 @@ def test_when_a_room_is_carried_no_more_its_guests_are_out():
 
 def test_a_room_that_guests_made_under_the_name_of_one_of_nodes_is_closed():
     """Security: nobody waits with a voice of his own where listeners of a room will come."""
-    relay = Relay()
+    assert Relay().ask("POST", f"/whip/{ROOM}/ana", SPEAK)[0] == 404
+    relay = Relay(replace(ANYBODY, rooms={ROOM: RoomTerms()}))  # an operator may
     relay.join(f"/whip/{ROOM}/ana")
     guest = relay.opened()
     assert relay.guests.carry(ROOM, TEA, 7) == [

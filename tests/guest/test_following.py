@@ -15,6 +15,7 @@ from p2phouse.guest.telling import Told, changes, whole
 from p2phouse.vocabulary import LinkNumber
 from tests.guest.test_page import ANA, BEN, FERRY
 
+KEY = ("ferry", None)
 SLOTS = (LinkNumber(0),) * 4
 
 
@@ -71,10 +72,10 @@ def test_a_room_that_becomes_another_kind_is_told_whole():
 class World:
     def __init__(self) -> None:
         self.told: Told | None = told(FERRY)
-        self.following = Following(lambda name: self.told if name == "ferry" else None)
+        self.following = Following(lambda key: self.told if key == KEY else None)
 
     def follow(self, source: str = "192.0.2.7") -> Stream:
-        stream = self.following.follow("ferry", source)
+        stream = self.following.follow(KEY, source)
         assert stream is not None
         return stream
 
@@ -123,14 +124,14 @@ async def test_the_stream_of_a_room_that_ends_ends(autojump_clock, world):
     world.told = None
     assert await stream.next() == b""
     stream.close()
-    assert world.following.follow("ferry", "192.0.2.7") is None
+    assert world.following.follow(KEY, "192.0.2.7") is None
     world.told = told(replace(FERRY, stage=(BEN,)))
     assert json.loads(await world.follow().next()) == world.told
 
 
 async def test_followers_of_one_source_leave_room_for_others(autojump_clock, world):
     held = [world.follow() for _ in range(OF_ONE_SOURCE_MAX)]
-    assert world.following.follow("ferry", "192.0.2.7") is None
+    assert world.following.follow(KEY, "192.0.2.7") is None
     world.follow("192.0.2.8")
     held[0].close()
     world.follow()
@@ -141,6 +142,6 @@ async def test_followers_leave_connections_for_who_comes(autojump_clock, world, 
     assert FOLLOWERS_MAX == 1_536  # of the front's 2,048
     first = world.follow("192.0.2.1")
     world.follow("192.0.2.2")
-    assert world.following.follow("ferry", "192.0.2.3") is None
+    assert world.following.follow(KEY, "192.0.2.3") is None
     first.close()
     world.follow("192.0.2.3")

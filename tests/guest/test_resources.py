@@ -216,6 +216,7 @@ def test_when_media_ends_all_are_gone_and_nobody_is_let_in_before_the_next():
         ("POST", "/whep/", LISTEN, "", 404),
         ("POST", "/whep/" + "r" * 65, LISTEN, "", 404),
         ("POST", "/whep/..", LISTEN, "", 404),
+        ("POST", "/whep/" + "a2" * 26, LISTEN, "", 404),  # of nodes, and not carried here
         ("POST", "/guest/nobody", LISTEN, "", 404),
         ("GET", "/whep/tea", b"", "", 405),
         ("DELETE", "/whep/tea", b"", "", 405),

@@ -141,11 +141,11 @@ def test_a_page_is_told_the_slots_of_the_process_that_it_listens_to():
     its.says(GuestSlots(1, (LinkNumber(1), LinkNumber(2), LinkNumber(0), LinkNumber(0))), 0)
     its.says(GuestSlots(1, (LinkNumber(2), LinkNumber(1), LinkNumber(0), LinkNumber(0))), 1)
     for place, slots in ((cleo, (1, 2, 0, 0)), (dan, (2, 1, 0, 0))):
-        facts = its.guests.room("tea", place)
+        facts = its.guests.room("tea", its.guests.shard_of(place))
         assert facts is not None
         assert facts.slots == slots
     its.ends(1)
-    facts = its.guests.room("tea", dan)
+    facts = its.guests.room("tea", its.guests.shard_of(dan))
     assert facts is not None
     assert facts.slots[0] == 1
 

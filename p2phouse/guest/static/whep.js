@@ -1,6 +1,6 @@
 // A listener's end of WHEP: one offer, one answer; and again when the line is lost.
 const SLOTS = 4;  // as many voices as a relay sends at a time
-const CONNECT_MS = 10_000;  // from the answer to the first packet; a bad line takes 5 s
+const CONNECT_MS = 8_000;  // from the answer to the first packet; a bad line takes 5 s
 const LOST_MS = 4_000;  // a walk from one Wi-Fi to the next heals by itself within
 const WAITS_MS = [500, 1_000, 2_000, 4_000, 8_000];
 const SILENT = -127;
@@ -11,14 +11,15 @@ class Refusal {
 }
 
 export class Listener {
-  #room; #token; #told; #line = null; #place = null; #running = 0; #tries = 0;
+  #room; #token; #told; #moved; #line = null; #place = null; #running = 0; #tries = 0;
 
   // told(state, tracks): joining, listening, lost, full, unreachable, blocked, asks or over. The
-  // last three are final until the next start().
-  constructor({room, token = "", told}) {
+  // last three are final until the next start(). moved(place): where the relay has us now.
+  constructor({room, token = "", told, moved = () => {}}) {
     this.#room = room;
     this.#token = token;
     this.#told = told;
+    this.#moved = moved;
   }
 
   async start() {
@@ -80,9 +81,10 @@ export class Listener {
       return new Refusal("over");
     }
     this.#place = place;
+    this.#moved(place);
     await line.setRemoteDescription({type: "answer", sdp: await answer.text()});
     if (!await until(line, (state) => state === "connected", CONNECT_MS)) {
-      return new Refusal("blocked", {again: this.#tries > 0});
+      return new Refusal("blocked", {again: this.#tries === 1});  // who was in comes back once more
     }
     joined();
     this.#tries = 1;

@@ -1,7 +1,7 @@
 // The room's chat: what people wrote, as text alone; pinned links; the moderators' own channel.
 import {html, useEffect, useRef, useState} from "/vendor/htm-preact.js";
 import {useAsk} from "/asking.js";
-import {Flow, linkIn} from "/flow.js";
+import {Flow, linkIn, Pinned} from "/flow.js";
 import {Icon} from "/icons.js";
 import {language, t} from "/i18n.js";
 import {Face, Problem} from "/parts.js";
@@ -34,14 +34,8 @@ function Pins({app}) {
   const [its, ask] = useAsk(app);
   const pins = app.chat.pins ?? [];
   if (!pins.length) return null;
-  return html`<ul class="pins" aria-label=${t("pinned")}>${pins.map(({id, text}) => {
-    const url = linkIn(text);
-    const words = url ? text.replace(url.href, "").replace(/https?:\/\/\S+/, "").trim() : text;
-    return html`<li key=${id}><${Icon} name="pin" size=${18}/>
-      ${url ? html`<a href=${url.href} target="_blank" rel="noopener noreferrer"><b dir="auto">${words || url.hostname}</b><span class="small soft">${url.host}</span></a>`
-        : html`<b dir="auto">${text}</b>`}
-      ${may(app.room, "pin") && html`<button class="button bare" aria-label=${t("unpin")} onClick=${() => ask("unpin", {message: id})}><${Icon} name="pin-off" size=${16}/></button>`}</li>`;
-  })}</ul><${Problem} text=${its.problem}/>`;
+  return html`<ul class="pins" aria-label=${t("pinned")}>${pins.map(({id, text}) => html`<li key=${id}><${Pinned} text=${text}/>
+      ${may(app.room, "pin") && html`<button class="button bare" aria-label=${t("unpin")} onClick=${() => ask("unpin", {message: id})}><${Icon} name="pin-off" size=${16}/></button>`}</li>`)}</ul><${Problem} text=${its.problem}/>`;
 }
 
 function Messages({app, messages, isMods}) {

@@ -41,3 +41,12 @@ export function linkIn(text) {
     return null;
   }
 }
+
+// What stands above the chat: a link with its words, or words alone.
+export function Pinned({text}) {
+  const url = linkIn(text);
+  const words = url ? text.replace(url.href, "").replace(/https?:\/\/\S+/, "").trim() : text;
+  return html`<${Icon} name="pin" size=${18}/>
+    ${url ? html`<a href=${url.href} target="_blank" rel="noopener noreferrer"><b dir="auto">${words || url.hostname}</b><span class="small soft">${url.host}</span></a>`
+      : html`<b dir="auto">${text}</b>`}`;
+}
