@@ -9,6 +9,7 @@ import argparse
 import asyncio
 import gc
 import logging
+import math
 import os
 import signal
 import socket
@@ -60,6 +61,7 @@ STATS_EACH_TICKS: Final = 50  # 1 Hz
 UNREAD_BYTES_MAX: Final = 256 * 1024  # control has not read for minutes: it is no more
 NEWS_BYTES_MAX: Final = 64 * 1024  # past this levels and stats are left out; newer ones follow
 READ_BYTES: Final = 64 * 1024
+DOUBT_S: Final = 600.0  # that a network lets no UDP out: laptops are carried elsewhere
 LOSS_PCT_MAX: Final = 30  # past this the copies leave too few bits for the voice itself
 NOBODY: Final = Ssrc(0)  # as a voice's SSRC: our own input or output
 
@@ -104,6 +106,7 @@ class Engine:
         self._say = say
         self._loopback_only = loopback_only
         self._reflectors: tuple[tuple[str, int], ...] = ()
+        self._doubts_udp_until = -math.inf
         self._links: dict[LinkNumber, Link] = {}
         self._controls: dict[LinkNumber, LinkControl] = {}  # of connected links
         self._carrier = Carrier(self._hear)
@@ -143,7 +146,8 @@ class Engine:
             case ConnectLink(number, ufrag, pwd, fp, cands, is_relay):
                 if (link := self._links.get(number)) is not None:
                     theirs = Description(ufrag, pwd, fp, cands)
-                    self._start(link.connect(theirs, is_relay=is_relay))
+                    doubts = time.monotonic() < self._doubts_udp_until
+                    self._start(link.connect(theirs, is_relay=is_relay, doubts_udp=doubts))
             case CloseLink(number):
                 self._close(number)
             case SetTable():
@@ -267,6 +271,8 @@ class Engine:
         else:
             self._carry_no_more(number)
         is_tunnelled = status is LinkStatus.CONNECTED and self._links[number].is_tunnelled
+        if is_tunnelled:
+            self._doubts_udp_until = time.monotonic() + DOUBT_S
         self._say(channel.LinkState(number, status, reason[:200], is_tunnelled))
 
     def _close(self, number: LinkNumber) -> None:

@@ -25,9 +25,8 @@ from p2phouse.link.websocket import NoTunnel, Tunnel
 log = logging.getLogger(__name__)
 
 CONNECT_S_MAX: Final = 10.0  # two lost checks back off to 0.5 + 1 + 2 s; aioice itself takes 64 s
-UDP_FIRST_S: Final = (
-    3.0  # three checks lost, each of every pair: UDP is blocked, or as good as that
-)
+UDP_FIRST_S: Final = 3.0  # three checks lost of every pair: UDP is blocked, or as good as that
+UDP_AGAIN_S: Final = 0.5  # where it was a while ago: one round trip round the world
 HANDSHAKE_DATAGRAMS_MAX: Final = 32  # a flight of DTLS has at most six; a full queue drops new ones
 CANDIDATES_MAX: Final = 8
 CANDIDATE_CHARS_MAX: Final = 160
@@ -212,9 +211,11 @@ class Datagrams(Connection):  # type: ignore[misc]  # aioice has no types we fol
         pwd: str,
         candidates: Sequence[Candidate],
         detour: Callable[[], Awaitable[Tunnel]] | None = None,
+        *,
+        doubts_udp: bool = False,
     ) -> None:
         """Checks until a pair works. detour: opens what may be used if none has for a while.
-        Raises NoPath."""
+        doubts_udp: it is a short while. Raises NoPath."""
         self.remote_username, self.remote_password = ufrag, pwd
         opening: asyncio.Task[None] | None = None
         try:
@@ -224,7 +225,9 @@ class Datagrams(Connection):  # type: ignore[misc]  # aioice has no types we fol
                 if detour is None:
                     await self.add_remote_candidate(None)
                 else:
-                    opening = asyncio.create_task(self._go_round(detour))
+                    opening = asyncio.create_task(
+                        self._go_round(detour, UDP_AGAIN_S if doubts_udp else UDP_FIRST_S)
+                    )
                 await self.connect()
         except TimeoutError:
             raise NoPath(reason=f"no answer within {CONNECT_S_MAX:.0f} s") from None
@@ -235,9 +238,9 @@ class Datagrams(Connection):  # type: ignore[misc]  # aioice has no types we fol
                 opening.cancel()
                 await asyncio.wait([opening])
 
-    async def _go_round(self, detour: Callable[[], Awaitable[Tunnel]]) -> None:
+    async def _go_round(self, detour: Callable[[], Awaitable[Tunnel]], after_s: float) -> None:
         """A tunnel as one more socket of ours, with nobody at its other end but the relay."""
-        await asyncio.sleep(UDP_FIRST_S)
+        await asyncio.sleep(after_s)
         try:
             tunnel = await detour()
         except NoTunnel as error:

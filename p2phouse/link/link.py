@@ -92,10 +92,13 @@ class Link:
             cands = await datagrams.gather()
         return Description(datagrams.local_username, datagrams.local_password, fingerprint(), cands)
 
-    async def connect(self, remote: Description, *, is_relay: bool = False) -> None:
+    async def connect(
+        self, remote: Description, *, is_relay: bool = False, doubts_udp: bool = False
+    ) -> None:
         """Checks, then shakes hands; on_state tells how it went. Raises nothing.
 
         is_relay: the other end may be reached through its HTTPS, where UDP is blocked.
+        doubts_udp: it was blocked not long ago.
         """
         may_use = partial(ice.may_use, own=self._addresses, networks=self._networks())
         candidates = ice.read_candidates(remote.cands, may_use=may_use)
@@ -107,7 +110,9 @@ class Link:
             if entrance is not None:
                 detour = partial(open_tunnel, entrance, may_use=may_use)
         try:
-            await self._datagrams.find_path(remote.ufrag, remote.pwd, candidates, detour)
+            await self._datagrams.find_path(
+                remote.ufrag, remote.pwd, candidates, detour, doubts_udp=doubts_udp
+            )
             try:
                 async with asyncio.timeout(CONNECT_S_MAX):
                     await self._dtls.prove(remote.fp)
