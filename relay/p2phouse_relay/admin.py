@@ -60,6 +60,7 @@ class Counts:
     node_people: int = 0
     node_kbps: int = 0
     node_refused: int = 0
+    tunnels: int = 0
 
     @property
     def guests(self) -> int:
@@ -158,6 +159,7 @@ class Admin(Collector):
             ("node_rooms", "Rooms of nodes that are carried.", counts.node_rooms),
             ("node_people", "People in them.", counts.node_people),
             ("node_kbps", "Sent in them, in kb/s.", counts.node_kbps),
+            ("tunnels", "Nodes whose sound goes through HTTPS.", counts.tunnels),
             ("rooms", "Rooms that somebody is in, or was a minute ago.", counts.rooms),
             ("month_bytes", "Sent this month, of UDP and IP.", counts.month_bytes),
             ("month_bytes_max", "That may be sent; 0: any.", counts.month_bytes_max),
@@ -180,6 +182,7 @@ def facts(counts: Counts) -> dict[str, object]:
         "node_people": counts.node_people,
         "node_kbps": counts.node_kbps,
         "node_refused": counts.node_refused,
+        "tunnels": counts.tunnels,
         "speakers": counts.speakers,
         "listeners": counts.listeners,
         "waiting": counts.waiting,

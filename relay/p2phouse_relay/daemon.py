@@ -319,6 +319,7 @@ class Relay:
             month_bytes=octets,
             month_bytes_max=octets_max,
             unkept=self.meter.unkept,
+            tunnels=len(self.tunnels),
             certificate_days=self._certificate_days(),
             **(self.carrying.counts() if self.carrying is not None else {}),
         )
