@@ -9,7 +9,7 @@ import ipaddress
 import logging
 import random
 import socket
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
 from typing import Any, Final
 
@@ -24,12 +24,15 @@ from p2phouse.link.websocket import NoTunnel, Tunnel
 
 log = logging.getLogger(__name__)
 
+Interface = ipaddress.IPv4Interface | ipaddress.IPv6Interface
+
 CONNECT_S_MAX: Final = 10.0  # two lost checks back off to 0.5 + 1 + 2 s; aioice itself takes 64 s
 UDP_FIRST_S: Final = 3.0  # three checks lost of every pair: UDP is blocked, or as good as that
 UDP_AGAIN_S: Final = 0.5  # where it was a while ago: one round trip round the world
 HANDSHAKE_DATAGRAMS_MAX: Final = 32  # a flight of DTLS has at most six; a full queue drops new ones
 CANDIDATES_MAX: Final = 8
 CANDIDATE_CHARS_MAX: Final = 160
+NOBODY6: Final = "2001:db8::1"  # RFC 3849
 REFLECTIONS_MAX: Final = 4
 REFLECTED_S_MAX: Final = 0.5  # a round trip round the world; a dead reflector costs a join no more
 UNSENT_BYTES_MAX: Final = 64 * 1024  # the system's buffer is full as well: a second of eight voices
@@ -268,12 +271,13 @@ class Datagrams(Connection):  # type: ignore[misc]  # aioice has no types we fol
 
 def way_to(reflector: tuple[str, int]) -> str:
     """The address of ours from which datagrams go there; sends nothing."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        try:
+    family = socket.AF_INET6 if ":" in reflector[0] else socket.AF_INET
+    try:
+        with socket.socket(family, socket.SOCK_DGRAM) as probe:
             probe.connect(reflector)
-        except OSError:
-            return ""
-        return str(probe.getsockname()[0])
+            return str(probe.getsockname()[0])
+    except OSError:
+        return ""
 
 
 async def reflection(protocol: Any, reflector: tuple[str, int]) -> Candidate | None:  # noqa: ANN401 - aioice's StunProtocol
@@ -347,20 +351,32 @@ def may_use(
 
 
 def local_addresses(*, loopback_only: bool) -> list[str]:
-    """Where a link gathers: every address but loopback and link-local, and loopback if there is
-    nothing else."""
-    found = [
-        interface.ip
-        for interface in _interfaces()
-        if interface.version == 4 or not interface.ip.is_link_local
-    ]
-    outer = sorted((ip for ip in found if not ip.is_loopback), key=lambda ip: ip.version)
-    if loopback_only or not outer:
-        return ["127.0.0.1"]
-    # Of two families each has its share: a machine with many containers has many of IPv4.
-    six = [str(ip) for ip in outer if ip.version == 6][: CANDIDATES_MAX // 2]
-    four = [str(ip) for ip in outer if ip.version == 4][: CANDIDATES_MAX - len(six)]
-    return [*dict.fromkeys(four), *dict.fromkeys(six)]
+    """Where a link gathers: on loopback only if there is nothing else."""
+    outer = addresses_of(_interfaces(), outward=way_to((NOBODY6, 9)))
+    return ["127.0.0.1"] if loopback_only or not outer else outer
+
+
+def addresses_of(found: Iterable[Interface], *, outward: str) -> list[str]:
+    """What a link tells of this machine, IPv4 first. outward: by which it goes out by IPv6.
+
+    Of two families each has its share: a machine with many containers has many of IPv4.
+    """
+    usable = [each for each in found if not (each.ip.is_loopback or _is_link_local6(each))]
+    out = ipaddress.ip_address(outward or "::")
+    four = [str(each.ip) for each in usable if each.version == 4]
+    # Security: of several in one network of IPv6 the outward one alone, which is mostly one for a
+    # day, as in what the node tells of itself (net/addresses.py, `discreet`).
+    # Test: test_link.py::test_of_several_addresses_of_ipv6_in_a_network_the_outward_one_is_told
+    six = [
+        str(each.ip)
+        for each in usable
+        if each.version == 6 and (each.ip == out or out not in each.network)
+    ][: CANDIDATES_MAX // 2]
+    return [*dict.fromkeys(four[: CANDIDATES_MAX - len(six)]), *dict.fromkeys(six)]
+
+
+def _is_link_local6(interface: Interface) -> bool:
+    return interface.version == 6 and interface.ip.is_link_local  # it means nothing elsewhere
 
 
 def attached_networks() -> list[ipaddress.IPv4Network | ipaddress.IPv6Network]:
@@ -368,7 +384,7 @@ def attached_networks() -> list[ipaddress.IPv4Network | ipaddress.IPv6Network]:
     return [interface.network for interface in _interfaces()]
 
 
-def _interfaces() -> list[ipaddress.IPv4Interface | ipaddress.IPv6Interface]:
+def _interfaces() -> list[Interface]:
     return [
         ipaddress.ip_interface(
             f"{ip.ip if isinstance(ip.ip, str) else ip.ip[0]}/{ip.network_prefix}"

@@ -120,6 +120,22 @@ def interfaces() -> list[Interface]:
     return sorted(told, key=lambda each: (not each.ip.is_loopback, each.ip.version, each.ip.packed))
 
 
+def discreet(found: Iterable[Interface], outward: Sequence[IPAddress]) -> list[Interface]:
+    """Of several addresses of IPv6 in one network that alone by which the system goes out.
+
+    Security: mostly it is one for a day (RFC 8981), which the system made so that nobody knows the
+    machine again; told beside it, the lasting one would undo that.
+    Test: test_addresses.py::test_of_several_addresses_in_a_network_of_ipv6_the_outward_one_is_told
+    """
+    return [
+        each
+        for each in found
+        if each.ip.version == 4
+        or each.ip in outward
+        or not any(ip.version == 6 and ip in each.network for ip in outward)
+    ]
+
+
 def is_unicast6(ip: IPAddress) -> bool:
     """Global, or of a local network by RFC 4193."""
     return ip.is_global or (ip.is_private and not (ip.is_link_local or ip.is_loopback))

@@ -14,7 +14,7 @@ from typing import Final
 from p2phouse.config import LanMode
 from p2phouse.errors import UserError
 from p2phouse.net import ports
-from p2phouse.net.addresses import Address, Interface, IPAddress, IPNetwork, interfaces
+from p2phouse.net.addresses import Address, Interface, IPAddress, IPNetwork, discreet, interfaces
 
 log = logging.getLogger(__name__)
 
@@ -117,7 +117,7 @@ class Ground:
         self.has_way_out = bool(out)
         usable = [
             interface
-            for interface in self._find()
+            for interface in discreet(self._find(), out)
             if self._lan != "loopback" or interface.ip.is_loopback
         ]
         usable.sort(

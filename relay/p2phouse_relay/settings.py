@@ -286,7 +286,7 @@ contact = {contact}
 # reached from outside, the best first. `bind` is where its sockets are, if that is not everywhere.
 domain = {domain}
 addresses = {addresses}
-# bind = "0.0.0.0"
+# bind = "0.0.0.0"   # everywhere, and by IPv6 too if an address above is one
 
 # Ports. Everything that is sound goes through the UDP port; open it in your firewall.
 # http_port = 443

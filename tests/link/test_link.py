@@ -252,6 +252,22 @@ def test_candidates_are_counted():
     assert ice.read_candidates(good, may_use=lambda ip: False) == []
 
 
+def test_of_several_addresses_of_ipv6_in_a_network_the_outward_one_is_told():
+    texts = ("127.0.0.1/8", "192.168.1.10/24", "2a05:8:1::10/64", "2a05:8:1::dead/64")
+    found = [ipaddress.ip_interface(each) for each in (*texts, "fd00::2/64", "fe80::1/64")]
+    told = ice.addresses_of(found, outward="2a05:8:1::dead")
+    assert told == ["192.168.1.10", "2a05:8:1::dead", "fd00::2"]
+    assert ice.addresses_of(found, outward="") == [
+        "192.168.1.10",
+        "2a05:8:1::10",
+        "2a05:8:1::dead",
+        "fd00::2",
+    ]
+    many = [ipaddress.ip_interface(f"10.0.{number}.1/24") for number in range(20)]
+    told = ice.addresses_of([*many, *found], outward="")
+    assert (len(told), told[-1]) == (ice.CANDIDATES_MAX, "fd00::2")
+
+
 def test_a_machine_with_loopback_alone_gathers_there():
     assert ice.local_addresses(loopback_only=True) == ["127.0.0.1"]
 

@@ -1,6 +1,8 @@
 """What both ends of a tunnel agree on."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from p2phouse.link import ice, tunnel
 from p2phouse.link.tunnel import Entrance, Newest
@@ -43,6 +45,12 @@ def test_the_longest_name_fits_into_a_candidate():
 )
 def test_what_is_no_entrance_of_a_tunnel_is_passed_over(candidate):
     assert tunnel.read(candidate) is None
+
+
+@given(st.text() | st.from_regex(r"\S+ 1 wss \d+ \S+ \d+ typ relay token [0-9a-f]{32}"))
+def test_any_text_is_an_entrance_that_can_be_written_or_none(text):
+    found = tunnel.read(text)
+    assert found is None or tunnel.read(tunnel.write(found)) == found
 
 
 def test_what_waits_goes_in_order_and_the_late_not_at_all():

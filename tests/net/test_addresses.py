@@ -11,6 +11,7 @@ from p2phouse.net.addresses import (
     Address,
     Circuit,
     Interface,
+    discreet,
     interfaces,
     pack,
     rank,
@@ -96,6 +97,14 @@ def test_this_machine_has_a_loopback_interface_and_it_comes_first():
 )
 def test_a_lan_is_what_was_set_aside_for_it_but_not_loopback(ip, is_private):
     assert Interface.of(ip, 24).is_private is is_private
+
+
+def test_of_several_addresses_in_a_network_of_ipv6_the_outward_one_is_told():
+    lasting, daily = Interface.of("2a05:8:1::10", 64), Interface.of("2a05:8:1::dead", 64)
+    other, four = Interface.of("fd00::2", 64), Interface.of("192.168.1.10", 24)
+    found = [four, lasting, daily, other]
+    assert discreet(found, [four.ip, daily.ip]) == [four, daily, other]
+    assert discreet(found, [four.ip]) == found
 
 
 @given(addresses, st.binary(min_size=32, max_size=32))
