@@ -53,6 +53,7 @@ class VoiceCondition(IntEnum):
     OUTPUT_STARTED = 6
     OUTPUT_ENDED = 7
     OUTPUT_FAILED = 8
+    UNPROVED = 9
 
 
 # ── down: control tells media ────────────────────────────────────────────────────────────────

@@ -462,7 +462,9 @@ class Engine:
         if voice.doubted is not (ssrc in self._doubted):
             self._doubted ^= {ssrc}
             log.warning("voice_doubted ssrc=%08x now=%s", ssrc, voice.doubted)
-        if voice.key_missing:
+        if voice.doubted:
+            condition = VoiceCondition.UNPROVED
+        elif voice.key_missing:
             condition = VoiceCondition.KEY_MISSING
         elif voice.stats.played:
             condition = VoiceCondition.FLOWING

@@ -33,6 +33,7 @@ class Cause(StrEnum):
     LINK_DOWN = "link_down"
     MUTED_BY = "muted_by"
     KEY_MISSING = "key_missing"
+    UNPROVED = "unproved"
     NO_MICROPHONE = "no_microphone"
     LEVEL_ZERO = "level_zero"
     NO_PACKETS = "no_packets"
@@ -276,6 +277,12 @@ class Silence:
                 Cause.KEY_MISSING,
                 f"Your node has not got the key to the voice of {who}.",
                 "Wait a moment; if it lasts, leave the room and join it again.",
+            )
+        if ssrc in sound.unproved:
+            return _of(
+                Cause.UNPROVED,
+                f"What comes as the voice of {who} is not proved to be that, so it is not played.",
+                f"Wait a moment; if it lasts, ask {who} in another way to join the room again.",
             )
         if ssrc in sound.still:
             return _of(

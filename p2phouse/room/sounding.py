@@ -35,6 +35,7 @@ class Sounding:
     output_ready: bool = True  # somebody is at the other end of our ear
     page_blocked: bool = False  # the browser plays nothing until it is clicked
     keyless: set[Ssrc] = field(default_factory=set)
+    unproved: set[Ssrc] = field(default_factory=set)  # held back, for anybody might speak so
     still: set[Ssrc] = field(default_factory=set)  # voices of which nothing new was played
     _played: dict[Ssrc, int] = field(default_factory=dict)
     _talked: list[float] = field(default_factory=list)
@@ -53,8 +54,12 @@ class Sounding:
                 self.output_failed = state.text
             case VoiceCondition.KEY_MISSING:
                 self.keyless.add(state.ssrc)
+                self.unproved.discard(state.ssrc)
+            case VoiceCondition.UNPROVED:
+                self.unproved.add(state.ssrc)
             case VoiceCondition.FLOWING | VoiceCondition.NO_PACKETS:
                 self.keyless.discard(state.ssrc)
+                self.unproved.discard(state.ssrc)
 
     def stats(self, now: Now, stats: Stats) -> None:
         self.input_open = stats.captured_age_us >= 0
@@ -69,6 +74,7 @@ class Sounding:
         gained = {ssrc: count - self._played.get(ssrc, 0) for ssrc, count in played.items()}
         self.still = {ssrc for ssrc, count in gained.items() if count <= 0}
         self.keyless &= played.keys()
+        self.unproved &= played.keys()
         self._played = played
         if not self.input_open:
             self._talked.clear()

@@ -47,6 +47,7 @@ CauseName = Annotated[
         "link_down",
         "muted_by",
         "key_missing",
+        "unproved",
         "no_microphone",
         "level_zero",
         "no_packets",

@@ -4,9 +4,8 @@ The seal proves that somebody in the room sealed a frame; in an open room that m
 each block of AUDIT_FRAMES frames is followed by an audit, a packet of the voice that anybody can
 check with the key named in its `speak`. Frames play at once and are judged afterwards.
 
-A frame that the speaker did not send ends a voice for good, and so does it if nothing is ever
-proved. A voice that was proved and then is not is silent until it is again: a full uplink drops
-large packets first, as audits are.
+A frame that the speaker did not send ends a voice for good. A voice of which too little is proved
+is silent until more is: a full uplink drops large packets first, as audits are.
 
 Audits get lost as any packet. Each carries the tags of its own block and the exclusive or of those
 of three earlier ones: a lost block comes back from any of three later audits. docs/protocol.md §5.7
@@ -196,7 +195,6 @@ class AuditReader:
         # Security: who forges a little and lets true audits pass in between gets no further.
         # Test: test_audit.py::test_a_true_audit_now_and_then_is_not_enough
         self.doubted = is_bare or self._debt > UNPROVED_FRAMES_MAX
-        self.forged |= is_bare and not self.proved
 
     def skip(self, seconds: float) -> None:
         """We stood still: what proves the last frames may lie unread, and its time is not over."""

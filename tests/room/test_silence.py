@@ -337,6 +337,17 @@ def test_a_missing_key_is_explained_after_two_seconds(table):
     assert causes(table, ann) == []
 
 
+def test_a_voice_that_is_not_proved_is_explained_until_it_is(table):
+    ann = speaker(table)
+    ssrc = table.here.members[ann.dev].ssrc
+    assert ssrc is not None
+    Media(table).pass_s(1)
+    table.media(VoiceState(ssrc, VoiceCondition.UNPROVED, ""))
+    assert causes(table, ann) == ["unproved"]
+    table.media(VoiceState(ssrc, VoiceCondition.FLOWING, ""))
+    assert causes(table, ann) == []
+
+
 def test_a_forged_voice_is_explained_at_once_and_hides_the_rest(table):
     ann = speaker(table)
     ssrc = table.here.members[ann.dev].ssrc

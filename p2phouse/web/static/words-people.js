@@ -69,6 +69,8 @@ export const PEOPLE_WORDS = {
   silence_key_missing_do: ["A member sends it as soon as one is online.", "Un membre l’envoie dès qu’il est en ligne."],
   silence_key_missing_you: ["The room’s key has not come to you yet.", "La clé du salon n’est pas encore arrivée chez vous."],
   silence_key_missing_you_do: ["A member sends it as soon as one is online.", "Un membre l’envoie dès qu’il est en ligne."],
+  silence_unproved: ["What comes in their name is not proved to be theirs, so it is not played.", "Rien ne prouve que cette voix est la sienne : elle n’est pas jouée."],
+  silence_unproved_do: ["It is played as soon as it is proved. If that takes long, ask them in another way.", "Elle le sera dès que c’est prouvé. Si cela dure, demandez par un autre moyen."],
   silence_no_packets: ["Nothing comes from them, though they are unmuted.", "Rien n’arrive, bien que le micro soit ouvert."],
   silence_no_packets_do: ["Ask them in the chat to look at their microphone.", "Demandez par écrit de vérifier le micro."],
   silence_no_packets_you: ["Nothing of your voice leaves this machine.", "Rien de votre voix ne quitte cette machine."],
