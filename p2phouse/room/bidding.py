@@ -125,6 +125,8 @@ class Bidding:
     def make(self, now: Now, me: Me, membership: Membership, offered: Offered) -> Bid:
         carry, drains, is_deserted = offered
         lost = self.lost(now)
+        for dev in lost:
+            self.measured[dev].rtts.clear()  # what they were is no sign that the two meet
         rows = [_row(dev, each, is_lost=dev in lost) for dev, each in self.measured.items()]
         carriers = (membership.hub, membership.standby)
         rows = [row for row in rows if row.loss == LOST_PERMILLE or self.measured[_of(row)].rtts]

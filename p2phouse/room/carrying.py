@@ -43,7 +43,15 @@ from p2phouse.vocabulary import DeviceKey, Now
 BIDS_MAX: Final = 64  # kept of a room: its members, and some whom we have not met yet
 SLEPT_S: Final = 1.0  # less others bridge without a word
 HAND_OVER_S: Final = 3.0  # a claim, the others' answers, and their releases
-AT_FIRST: Final = (None, None, None, IN_A_MESH, False, NOBODY.cap)  # as a membership begins
+AT_FIRST: Final[tuple[object, ...]] = (
+    None,
+    None,
+    None,
+    IN_A_MESH,
+    False,
+    NOBODY.cap,
+    frozenset(),
+)  # as a membership begins
 
 
 @dataclass(slots=True)
@@ -330,7 +338,8 @@ class Carrying:
                 overlap=election.overlaps(now.mono),
             )
         grows = hub is not None or measure.can_grow(election.view)
-        told = (hub, standby, former, standpoint, grows, self.offer.cap)
+        probed = election.probed(now.mono)
+        told = (hub, standby, former, standpoint, grows, self.offer.cap, probed)
         if told == carried.told:
             return
         carried.told = told
@@ -339,7 +348,7 @@ class Carrying:
         membership.feeds_max = self.offer.cap
         membership.wanted = None
         if hub is not None and standpoint.part is Part.MEMBER and not standpoint.yields:
-            membership.wanted = frozenset({hub, standby, former} - {None, me})  # type: ignore[arg-type]  # None is taken out
+            membership.wanted = frozenset({hub, standby, former, *probed} - {None, me})  # type: ignore[arg-type]  # None is taken out
         yield from self._wiring.rewire(membership)
 
     def deadline(self, membership: Membership | None) -> float:

@@ -59,6 +59,7 @@ OUTBID_S: Final = 1.0
 PONDER_S_MAX: Final = 5.0  # after a sleep: links are back by then, and what was claimed is heard
 STALL_S: Final = 0.3  # a control loop is held up for 50 ms at most, unless its machine is
 PAIRS_MAX: Final = 64
+PROBE_EACH_S: Final = 60.0  # two who could not meet try again; longer than a try takes by far
 REFUSED_MAX: Final = 16
 
 
@@ -164,7 +165,9 @@ class Election:
         self._outbid: tuple[float, int] | None = None  # from when, and which epoch
         self._refused: dict[RecordId, set[DeviceKey]] = {}  # claims, and who told us of them
         self._costs: deque[tuple[float, int]] = deque()  # of the hub, by time
-        self._pairs: set[frozenset[DeviceKey]] = set()  # that have failed to meet
+        self._pairs: set[frozenset[DeviceKey]] = (
+            set()
+        )  # that have failed to meet, and not met since
         self.deadline = math.inf
 
     # ── what is known ────────────────────────────────────────────────────────────────────────
@@ -192,6 +195,24 @@ class Election:
     def former(self, now: float) -> DeviceKey | None:
         """Who was hub before this claim, while it may be needed."""
         return self._former if now < self._former_until else None
+
+    def probed(self, now: float) -> frozenset[DeviceKey]:
+        """With whom to try again now, since the room is carried for nothing but such a pair. Both
+        of it do so at a time: they count from the same claim."""
+        is_owed = self.hub is not None and self.why is Why.PAIR
+        if not is_owed or self._view.people > CALM_MEMBERS or self._me in (self.hub, self.standby):
+            return frozenset()
+        began = self._probe_began(now)
+        if began == self._adopted_at or now >= began + CONNECT_S:
+            return frozenset()
+        return frozenset(
+            dev for pair in self._pairs if self._me in pair for dev in pair - {self._me}
+        )
+
+    def _probe_began(self, now: float) -> float:
+        since_s = now - self._adopted_at
+        began = self._adopted_at + since_s // PROBE_EACH_S * PROBE_EACH_S
+        return began if now < began + PROBE_EACH_S else began + PROBE_EACH_S  # as floats round
 
     def overlaps(self, now: float) -> bool:
         """Whether the links of the shape before are to be used still."""
@@ -270,7 +291,8 @@ class Election:
         for pair in measure.failing_pairs(view):
             if len(self._pairs) < PAIRS_MAX:
                 self._pairs.add(pair)
-        self._pairs = {pair for pair in self._pairs if pair <= view.members}
+        met = measure.meeting_pairs(view)
+        self._pairs = {pair for pair in self._pairs if pair <= view.members and pair not in met}
         for dev in (self.hub, self.standby):
             self._note_heard(dev, now)
 
@@ -569,6 +591,9 @@ class Election:
         return self._claim(self._me, self._next([self._me, self.hub]), now)
 
     def _as_member(self, now: float) -> list[Output]:
+        if any(self._me in pair for pair in self._pairs):
+            began = self._probe_began(now)
+            self._wake(began + (CONNECT_S if now < began + CONNECT_S else PROBE_EACH_S))
         hub, silent_at = self.hub, self._silent_at()
         assert hub is not None
         is_due = silent_at < math.inf and self._is_due(silent_at + LEASE_S, now)

@@ -201,6 +201,17 @@ def failing_pairs(view: View) -> frozenset[frozenset[DeviceKey]]:
     return frozenset(frozenset(pair) for pair in lost if pair[::-1] in lost)
 
 
+def meeting_pairs(view: View) -> frozenset[frozenset[DeviceKey]]:
+    """Members who have a link, or had one since they last had none, as both of them say."""
+    met = {
+        (by, DeviceKey(row.dev))
+        for by, bid in view.bids.items()
+        for row in bid.rows
+        if row.loss < LOST_PERMILLE
+    }
+    return frozenset(frozenset(pair) for pair in met if pair[::-1] in met)
+
+
 def unreached(view: View, dev: DeviceKey) -> list[DeviceKey]:
     """Who has no link with it, as both say."""
     return _lost(view, dev, dict(_reports(view, dev)))

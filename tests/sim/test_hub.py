@@ -322,6 +322,23 @@ def test_a_hub_that_was_cut_off_follows_the_room_that_it_comes_back_to(seed: int
     assert hubs(nodes) == {chosen}
 
 
+@pytest.mark.parametrize("seed", FEW[:1])
+def test_a_small_room_is_a_mesh_again_once_the_two_can_meet_who_could_not(seed: int) -> None:
+    world, nodes = crowd(4, seed)
+    world.run_for(10)
+    one, other = nodes[1], nodes[3]
+    world.cut_sound(one, other)
+    until(world, lambda: is_hub_room(nodes))
+    world.run_for(150)
+    assert is_hub_room(nodes), "they have tried twice"
+    one.no_datagrams.clear()
+    other.no_datagrams.clear()
+    until(world, lambda: hubs(nodes) == {""}, within_s=120.0)
+    world.run_for(15)
+    assert heard_by_all(nodes)
+    assert hubs(nodes) == {""}
+
+
 @pytest.mark.parametrize("seed", FEW)
 def test_a_room_that_shrinks_is_a_mesh_again(seed: int) -> None:
     world, nodes, hub, _ = carried(seed)
