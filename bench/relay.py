@@ -43,8 +43,8 @@ REQUESTS: Final = 50  # in one write of a flood
 IN_REAL_TIME: Final = os.environ.get("P2PHOUSE_RELAY_FIFO") == "1"
 FULL: Final = 4_000
 FULL_CORE: Final = 0.72  # of a core: media's load, above which a relay lets nobody in, is 0.7
-STARVED: Final = 2_000
-BUSY: Final = 2
+STARVED: Final = 1_000
+BUSY: Final = 6
 LOAD_S: Final = 1.2  # media tells its load each second
 LIMIT_MS: Final = "< 20"
 LIMIT_LOSS: Final = "< 0.1"

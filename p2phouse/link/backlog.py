@@ -23,10 +23,16 @@ class Backlog:
     def __init__(self) -> None:
         self._packets: deque[tuple[float, Peer, bytes]] = deque()
         self._looked_s = -inf
-        self.dropped = 0
+        self._taken = self._dropped = 0
 
     def __len__(self) -> int:
         return len(self._packets)
+
+    def count(self) -> tuple[int, int]:
+        """How many were taken since it was last asked, and how many never were."""
+        counts = self._taken, self._dropped
+        self._taken = self._dropped = 0
+        return counts
 
     def put(self, now_s: float, peer: Peer, data: bytes) -> None:
         self._packets.append((now_s, peer, data))
@@ -40,6 +46,7 @@ class Backlog:
             self._looked_s = now_s
             self._drop()
         _, peer, data = self._packets.popleft()
+        self._taken += 1
         return peer, data
 
     def _drop(self) -> None:
@@ -53,5 +60,5 @@ class Backlog:
             _, peer, data = each
             ssrc = data[8:12]
             newest[peer.number, ssrc if ssrc in peer.ssrcs else b""] = each
-        self.dropped += len(self._packets) - len(newest)
+        self._dropped += len(self._packets) - len(newest)
         self._packets = deque(newest.values())

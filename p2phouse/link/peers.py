@@ -189,10 +189,10 @@ class Peers:
         peer = self._peers.get(number)
         return None if peer is None else peer.sink
 
-    @property
-    def late(self) -> int:
-        """Packets of sound that had waited too long to be passed on."""
-        return self._sound.dropped
+    def late_permille(self) -> int:
+        """Of the packets of sound since it was last asked, those that waited too long to go on."""
+        taken, dropped = self._sound.count()
+        return 1_000 * dropped // max(1, taken + dropped)
 
     def forged(self, number: LinkNumber) -> int:
         """Datagrams from where it is that did not open, or were under an SSRC too many."""

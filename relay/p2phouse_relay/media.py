@@ -54,6 +54,7 @@ LOAD_EACH_S: Final = 1.0
 SLOTS_EACH_S: Final = 0.1
 REPORTS_EACH_S: Final = 1.0
 FULL_PERMILLE: Final = 1_000
+LATE_PERMILLE: Final = 50  # of the packets of a second: one that is late may be so by chance
 SWITCH_S: Final = 0.0005
 
 
@@ -101,7 +102,6 @@ class Media:
         self._cpu_s = _cpu_s()
         self._ports = ports
         self._octets = 0  # as told last
-        self._late = 0  # as told last
         self._told_s = monotonic()
         say(channel.Started(CHANNEL_VERSION))
         say(channel.PortReady(ports[0].number, identity.fingerprint))
@@ -143,9 +143,8 @@ class Media:
         cpu_s = _cpu_s()
         permille = round(1_000 * (cpu_s - self._cpu_s) / since_s)
         self._cpu_s, self._told_s = cpu_s, now_s
-        if self.peers.late != self._late:
-            # What others leave us of the core is not enough, whatever share it is.
-            permille, self._late = FULL_PERMILLE, self.peers.late
+        if self.peers.late_permille() >= LATE_PERMILLE:
+            permille = FULL_PERMILLE  # what others leave us of the core is not enough
         dropped = self._across.dropped if self._across is not None else 0
         not_sent_on, self._dropped_across = dropped - self._dropped_across, dropped
         sent = sum(port.octets for port in self._ports)

@@ -28,8 +28,9 @@ def test_all_goes_in_its_order_as_long_as_nothing_is_late():
     for data in packets:
         backlog.put(1.0, ana, data)
     assert take_all(backlog, 1.0 + WAIT_S_MAX) == packets
-    assert backlog.dropped == 0
     assert backlog.take(2.0) is None
+    assert backlog.count() == (200, 0)
+    assert backlog.count() == (0, 0)
 
 
 def test_of_what_is_late_the_newest_of_each_voice_goes():
@@ -42,7 +43,7 @@ def test_of_what_is_late_the_newest_of_each_voice_goes():
         backlog.put(1.0, ana, packet(8, seq))
     late = take_all(backlog, 1.0 + 2 * WAIT_S_MAX)
     assert late == [packet(7, 99), packet(7, 1_002), packet(8, 99)]
-    assert backlog.dropped == 200
+    assert backlog.count() == (3, 200)
 
 
 def test_a_voice_is_behind_by_a_tenth_of_a_second_at_most():
