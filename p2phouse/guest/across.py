@@ -2,15 +2,18 @@
 
 What a guest says comes in at one process and goes on, a datagram each, to those in which somebody
 of the room listens: control says which (SendOn). Nothing waits for a slow process: what it has no
-place for is dropped and counted, as on a network. A pair of sockets for each process is control's:
-who dies leaves its ends to the next.
+place for is dropped and counted, as on a network; who was held up passes on each voice's newest and
+not what is too late for everybody. A pair of sockets for each process is control's: who dies leaves
+its ends to the next. All processes read the one monotonic clock of the machine.
 """
 
 import socket
 import struct
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Final
+from itertools import islice
+from math import inf
+from typing import Final, NamedTuple
 
 from p2phouse.vocabulary import LinkNumber, Ssrc
 from p2phouse.voice.packet import PT_OPUS
@@ -20,25 +23,30 @@ from p2phouse.voice.plain import PAYLOAD_BYTES_MAX, Plain
 # ten in a container, which is less than one burst. Only Linux has it.
 _KIND: Final = socket.SOCK_SEQPACKET if sys.platform == "linux" else socket.SOCK_DGRAM
 BUFFER_BYTES: Final = 256 * 1024  # some 300 packets with what the system keeps of each
-READS_MAX: Final = 64  # in a turn of the loop, which has guests to look after too
-_HEAD: Final = struct.Struct("!IqB?HII")
+READS_MAX: Final = 1_024  # more than a buffer holds
+_HEAD: Final = struct.Struct("!dIqB?HII")
 _DATAGRAM_BYTES_MAX: Final = _HEAD.size + PAYLOAD_BYTES_MAX
 
 
-def pack(room: int, source: LinkNumber, packet: Plain) -> bytes:
-    _, marker, seq, timestamp, ssrc, level, payload = packet
-    return _HEAD.pack(room, source, level, marker, seq, timestamp, ssrc) + payload
+class Crossing(NamedTuple):
+    """A packet on its way: when it was sent, into which room, and of whose voice it is."""
+
+    at_s: float
+    room: int
+    source: LinkNumber
+    packet: Plain
 
 
-def unpack(data: bytes) -> tuple[int, LinkNumber, Plain]:
-    """Room, source and packet, whose payload type is ours now."""
-    room, source, level, marker, seq, timestamp, ssrc = _HEAD.unpack_from(data)
-    payload = data[_HEAD.size :]
-    return (
-        room,
-        LinkNumber(source),
-        Plain(PT_OPUS, marker, seq, timestamp, Ssrc(ssrc), level, payload),
-    )
+def pack(crossing: Crossing) -> bytes:
+    at_s, room, source, (_, marker, seq, timestamp, ssrc, level, payload) = crossing
+    return _HEAD.pack(at_s, room, source, level, marker, seq, timestamp, ssrc) + payload
+
+
+def unpack(data: bytes) -> Crossing:
+    """Its payload type is ours now."""
+    at_s, room, source, level, marker, seq, timestamp, ssrc = _HEAD.unpack_from(data)
+    packet = Plain(PT_OPUS, marker, seq, timestamp, Ssrc(ssrc), level, data[_HEAD.size :])
+    return Crossing(at_s, room, LinkNumber(source), packet)
 
 
 class Pairs:
@@ -75,10 +83,10 @@ class Pairs:
         return [(n, pair[1].fileno()) for n, pair in self._pairs.items() if n != process]
 
 
-def inherited(own: int, others: Iterable[str]) -> "Across":
+def inherited(own: int, others: Iterable[str], *, late_s: float = inf) -> "Across":
     """From what Pairs told of the ends."""
     pairs = (each.split("=") for each in others)
-    return Across(_socket(own), {int(n): _socket(int(fd)) for n, fd in pairs})
+    return Across(_socket(own), {int(n): _socket(int(fd)) for n, fd in pairs}, late_s=late_s)
 
 
 def _socket(fd: int) -> socket.socket:
@@ -88,17 +96,25 @@ def _socket(fd: int) -> socket.socket:
 class Across:
     """A process's own ends. Call `read` when `socket` is readable."""
 
-    def __init__(self, own: socket.socket, others: Mapping[int, socket.socket]) -> None:
-        """own: where it receives. others: where it sends, by the number of who receives there."""
+    def __init__(
+        self,
+        own: socket.socket,
+        others: Mapping[int, socket.socket],
+        *,
+        late_s: float = inf,
+    ) -> None:
+        """own: where it receives. others: where it sends, by the number of who receives there.
+        late_s: of what waited for longer only the newest of each voice is read."""
         self.socket = own
         self._others = others
-        self.dropped = 0  # that found no place
+        self._late_s = late_s
+        self.dropped = 0  # that found no place, or came too late
         for _ in self._datagrams():
             pass  # they were for the process before this one
 
-    def send(self, room: int, to: Sequence[int], source: LinkNumber, packet: Plain) -> None:
+    def send(self, to: Sequence[int], crossing: Crossing) -> None:
         """To each of those processes, if it has a place for it."""
-        data = pack(room, source, packet)
+        data = pack(crossing)
         for number in to:
             try:
                 self._others[number].send(data)
@@ -109,10 +125,14 @@ class Across:
         for end in (self.socket, *self._others.values()):
             end.close()
 
-    def read(self) -> Iterator[tuple[int, LinkNumber, Plain]]:
-        """What has come, at most READS_MAX: room, source and packet."""
-        for _, data in zip(range(READS_MAX), self._datagrams(), strict=False):
-            yield unpack(data)
+    def read(self, now_s: float) -> Sequence[Crossing]:
+        """What has come."""
+        came = [unpack(data) for data in islice(self._datagrams(), READS_MAX)]
+        if not came or now_s <= came[0].at_s + self._late_s:
+            return came
+        newest = {(each.room, each.source): each for each in came}
+        self.dropped += len(came) - len(newest)
+        return list(newest.values())
 
     def _datagrams(self) -> Iterator[bytes]:
         while True:

@@ -126,7 +126,7 @@ class GuestRoom:
         self._lines: dict[LinkNumber, tuple[int, Sink]] = {}
         self._elsewhere_s: dict[LinkNumber, float] = {}  # when we heard who is no guest here
         # To where voices that enter here are wanted as well, if anywhere.
-        self.send_on: Callable[[LinkNumber, Plain], None] | None = None
+        self.send_on: Callable[[float, LinkNumber, Plain], None] | None = None
         self.together = False  # packets of several voices go in one call: cheaper, and later
         self.refused = 0  # packets of speakers that were none of their voice, or too many
 
@@ -185,7 +185,7 @@ class GuestRoom:
     def enter(self, now_s: float, source: LinkNumber, packet: Plain) -> None:
         """A packet of a voice that comes in here, for whoever listens in any process."""
         if self.send_on is not None:  # first, for theirs have further to go
-            self.send_on(source, packet)
+            self.send_on(now_s, source, packet)
         self.hand_out(now_s, source, packet)
 
     def hand_out(self, now_s: float, source: LinkNumber, packet: Plain) -> None:

@@ -36,13 +36,15 @@ from p2phouse.channel import (
     SetTable,
 )
 from p2phouse.errors import UserError
-from p2phouse.guest.across import Across, inherited
+from p2phouse.guest.across import Across, Crossing, inherited
 from p2phouse.guest.room import GuestRoom
+from p2phouse.link.backlog import WAIT_S_MAX
 from p2phouse.link.handshake import Identity
 from p2phouse.link.lite import Credentials
 from p2phouse.link.peers import Peers
 from p2phouse.link.port import Port, Sink
 from p2phouse.vocabulary import HERE, LinkNumber
+from p2phouse.voice.plain import Plain
 from p2phouse_relay.control_end import ControlEnd
 from p2phouse_relay.links import NodeLinks, NodeRooms
 from p2phouse_relay.thrift import ABOVE_PERMILLE, Thrift
@@ -282,18 +284,24 @@ class Media:
 
     def _send_on(self, number: int, to: tuple[int, ...]) -> None:
         room = self._rooms.get(number)
-        if room is not None and self._across is not None:
-            room.send_on = partial(self._across.send, number, to) if to else None
+        across = self._across
+        if room is None or across is None:
+            return
+
+        def send(now_s: float, source: LinkNumber, packet: Plain) -> None:
+            across.send(to, Crossing(now_s, number, source, packet))
+
+        room.send_on = send if to else None
 
     # ── sound ────────────────────────────────────────────────────────────────────────────────
 
     def read_across(self, now_s: float) -> None:
         """What came in at other processes."""
         assert self._across is not None
-        for number, source, packet in self._across.read():
-            room = self._rooms.get(number)
+        for each in self._across.read(now_s):
+            room = self._rooms.get(each.room)
             if room is not None:  # else it has closed a moment ago
-                room.hand_out(now_s, source, packet)
+                room.hand_out(now_s, each.source, each.packet)
 
     def _packet(self, number: LinkNumber, packet: bytes) -> None:
         room = self._in.get(number)
@@ -405,7 +413,9 @@ def main() -> None:
     except PortTaken as error:
         sys.exit(str(error))
     control = socket.socket(fileno=arguments.fd)
-    across = None if arguments.across is None else inherited(arguments.across, arguments.to)
+    across = None
+    if arguments.across is not None:
+        across = inherited(arguments.across, arguments.to, late_s=WAIT_S_MAX)
     serve(control, ports, across, together_above=arguments.together_above)
 
 

@@ -101,8 +101,8 @@ def serve(control: ControlEnd, across: Across) -> None:
         for key, _ in selector.select(None if wait_s == math.inf else max(0.0, wait_s)):
             if key.fileobj is across.socket:
                 now_s = monotonic()
-                for number, source, packet in across.read():
-                    mixer.receive(now_s, number, source, packet)
+                for each in across.read(now_s):
+                    mixer.receive(now_s, each.room, each.source, each.packet)
                 continue
             messages = control.read()
             if messages is None:

@@ -250,7 +250,7 @@ def test_one_who_is_as_wide_as_a_picture_is_sent_on_no_wider_than_music(house: H
 def test_what_enters_here_goes_on_once_and_what_came_in_elsewhere_does_not(house: House):
     listener = house.listener(4)
     gone_on: list[tuple[LinkNumber, bytes]] = []
-    house.room.send_on = lambda source, packet: gone_on.append((source, packet.payload))
+    house.room.send_on = lambda now_s, source, packet: gone_on.append((source, packet.payload))
     house.says(ANA, "a1")
     house.room.enter(house.now_s, NODE, PLAIN._replace(payload=b"n1"))
     house.room.hand_out(house.now_s, FAR, PLAIN._replace(payload=b"f1"))
@@ -260,7 +260,7 @@ def test_what_enters_here_goes_on_once_and_what_came_in_elsewhere_does_not(house
 
 def test_a_guest_who_floods_is_not_sent_on_either(house: House):
     gone_on: list[bytes] = []
-    house.room.send_on = lambda source, packet: gone_on.append(packet.payload)
+    house.room.send_on = lambda now_s, source, packet: gone_on.append(packet.payload)
     for n in range(200):
         house.says(ANA, f"{n}")
     assert 0 < len(gone_on) <= PACKETS_AT_ONCE_MAX
@@ -288,7 +288,7 @@ def test_voices_from_elsewhere_have_slots_as_guests_have_and_lose_them_when_they
 
 def test_a_room_is_heard_if_somebody_listens_here_or_elsewhere(house: House):
     assert not house.room.is_heard
-    house.room.send_on = lambda source, packet: None
+    house.room.send_on = lambda now_s, source, packet: None
     assert house.room.is_heard
     house.room.send_on = None
     house.listener(1)
