@@ -18,6 +18,7 @@ import trio
 
 from p2phouse import channel
 from p2phouse.api import listening, serve
+from p2phouse.beside import Beside
 from p2phouse.config import (
     Config,
     HomeUnusable,
@@ -85,6 +86,7 @@ class Node:
         self.network: Network
         self._memory: Memory
         self.relays: Relays
+        self.beside: Beside
         self._shell: Shell
         self._has_shell = trio.Event()  # media may speak before the network is there
         self._nursery: trio.Nursery
@@ -144,11 +146,15 @@ class Node:
         await nursery.start(self._shell.run)
         self._has_shell.set()
         self.relays = Relays(self.config.home, self.rooms, self.network, self.act)
+        self.beside = Beside(
+            self.config, self.me, self.rooms, self.relays, lambda: self.network.addrs
+        )
         await nursery.start(self.network.run)
         nursery.start_soon(self._from_network)
         nursery.start_soon(self._watch_addresses)
         nursery.start_soon(self._memory.run)
         nursery.start_soon(self.relays.run)
+        nursery.start_soon(self.beside.run)
         await self.media.started.wait()
         self.network.meet_again(self._memory.peers)
         await self._shell.tell(messages.Invites(self._memory.invites))
@@ -190,6 +196,8 @@ class Node:
             await self._over.wait()
 
     async def _say_goodbye(self) -> None:
+        with trio.move_on_after(HAND_OVER_S):
+            await self.beside.close()  # it hands over first, since it carries
         with trio.move_on_after(HAND_OVER_S), suppress(P2PHouseError):  # in no room
             await self.act(messages.HandOver())
         await self._shell.leave()

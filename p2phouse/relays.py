@@ -176,6 +176,10 @@ class Relays:
         named.sort(key=lambda relay: relay.uid not in present)
         return f"{page_of(named[0])}/r/{room_text(here.room)}" if named else ""
 
+    def forget(self, uid: UserKey) -> None:
+        """It is asked no more to come back."""
+        self._given.pop(uid, None)
+
     async def _ask(self, relay: KnownRelay, grant: Signed[RelayGrant] | None) -> Said:
         here = self._rooms.membership
         if here is None or here.genesis is None:

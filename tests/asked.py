@@ -7,6 +7,7 @@ from typing import NoReturn
 import trio
 
 from p2phouse.api import Call
+from p2phouse.beside import Beside
 from p2phouse.config import Config
 from p2phouse.net.hello import NobodyAnswers
 from p2phouse.node import Node
@@ -39,6 +40,9 @@ class TableNode(Node):
         self.rooms = table.rooms
         self.network = NobodyNear(table.me.dev)  # type: ignore[assignment]  # as much of one as it asks
         self.relays = Relays(folder, self.rooms, self.network, self.act)
+        self.beside = Beside(
+            self.config, self.me, self.rooms, self.relays, list, program="not_installed"
+        )
         # Nobody drives its core: what the verbs ask of it goes to the table.
         self._shell = Shell(self.rooms, self.network, self.media.send, self._keep)
         self.willing = Willing(folder, self._offer_to_carry, has_mains=lambda: True)

@@ -12,6 +12,7 @@ from p2phouse.cli import (
     chat,
     doctor,
     following,
+    guests,
     members,
     node,
     people,
@@ -24,7 +25,7 @@ from p2phouse.cli import (
 from p2phouse.command import program, run
 
 app = program("p2phouse", "Live audio rooms with no company in the middle.")
-for subject in (node, room, sound, members, carrying, relays, roles, access):
+for subject in (node, room, sound, members, carrying, relays, guests, roles, access):
     app.add_typer(subject.commands)
 for subject in (following, stage, chat, people, doctor):
     app.add_typer(subject.commands)

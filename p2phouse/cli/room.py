@@ -4,6 +4,7 @@ from typing import Annotated, Any
 
 import typer
 
+from p2phouse.cli import guests
 from p2phouse.cli.asking import Home, answer
 from p2phouse.cli.carrying import carried
 from p2phouse.cli.relays import settle
@@ -69,6 +70,9 @@ def open_(
     grant: Annotated[
         str, typer.Option("--grant", metavar="TEXT", help="A relay grant, as you were given.")
     ] = "",
+    with_guests: Annotated[
+        bool, typer.Option("--guests", help="People of your network listen in a browser.")
+    ] = False,
     home: Home = None,
     json: Json = False,
 ) -> None:
@@ -82,11 +86,15 @@ def open_(
         else:
             print(f"or, on this network, p2phouse join {facts['room'][:8]}")
         print(facts["exposure"])
+        if "guests_here" in facts:
+            guests.show(facts["guests_here"])
         if "relay" in facts:
             settle(facts["relay"], home, relay, grant)
 
     stage = "invited" if invited else "everyone"
     how: dict[str, Any] = {"access": access, "lan": lan, "stage": stage, "speakers": speakers}
+    if with_guests:
+        how["guests"] = True
     if relay:
         how |= {"relay": relay, "grant": grant}
     answer(home, json, show, "open", title=title, **how)

@@ -17,6 +17,7 @@ from p2phouse.link.gcm import Flows, Receiver
 from p2phouse.link.handshake import Keys, Profile
 from p2phouse.link.ice import EXPEDITED
 from p2phouse.link.lite import Address
+from p2phouse.link.near import keep_near
 from p2phouse.link.srtp import Handle
 
 # The last of 1,000 sinks waits for all before it, and the first need not: of 16 to 1,000 sinks in a
@@ -34,8 +35,8 @@ _numbers = count(1)
 class Port:
     """The socket of one local address."""
 
-    def __init__(self, host: str, port: int) -> None:
-        """port: 0 for any. Raises OSError."""
+    def __init__(self, host: str, port: int, *, stays_near: bool = False) -> None:
+        """port: 0 for any. stays_near: no router passes on what it sends. Raises OSError."""
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         self.socket = sock = socket.socket(family, socket.SOCK_DGRAM)
         try:
@@ -45,6 +46,11 @@ class Port:
         except OSError:
             sock.close()
             raise
+        self.stays_near = stays_near
+        if stays_near:
+            # Security: a room for one network stays in it, also for its guests.
+            # Test: test_port.py::test_what_has_to_stay_near_is_passed_on_by_no_router
+            keep_near(sock)
         for option in (socket.SO_SNDBUF, socket.SO_RCVBUF):
             sock.setsockopt(socket.SOL_SOCKET, option, SOCKET_BYTES)
         with suppress(OSError):  # not every system lets us; the voice goes all the same

@@ -20,6 +20,7 @@ from p2phouse.room.stay import NobodyAnswered
 from p2phouse.verbs.declaration import Between, verb
 from p2phouse.verbs.facts import ACCESSES, AccessName, KeyTag, Room, RoomIdText, Uid
 from p2phouse.verbs.finding import another_way, look_up
+from p2phouse.verbs.guests import Guests, told
 from p2phouse.verbs.relays import Given, give
 from p2phouse.vocabulary import DeviceKey
 
@@ -88,6 +89,7 @@ class Knocking(TypedDict):
 
 class Opened(Room):
     relay: NotRequired[Annotated[Given, "what the relay said that was to carry it"]]
+    guests_here: NotRequired[Annotated[Guests, "of our network, if they were asked for"]]
 
 
 @verb("open", page=True, result=Opened)
@@ -105,12 +107,20 @@ async def open_room(
     ] = limits.SPEAKERS_MAX,
     relay: Annotated[str, "of whom it is to be carried, as of relay_use; empty: nobody"] = "",
     grant: Annotated[str, "a relay grant, or empty"] = "",
+    guests: Annotated[bool, "whether people of our network may listen in a browser"] = False,
 ) -> Facts:
-    """Opens a room and is in it, muted. A relay that does not carry it leaves it as it is."""
+    """Opens a room and is in it, muted. A relay that does not carry it leaves it as it is, and so
+    do guests who cannot come."""
     who = ACCESSES["lan" if lan else access]
     if relay and who is Access.LAN:
         raise LanRoom
     opened = await node.act(messages.Open(title, who, stage, speakers))
+    if guests:
+        try:
+            await node.beside.open()
+            opened["guests_here"] = told(node)
+        except P2PHouseError as error:
+            opened["guests_here"] = told(node, str(error))
     if not relay:
         return opened
     try:

@@ -48,7 +48,7 @@ class Admission:
 
     def _judge(self, now: Now, asker: DeviceKey, ask: AskCarry) -> Verdict:
         genesis, grant = ask.genesis.record, ask.grant
-        if not _is_fit(genesis, now):
+        if not _is_fit(genesis, now, near=self.charter.near):
             return Verdict.ROOM_UNFIT
         # Security: whoever has seen a card could have a relay come into a room that is not his.
         if genesis.dev != asker:
@@ -107,11 +107,12 @@ def _account(ask: AskCarry) -> bytes:
     return ask.genesis.record.uid if ask.grant is None else ask.grant.id
 
 
-def _is_fit(genesis: Genesis, now: Now) -> bool:
+def _is_fit(genesis: Genesis, now: Now, *, near: bool) -> bool:
     try:
         envelope.check_time(genesis, now.unix)
     except PeerError:
         return False
-    # A lan room is for who stands on its network, and a relay is for who does not.
+    # A lan room is for who stands on its network, and a relay is for who does not; but for one that
+    # stands there too, and carries nothing else.
     is_over = genesis.exp <= now.unix
-    return not is_over and genesis.access is not Access.LAN and genesis.exposure == "direct"
+    return not is_over and (genesis.access is Access.LAN) is near and genesis.exposure == "direct"

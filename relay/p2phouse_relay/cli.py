@@ -53,6 +53,13 @@ def up(
         int | None,
         typer.Option(min=0, max=65_535, help="Port for nodes, TCP and UDP; 0 picks a free one."),
     ] = None,
+    beside: Annotated[
+        str, typer.Option(metavar="UID", help="For guests of this person's node, which starts it.")
+    ] = "",
+    name: Annotated[str, typer.Option(metavar="NAME", help="With --beside: whose it is.")] = "",
+    near: Annotated[
+        bool, typer.Option("--near", help="With --beside: for rooms of one network alone.")
+    ] = False,
     log: Annotated[
         str, typer.Option(metavar="LEVEL", help="debug, info, warning or error.")
     ] = "warning",
@@ -76,6 +83,9 @@ def up(
             tied=tied,
             port=port,
             processes=processes,
+            beside=beside,
+            name=name,
+            near=near,
         )
     )
 

@@ -30,6 +30,7 @@ from p2phouse.guest.resources import Guests
 from p2phouse.guest.shards import MIXER, NODES, To
 from p2phouse.guest.terms import Terms
 from p2phouse.identity.keys import load_or_create, make_identity
+from p2phouse.link.near import keep_near
 from p2phouse.link.tunnel import PATH as TUNNEL_PATH
 from p2phouse.net.network import Network
 from p2phouse_relay.admin import Admin, Counts, new_token, say_where
@@ -109,6 +110,7 @@ class RelayConfig:
     admin_port: int = 0
     media_module: str = "p2phouse_relay.media"
     among: Among | None = None  # nodes, whose rooms it carries; None: guests alone
+    stay_near: bool = False  # nothing that is said of or in a room is passed on by any router
 
     @property
     def binds(self) -> tuple[str, ...]:
@@ -147,7 +149,7 @@ class Relay:
             self.guests.deny(standing)
         self._began_s = time.monotonic()
         self._not_sent_on = 0  # packets, between media processes
-        self._listeners = listeners
+        self.listeners = listeners
         self._page = Page(self.guests, relay=config.name)
         self.media = MediaProcesses(
             self._from_media,
@@ -156,6 +158,7 @@ class Relay:
             module=config.media_module,
             addresses=config.binds,
             udp_port=config.udp_port,
+            stay_near=config.stay_near,
         )
         self.mixes = Mixes(self.guests, self._perform, self._from_media, self.media.pairs)
         self.tunnels = Tunnels(
@@ -217,7 +220,7 @@ class Relay:
 
     @property
     def http_port(self) -> int:
-        port: int = _socket(self._listeners[0]).getsockname()[1]
+        port: int = _socket(self.listeners[0]).getsockname()[1]
         return port
 
     @property
@@ -232,7 +235,7 @@ class Relay:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self.media.run)
             nursery.start_soon(self.mixes.run)
-            nursery.start_soon(self.front.serve, self._listeners)
+            nursery.start_soon(self.front.serve, self.listeners)
             nursery.start_soon(self._tick)
             nursery.start_soon(self._page.run)
             nursery.start_soon(self._drain)
@@ -401,6 +404,11 @@ async def _listeners(config: RelayConfig, context: ssl.SSLContext | None) -> lis
     for address in ("127.0.0.1",) if config.is_proxied else config.binds:
         port = _socket(found[0]).getsockname()[1] if found else config.http_port
         found += await _open(address, port)
+    if config.stay_near:
+        # Security: what guests read goes by these as well. Accepted connections have it from them.
+        # Test: test_beside.py::test_what_is_read_of_a_lan_room_is_passed_on_by_no_router
+        for each in found:
+            keep_near(_socket(each))
     if context is None:
         return found
     return [_over_tls(each, context) for each in found]

@@ -54,6 +54,7 @@ class NodeLinks:
         self._peers = peers
         self._fingerprint = fingerprint
         self._say = say
+        self._stays_near = all(port.stays_near for port in ports)
         self._is_trial = all(ip_address(port.host).is_loopback for port in ports)
         self._cands = tuple(map(_candidate, ports[:CANDIDATES_MAX]))
         self._flows = Flows()
@@ -78,7 +79,7 @@ class NodeLinks:
     # ── commands ─────────────────────────────────────────────────────────────────────────────
 
     def open(self, now_s: float, to: OpenLink) -> None:
-        if to.local_only:
+        if to.local_only and not self._stays_near:
             # A room that must not leave its network has a TTL of 1, and our socket serves others.
             self._fail(to.link, "a relay carries no room of one network alone")
             return

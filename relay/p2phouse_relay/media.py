@@ -373,12 +373,13 @@ def _serve(
         due_s = min(resume_s, media.deadline)
 
 
-def open_ports(addresses: Sequence[str], number: int) -> list[Port]:
+def open_ports(addresses: Sequence[str], number: int, *, stay_near: bool = False) -> list[Port]:
     """One socket for each address, all of one number. Raises PortTaken."""
     ports: list[Port] = []
     for address in addresses:
         try:
-            ports.append(Port(address, ports[0].number if ports else number))
+            same = ports[0].number if ports else number
+            ports.append(Port(address, same, stays_near=stay_near))
         except OSError as error:
             raise PortTaken(port=number, address=address, reason=error.strerror) from error
     return ports
@@ -394,6 +395,7 @@ def main() -> None:
     parser.add_argument("fd", type=int)
     parser.add_argument("--address", action="append", required=True)
     parser.add_argument("--udp-port", type=int, default=0)
+    parser.add_argument("--near", action="store_true")
     parser.add_argument("--together-above", type=int, default=ABOVE_PERMILLE)
     parser.add_argument("--across", type=int, metavar="FD")
     parser.add_argument("--to", action="append", default=[], metavar="NUMBER=FD")
@@ -409,7 +411,7 @@ def main() -> None:
     # Ctrl-C reaches the whole terminal; the end of this process is control's to decide.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
-        ports = open_ports(arguments.address, arguments.udp_port)
+        ports = open_ports(arguments.address, arguments.udp_port, stay_near=arguments.near)
     except PortTaken as error:
         sys.exit(str(error))
     control = socket.socket(fileno=arguments.fd)

@@ -36,7 +36,8 @@ class PolicyUnreadable(UserError):
 @dataclass(frozen=True, slots=True)
 class Charter:
     """What the file says. allow, deny: keys of people and devices; allow holds those as well whose
-    relay grants are taken. page: not of the file, but where this relay is in fact."""
+    relay grants are taken. page: not of the file, but where this relay is in fact. near:
+    nor is this: it stands beside a node, for rooms of their one network alone."""
 
     name: str = "relay"
     who: str = ""
@@ -56,6 +57,7 @@ class Charter:
     others: tuple[str, ...] = ()
     allow: frozenset[bytes] = frozenset()
     deny: frozenset[bytes] = frozenset()
+    near: bool = False
 
 
 def read(text: str) -> Charter:

@@ -20,6 +20,7 @@ from p2phouse.identity.keys import peer_id
 from p2phouse.record import limits
 from p2phouse.record.types import Admits
 from p2phouse_relay import policy
+from p2phouse_relay.beside import beside
 from p2phouse_relay.carrying import Carrying
 from p2phouse_relay.daemon import Among, Relay, RelayConfig, running
 from p2phouse_relay.policy import Charter
@@ -60,6 +61,9 @@ class Settings:
     tied: bool
     port: int | None = None
     processes: int | None = None
+    beside: str = ""
+    name: str = ""
+    near: bool = False
 
 
 def run_relay(settings: Settings) -> None:
@@ -75,6 +79,15 @@ def run_relay(settings: Settings) -> None:
 
 
 def _config(settings: Settings) -> RelayConfig:
+    if settings.beside:
+        return beside(
+            settings.beside,
+            name=settings.name,
+            address=settings.address or "127.0.0.1",
+            home=relay_home(settings.home) if settings.home is not None else None,
+            near=settings.near,
+            port=settings.port,
+        )
     if settings.dev:
         address = settings.address or "127.0.0.1"
         kept = relay_home(settings.home) if settings.home is not None else None

@@ -30,9 +30,10 @@ class MediaProcesses:
         module: str,
         addresses: Sequence[str],
         udp_port: int,
+        stay_near: bool = False,
     ) -> None:
         """heard, gone: as MediaProcess has them, with the number of the process. udp_port: of the
-        first, the others have those that follow; 0: any."""
+        first, the others have those that follow; 0: any. stay_near: no router passes sound on."""
         level = logging.getLevelName(logging.getLogger().getEffectiveLevel())
         self.pairs = pairs = Pairs((*range(count), MIXER))
         self.ports: dict[int, int] = {}
@@ -47,6 +48,7 @@ class MediaProcesses:
                     *[f"--address={each}" for each in addresses],
                     f"--udp-port={udp_port and udp_port + number}",
                     f"--log={level}",
+                    *(("--near",) if stay_near else ()),
                     *pairs.arguments(number),
                 ),
                 pass_fds=pairs.fds(number),

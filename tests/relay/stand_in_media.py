@@ -34,6 +34,7 @@ def main() -> None:
     parser.add_argument("--address", action="append")
     parser.add_argument("--udp-port", type=int)
     parser.add_argument("--log")
+    parser.add_argument("--near", action="store_true")
     parser.add_argument("--across")
     parser.add_argument("--to", action="append")
     given = parser.parse_args()

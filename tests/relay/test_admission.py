@@ -201,3 +201,11 @@ def test_a_relay_that_drains_takes_nothing_new_and_keeps_its_word_to_the_rest():
     refused = open_relay.decide(NOW, BEN.dev, ask(BEN))
     assert refused.verdict is Verdict.DRAINING
     assert refused.another
+
+
+def test_who_stands_on_a_network_for_its_rooms_carries_these_and_no_others():
+    near = relay(admits=Admits.EVERYBODY, near=True)
+    assert near.decide(NOW, ANA.dev, ask(access=Access.LAN)).verdict is Verdict.CARRIED
+    assert near.decide(NOW, ANA.dev, ask()).verdict is Verdict.ROOM_UNFIT
+    far = relay(admits=Admits.EVERYBODY)
+    assert far.decide(NOW, ANA.dev, ask(access=Access.LAN)).verdict is Verdict.ROOM_UNFIT

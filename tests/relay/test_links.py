@@ -60,8 +60,8 @@ class Node:
 class Relay:
     """Media's insides with a real port, taking turns with the nodes on one loop."""
 
-    def __init__(self) -> None:
-        self.port = Port("127.0.0.1", 0)
+    def __init__(self, *, stays_near: bool = False) -> None:
+        self.port = Port("127.0.0.1", 0, stays_near=stays_near)
         self.said: list[channel.Up] = []
         self.media = Media(self.said.append, [self.port])
         self.nodes: list[Node] = []
@@ -121,9 +121,9 @@ class Relay:
         ]
 
 
-def run(test: Callable[[Relay], Coroutine[Any, Any, None]]) -> None:
+def run(test: Callable[[Relay], Coroutine[Any, Any, None]], *, stays_near: bool = False) -> None:
     async def and_close() -> None:
-        relay = Relay()
+        relay = Relay(stays_near=stays_near)
         running = asyncio.ensure_future(relay.run())
         try:
             await test(relay)
@@ -356,6 +356,14 @@ def test_a_room_of_one_network_alone_is_not_carried():
         assert said.status is LinkStatus.FAILED
 
     run(test)
+
+
+def test_a_port_that_no_router_passes_on_carries_it():
+    async def test(relay: Relay) -> None:
+        relay.media.perform(OpenLink(ONE, LinkRole.ANSWERER, local_only=True))
+        assert isinstance(relay.said[-1], LocalDescription)
+
+    run(test, stays_near=True)
 
 
 def test_tables_that_contradict_themselves_or_are_old_change_nothing():
