@@ -24,6 +24,9 @@ from p2phouse.voice.plain import PAYLOAD_BYTES_MAX, Plain
 _KIND: Final = socket.SOCK_SEQPACKET if sys.platform == "linux" else socket.SOCK_DGRAM
 BUFFER_BYTES: Final = 256 * 1024  # some 300 packets with what the system keeps of each
 READS_MAX: Final = 1_024  # more than a buffer holds
+# A process that was not let run for a few frames sends them on, and buffers of listeners make up
+# for it; what is later than this, none does.
+LATE_S: Final = 0.100
 _HEAD: Final = struct.Struct("!dIqB?HII")
 _DATAGRAM_BYTES_MAX: Final = _HEAD.size + PAYLOAD_BYTES_MAX
 

@@ -36,9 +36,8 @@ from p2phouse.channel import (
     SetTable,
 )
 from p2phouse.errors import UserError
-from p2phouse.guest.across import Across, Crossing, inherited
+from p2phouse.guest.across import LATE_S, Across, Crossing, inherited
 from p2phouse.guest.room import GuestRoom
-from p2phouse.link.backlog import WAIT_S_MAX
 from p2phouse.link.handshake import Identity
 from p2phouse.link.lite import Credentials
 from p2phouse.link.peers import Peers
@@ -417,7 +416,7 @@ def main() -> None:
     control = socket.socket(fileno=arguments.fd)
     across = None
     if arguments.across is not None:
-        across = inherited(arguments.across, arguments.to, late_s=WAIT_S_MAX)
+        across = inherited(arguments.across, arguments.to, late_s=LATE_S)
     serve(control, ports, across, together_above=arguments.together_above)
 
 

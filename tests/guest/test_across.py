@@ -8,14 +8,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from p2phouse.guest.across import READS_MAX, Across, Crossing, Pairs, inherited, pack, unpack
+from p2phouse.guest.across import (
+    LATE_S,
+    READS_MAX,
+    Across,
+    Crossing,
+    Pairs,
+    inherited,
+    pack,
+    unpack,
+)
 from p2phouse.vocabulary import FRAME_S, LinkNumber, Ssrc
 from p2phouse.voice.packet import PT_OPUS
 from p2phouse.voice.plain import PAYLOAD_BYTES_MAX, Plain
 
 ANA, BEN = LinkNumber(3), LinkNumber(4)
 NOW_S = 100.0
-LATE_S = 0.04
 SAID = Plain(PT_OPUS, True, 65_535, 2**32 - 1, Ssrc(2**32 - 1), 127, b"\x78opus")
 CROSSING = Crossing(NOW_S, 7, ANA, SAID)
 ELSEWHERE = Crossing(NOW_S, 8, ANA, SAID)
