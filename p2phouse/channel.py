@@ -123,9 +123,11 @@ class SetTable:
 
 @dataclass(frozen=True, slots=True)
 class NewVoice:
-    """Make a voice with a fresh sid; answered by VoiceKey."""
+    """Make a voice with a fresh sid; answered by VoiceKey. room: of a relay, that of a guest who
+    speaks among nodes."""
 
     sid: Annotated[VoiceId, Size(16)]
+    room: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,11 +138,13 @@ class SetVoice:
     base: Annotated[bytes, Size(16)]  # SFrame base key of this sender; never the epoch secret
     muted: bool
     sealed: bool  # constant bitrate and no DTX, so that lengths tell nothing
+    room: int = 0  # as of NewVoice
 
 
 @dataclass(frozen=True, slots=True)
 class EndVoice:
     sid: Annotated[VoiceId, Size(16)]
+    room: int = 0  # as of NewVoice
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,7 +236,7 @@ class OpenGuest:
     """Expect a browser: control has answered its offer already. Answered by LinkState alone."""
 
     link: LinkNumber
-    room: int
+    room: int  # of a guest who speaks among nodes: its own, its link's number made negative
     role: GuestRole
     ufrag: Annotated[str, Text(64)]  # ours, as the answer named it
     pwd: Annotated[str, Text(128)] = field(repr=False)  # Security: no log holds it

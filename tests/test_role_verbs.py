@@ -3,10 +3,15 @@
 import pytest
 
 from p2phouse.api import BadRequest
+from p2phouse.guest import tokens
+from p2phouse.hall import invitation
 from p2phouse.identity.keys import key_tag, peer_id
 from p2phouse.record import limits
+from p2phouse.room import messages
 from p2phouse.room.authority import NobodyCalled, SeveralCalled
 from p2phouse.room.log import HasNoSeat, MayNot
+from p2phouse.room.room import NoGuestsHere
+from p2phouse.room.rules import Role
 from p2phouse.room.stay import NotInARoom
 from tests.asked import TableNode
 from tests.room.table import Person, Table
@@ -20,6 +25,7 @@ ASKED = {
     "unlock": {},
     "end": {},
     "why": {},
+    "guest_token": {"name": "Zoé"},
 }
 
 
@@ -176,3 +182,26 @@ async def test_why_of_nobody_is_why_of_ourselves(node):
         "level": "creator",
         "entries": [],
     }
+
+
+async def test_a_guest_s_token_is_a_person_whom_the_log_lets_speak(node):
+    with pytest.raises(NoGuestsHere, match="relay"):
+        await node.asked("guest_token", name="Zoé")
+    relay = node.table.person("relay")
+    node.table.ask(messages.NameRelay(relay.me.uid))
+    given = await node.asked("guest_token", name="Zoé B/2")
+    seed = tokens.read(given["token"])
+    assert seed is not None
+    zoe = tokens.person_of(seed, node.table.now)
+    assert given["key_tag"] == key_tag(zoe)
+    room = node.table.here.room
+    assert given["path"] == f"/whip/{invitation.room_text(room)}/Zo%C3%A9%20B%2F2"
+    state = node.table.here.log.state
+    assert (state.role_of(zoe), state.level(zoe).name) == (Role.SPEAKER, "SPEAKER")
+    await node.asked("role", who=given["key_tag"], role="remove")
+    assert not node.table.here.log.state.may_speak(zoe)
+    again = await node.asked("guest_token", name="Zoé")
+    assert again["token"] != given["token"]
+    await node.asked("access", value="closed")
+    with pytest.raises(NoGuestsHere):
+        await node.asked("guest_token", name="Zoé")

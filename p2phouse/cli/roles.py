@@ -71,6 +71,24 @@ def end(home: Home = None, json: Json = False) -> None:
     answer(home, json, done("The room is over."), "end")
 
 
+@commands.command("guest-token")
+def guest_token(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Under which the guest speaks.")],
+    home: Home = None,
+    json: Json = False,
+) -> None:
+    """Let somebody speak in your open room with an encoder, through its relay."""
+
+    def show(facts: dict[str, Any]) -> None:
+        print(f"{name} may speak here through the room's relay, as {facts['key_tag']}. In OBS or")
+        print("another program that speaks WHIP, after the address of the relay's page:")
+        print(f"    {facts['path']}")
+        print(f"    Bearer Token: {facts['token']}")
+        print("Whoever has the token is that person here; mute or remove it like anybody.")
+
+    answer(home, json, show, "guest_token", name=name)
+
+
 @commands.command()
 def why(
     who: Annotated[str, typer.Argument(metavar="WHO", help="Nobody means you.")] = "",

@@ -4,7 +4,7 @@ Who carries the room fills them in and the page writes them down. Nothing of a s
 them but the way in: a guest is never told its title, who is in it, or how many.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Final, Literal
 
@@ -78,7 +78,7 @@ class NodeRoom:
     """An open room, or one of this network, of nodes. listeners: members without a seat.
 
     hands: of the audience, in their order. chat: None if it is off. invite: the link by which a
-    node joins, or empty.
+    node joins, or empty. voices: whom the log names as speakers, whoever they are.
     """
 
     title: str
@@ -90,6 +90,16 @@ class NodeRoom:
     pins: tuple[Pin, ...] = ()
     reactions: tuple[Reaction, ...] = ()
     invite: str = ""
+    voices: frozenset[UserKey] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Voice:
+    """A guest who speaks in a room of nodes. seed: of it are made the keys that its log names."""
+
+    room: str
+    name: str
+    seed: bytes = field(repr=False)  # Security: no log holds it
 
 
 @dataclass(frozen=True, slots=True)

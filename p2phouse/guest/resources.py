@@ -7,7 +7,6 @@ Several media processes are as one: which has a guest is what shards.py chooses.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import unquote
 
@@ -24,7 +23,7 @@ from p2phouse.channel import (
     Up,
 )
 from p2phouse.guest.capacity import Capacity, Crowding
-from p2phouse.guest.carried import Carried
+from p2phouse.guest.carried import Carried, seed_in
 from p2phouse.guest.exchange import (
     ASKS_TOKEN,
     CORS,
@@ -38,8 +37,9 @@ from p2phouse.guest.exchange import (
     network_of,
     said,
 )
-from p2phouse.guest.facts import NodeRoom, RoomFacts, SealedRoom, Speaker
+from p2phouse.guest.facts import NodeRoom, RoomFacts, SealedRoom, Speaker, Voice
 from p2phouse.guest.patch import read_patch
+from p2phouse.guest.present import Guest, Room
 from p2phouse.guest.sdp import (
     SLOTS_MAX,
     BadOffer,
@@ -51,47 +51,17 @@ from p2phouse.guest.sdp import (
     write_answer,
     write_fragment,
 )
-from p2phouse.guest.shards import MIXER, Shards, Spread, To
+from p2phouse.guest.shards import MIXER, NODES, Shards, Spread, To
 from p2phouse.guest.terms import Terms
 from p2phouse.guest.waiting import Waiting
 from p2phouse.vocabulary import Entropy, LinkNumber, Now, Ssrc
 
 EMPTY_S_MAX: Final = 60.0  # a room that everybody has left keeps its number for who comes back
 SPEAKERS_MAX: Final = 16  # of a room, as on every stage
+VOICES_MAX: Final = 4  # of all rooms of nodes: each is a node that runs here, of 30 MB
 NAME_CHARS_MAX: Final = 40
 
 PLACE: Final = "/guest/"  # the locations of guests begin so
-
-
-@dataclass(slots=True)
-class _Room:
-    number: int
-    name: str
-    slots: tuple[Ssrc, ...]
-    of: int  # the room of nodes that is heard in it, by media's number; 0: none
-    spread: Spread
-    speakers: dict[str, "_Guest"] = field(default_factory=dict)
-    # Whose voice each slot carries, by shard, as each told last.
-    holders: dict[int, tuple[LinkNumber, ...]] = field(default_factory=dict)
-
-    @property
-    def is_empty(self) -> bool:
-        return not self.speakers and not self.spread.listeners
-
-
-@dataclass(slots=True)
-class _Guest:
-    """name: under which a speaker speaks; empty for a listener."""
-
-    link: LinkNumber
-    key: str  # Security: the end of its resource's path; who knows it may end the guest's link
-    room: _Room
-    shard: int
-    role: GuestRole
-    name: str
-    source: str
-    ufrag: str
-    etag: str
 
 
 class Guests:
@@ -101,9 +71,9 @@ class Guests:
         """links: gives the numbers of new links, which guests share with all other links."""
         self._terms = terms
         self._entropy = entropy
-        self._rooms: dict[str, _Room] = {}
-        self._guests: dict[str, _Guest] = {}
-        self._by_link: dict[LinkNumber, _Guest] = {}
+        self._rooms: dict[str, Room] = {}
+        self._guests: dict[str, Guest] = {}
+        self._by_link: dict[LinkNumber, Guest] = {}
         self._waiting = Waiting()
         self._empty: dict[str, float] = {}  # in the order in which their time runs out
         self.shards = Shards()
@@ -216,6 +186,19 @@ class Guests:
         """Guests whose sound has not come yet."""
         return len(self._waiting)
 
+    def voices(self) -> dict[LinkNumber, Voice]:
+        """Who is here to speak among nodes, by their links."""
+        return {
+            each.link: Voice(each.room.name, each.name, each.seed)
+            for each in self._guests.values()
+            if each.seed is not None and each.link not in self._waiting
+        }
+
+    def hang_up(self, now: Now, link: LinkNumber) -> list[To]:
+        """On a guest, if it is still there."""
+        guest = self._by_link.get(link)
+        return self._end(now, guest) if guest is not None else []
+
     def rooms(self) -> list[RoomFacts]:
         return [self._facts(room) for room in self._rooms.values()]
 
@@ -246,8 +229,10 @@ class Guests:
         """Whether the token that a room asks of its listeners is shown, if it asks for one."""
         return self._terms.of(name).are_met(request, GuestRole.LISTENER) is not False
 
-    def _facts(self, room: _Room, shard: int | None = None) -> RoomFacts:
-        speakers = tuple(Speaker(name, guest.link) for name, guest in room.speakers.items())
+    def _facts(self, room: Room, shard: int | None = None) -> RoomFacts:
+        # Who speaks among nodes is on their stage.
+        guests = () if room.of else room.speakers.items()
+        speakers = tuple(Speaker(name, guest.link) for name, guest in guests)
         slots = room.holders.get(room.spread.fullest if shard is None else shard, ())
         carried = self._carried.facts(room.name)
         return RoomFacts(room.name, speakers, room.spread.listeners, slots, carried)
@@ -281,7 +266,7 @@ class Guests:
     def _at_endpoint(
         self, now: Now, request: Request, room: str, role: GuestRole, name: str
     ) -> tuple[Reply, list[To]]:
-        if shut := self._shut(room, role):
+        if shut := self._shut(room):
             return shut, []
         if request.method == "OPTIONS":
             return Reply(204, PREFLIGHT), []
@@ -290,6 +275,11 @@ class Guests:
         has_token = self._terms.of(room).are_met(request, role)
         if has_token is False:
             return ASKS_TOKEN, []
+        seed = None
+        if role is GuestRole.SPEAKER and room in self._carried:
+            seed, has_token = seed_in(request), True
+            if refusal := self._carried.refusal_to_speak(now, room, seed):
+                return refusal, []
         if kind_of(request) != SDP:
             return said(415, f"an offer is {SDP}", ("accept-post", SDP)), []
         if role is GuestRole.SPEAKER and not _is_name(name):
@@ -308,28 +298,31 @@ class Guests:
             refusal = self._make_way(now, self._rooms[room], name, request.source, outputs)
             if refusal is not None:
                 return refusal, []
-        guest = _Guest(
+        if seed is not None and (refusal := self._no_voice(now, seed, request.source, outputs)):
+            return refusal, []
+        guest = Guest(
             link=LinkNumber(next(self._links)),
             key=self._entropy(16).hex(),
             room=self._room_of(room),
-            shard=self.shards.choose(),
+            shard=self.shards.choose() if seed is None else NODES,
             role=role,
             name=name,
             source=request.source,
             ufrag=offer.ufrag,
             etag=self._new_etag(),
+            seed=seed,
         )
         self._waiting.add(now.mono, guest.link, None if has_token else network)
         outputs += self._remember(guest)
         return self._created(offer, guest, outputs), outputs
 
-    def _shut(self, room: str, role: GuestRole) -> Reply | None:
+    def _shut(self, room: str) -> Reply | None:
         """Why nobody comes into the room so, whatever is shown."""
         if room in self._denied:
             return said(403, f"this relay does not carry the room: {self._denied[room]}")
         if not self._allows(room):
             return said(404, "there is no such room")
-        return self._carried.refusal(room, role)
+        return self._carried.refusal(room)
 
     def _refusal(self, request: Request, room: str, network: str, has_token: bool) -> Reply | None:
         """Why nobody more is let in now, and where or when to ask again."""
@@ -348,8 +341,22 @@ class Guests:
             return later(1, "too many are joining from this network at once")
         return refusal
 
+    def _no_voice(self, now: Now, seed: bytes, source: str, outputs: list[To]) -> Reply | None:
+        """Refuses a second voice of one member, and more of them than are carried here."""
+        if not self.shards.has(NODES):
+            return later(1, "the relay is starting")
+        speaking = [each for each in self._guests.values() if each.seed is not None]
+        there = next((each for each in speaking if each.seed == seed), None)
+        if there is not None and there.source != source:
+            return said(409, "somebody speaks with this token already")
+        if there is not None:
+            outputs += self._end(now, there)
+        elif len(speaking) >= VOICES_MAX:
+            return later(30, "as many speak among nodes here as may")
+        return None
+
     def _make_way(
-        self, now: Now, room: _Room, name: str, source: str, outputs: list[To]
+        self, now: Now, room: Room, name: str, source: str, outputs: list[To]
     ) -> Reply | None:
         """Refuses a name that is taken; who comes back from the same address takes his own over."""
         there = room.speakers.get(name)
@@ -361,7 +368,7 @@ class Guests:
         outputs += self._end(now, there)
         return None
 
-    def _room_of(self, name: str) -> _Room:
+    def _room_of(self, name: str) -> Room:
         if name not in self._rooms:
             self._numbers += 1
             slots: set[Ssrc] = set()
@@ -369,17 +376,17 @@ class Guests:
                 slots |= {Ssrc(int.from_bytes(self._entropy(4)))} - {0}
             told, of = tuple(slots), self._carried.number(name)
             spread = Spread(self._numbers, told, of)
-            self._rooms[name] = _Room(self._numbers, name, told, of, spread)
+            self._rooms[name] = Room(self._numbers, name, told, of, spread)
         self._empty.pop(name, None)
         return self._rooms[name]
 
-    def _created(self, offer: Offer, guest: _Guest, outputs: list[To]) -> Reply:
+    def _created(self, offer: Offer, guest: Guest, outputs: list[To]) -> Reply:
         ufrag, pwd = self._new_names()
         is_listener = offer.role is GuestRole.LISTENER
         slots = guest.room.slots[: len(offer.chosen)] if is_listener else ()
         expected = OpenGuest(
             link=guest.link,
-            room=guest.room.number,
+            room=guest.told_room,
             role=offer.role,
             ufrag=ufrag,
             pwd=pwd,
@@ -419,7 +426,7 @@ class Guests:
                 return (patch, []) if isinstance(patch, Reply) else self._restarted(guest, patch)
         return said(405, "patch or delete it", ("allow", "PATCH, DELETE, OPTIONS")), []
 
-    def _restarted(self, guest: _Guest, fragment: Fragment) -> tuple[Reply, list[To]]:
+    def _restarted(self, guest: Guest, fragment: Fragment) -> tuple[Reply, list[To]]:
         """It looks for another way by new names, and so do we (RFC 9725 §4.3.3)."""
         ufrag, pwd = self._new_names()
         guest.ufrag, guest.etag = fragment.ufrag, self._new_etag()
@@ -438,7 +445,7 @@ class Guests:
     # ── who hears a room's one mix ───────────────────────────────────────────────────────────
 
     def refusal_to_tune_in(self, request: Request, name: str) -> Reply | None:
-        if shut := self._shut(name, GuestRole.LISTENER):
+        if shut := self._shut(name):
             return shut
         has_token = self._terms.of(name).are_met(request, GuestRole.LISTENER)
         if has_token is False:
@@ -461,7 +468,7 @@ class Guests:
 
     # ── one guest ────────────────────────────────────────────────────────────────────────────
 
-    def _remember(self, guest: _Guest) -> list[To]:
+    def _remember(self, guest: Guest) -> list[To]:
         self._guests[guest.key] = guest
         self._by_link[guest.link] = guest
         if guest.role is GuestRole.SPEAKER:
@@ -469,21 +476,21 @@ class Guests:
         self.shards.enter(guest.shard)
         return guest.room.spread.enter(guest.shard, guest.role)
 
-    def _end(self, now: Now, guest: _Guest) -> list[To]:
+    def _end(self, now: Now, guest: Guest) -> list[To]:
         return [To(guest.shard, CloseLink(guest.link)), *self._forget(now, guest)]
 
-    def _forget(self, now: Now, guest: _Guest) -> list[To]:
+    def _forget(self, now: Now, guest: Guest) -> list[To]:
         """Whom media knows of no more."""
         self._remove(guest)
         outputs = guest.room.spread.leave(guest.shard, guest.role)
         self._rest(now, guest.room)
         return outputs
 
-    def _rest(self, now: Now, room: _Room) -> None:
+    def _rest(self, now: Now, room: Room) -> None:
         if room.is_empty:
             self._empty[room.name] = now.mono + EMPTY_S_MAX
 
-    def _remove(self, guest: _Guest) -> None:
+    def _remove(self, guest: Guest) -> None:
         self.shards.leave(guest.shard)
         self._waiting.remove(guest.link)
         del self._guests[guest.key], self._by_link[guest.link]

@@ -77,6 +77,10 @@ class Shards:
     def are_ready(self) -> bool:
         return bool(self._shards)
 
+    def has(self, shard: int) -> bool:
+        """Whether it runs."""
+        return shard in self._shards
+
     @property
     def least_load(self) -> int:
         """In permille: above the most that one may have nobody more is let in anywhere."""

@@ -5,6 +5,7 @@ comes in; of a sealed room nothing at all.
 """
 
 from collections import deque
+from collections.abc import Iterator
 from typing import Final
 
 from p2phouse.guest.ear import source_of
@@ -23,14 +24,14 @@ from p2phouse.guest.facts import (
     face_of,
 )
 from p2phouse.identity.keys import key_tag
-from p2phouse.record.types import Access
+from p2phouse.record.types import Access, Act
 from p2phouse.room import stage_view
 from p2phouse.room.chat_view import Message
 from p2phouse.room.messages import Event, EventKind
 from p2phouse.room.room import Rooms
-from p2phouse.room.rules import Level, Role
+from p2phouse.room.rules import Level, Role, RoomState
 from p2phouse.room.state import Member, Membership
-from p2phouse.vocabulary import HERE
+from p2phouse.vocabulary import HERE, UserKey
 
 REACTIONS_MAX: Final = 64  # of a crowd that claps the last
 
@@ -90,7 +91,15 @@ def seen(rooms: Rooms, reactions: tuple[Reaction, ...] = ()) -> NodeRoom | Seale
         pins=tuple(Pin(_id(each), each.text) for each in membership.view.pins),
         reactions=reactions,
         invite=rooms.link,
+        voices=frozenset(_named(state)),
     )
+
+
+def _named(state: RoomState) -> Iterator[UserKey]:
+    """Whom an entry of the log names, and calls speaker."""
+    for act, subject in state.winners:
+        if act is Act.ROLE and subject is not None and state.may_speak(UserKey(subject)):
+            yield UserKey(subject)
 
 
 def _seat(membership: Membership, member: Member) -> Seat:

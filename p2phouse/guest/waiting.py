@@ -17,6 +17,9 @@ class Waiting:
         self._networks: dict[LinkNumber, str] = {}  # of who has shown none
         self._of: Counter[str] = Counter()
 
+    def __contains__(self, link: LinkNumber) -> bool:
+        return link in self._until
+
     def __len__(self) -> int:
         return len(self._until)
 

@@ -5,8 +5,9 @@ Both are made silently on the first run and kept in one file of the home, `ident
 """
 
 import base64
+import itertools
 from dataclasses import dataclass, field
-from hashlib import sha256
+from hashlib import blake2b, sha256
 from pathlib import Path
 from typing import Final
 
@@ -79,6 +80,17 @@ def make_identity(*, now: Now, entropy: Entropy, name: str = "") -> Me:
         name=_usable(name),
         seq=0,
     )
+
+
+def of_seed(seed: bytes) -> Entropy:
+    """Chance that whoever has the seed has as well: what is made of it is made of it again."""
+    parts = itertools.count()
+
+    def entropy(size: int) -> bytes:
+        context = b"p2phouse/1/seed" + next(parts).to_bytes(4)
+        return blake2b(context, key=seed, digest_size=size).digest()
+
+    return entropy
 
 
 def _usable(name: str) -> str:

@@ -332,6 +332,13 @@ class NameRelay:
 
 
 @dataclass(frozen=True, slots=True)
+class NameVoice:
+    """That person, who is to come as a guest of a relay, may speak in the room."""
+
+    uid: UserKey
+
+
+@dataclass(frozen=True, slots=True)
 class Refuse:
     who: str
 
@@ -368,6 +375,7 @@ VerbAction = (
     | SetAccess
     | Admit
     | NameRelay
+    | NameVoice
     | Refuse
     | MakeInvite
 )

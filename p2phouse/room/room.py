@@ -61,6 +61,10 @@ class NobodyThere(UserError):
     """That node answers but has no room open. Ask for the room's link instead."""
 
 
+class NoGuestsHere(UserError):
+    """Guests speak in open rooms that a relay carries. Give it one: p2phouse relays use HOST."""
+
+
 class Rooms:
     """See the module. `receive` and `tick` return what must happen, in order."""
 
@@ -472,6 +476,7 @@ class Rooms:
             case (
                 messages.Decide()
                 | messages.NameRelay()
+                | messages.NameVoice()
                 | messages.SetAccess()
                 | messages.Admit()
                 | messages.Invite()
@@ -517,6 +522,7 @@ class Rooms:
         membership: Membership,
         action: messages.Decide
         | messages.NameRelay
+        | messages.NameVoice
         | messages.SetAccess
         | messages.Admit
         | messages.Invite
@@ -528,6 +534,10 @@ class Rooms:
                 return self._authority.write(membership, action)
             case messages.NameRelay(uid):
                 return membership.log.write(self.me, Act.ROLE, uid, Role.RELAY.value)
+            case messages.NameVoice(uid):
+                if not membership.has_browsers:
+                    raise NoGuestsHere
+                return membership.log.write(self.me, Act.ROLE, uid, Role.SPEAKER.value)
             case messages.SetAccess(access):
                 return self.admission.set_access(membership, access)
             case messages.Admit(who):

@@ -1,16 +1,21 @@
 """Running the room: seats, roles, title, lock and end, each an entry of the room's log."""
 
+import secrets
 from typing import TYPE_CHECKING, Annotated, Literal, TypedDict
+from urllib.parse import quote
 
 from p2phouse.api import BadRequest, Call, Facts
+from p2phouse.drive import clock
+from p2phouse.guest import tokens
+from p2phouse.hall import invitation
 from p2phouse.identity.keys import key_tag, peer_id
 from p2phouse.record import limits
 from p2phouse.record.schema import is_plain_text, one_line
 from p2phouse.record.types import Act
 from p2phouse.room import rules
-from p2phouse.room.messages import Decide
+from p2phouse.room.messages import Decide, NameVoice
 from p2phouse.room.stay import standing
-from p2phouse.verbs.declaration import Who, verb
+from p2phouse.verbs.declaration import Between, Who, verb
 from p2phouse.verbs.facts import Entries, KeyTag, LevelName, RoleName
 
 if TYPE_CHECKING:
@@ -86,6 +91,28 @@ async def unlock(node: "Node", call: Call) -> Facts:
 async def end(node: "Node", call: Call) -> Facts:
     """Ends the room for everybody."""
     return await node.act(Decide(Act.END))
+
+
+class GuestToken(TypedDict):
+    token: Annotated[str, "of whoever is to speak by a relay, with an encoder that speaks WHIP"]
+    key_tag: KeyTag
+    path: Annotated[str, "of the address that the encoder is given, at the relay; ends with a name"]
+
+
+@verb(page=True, result=GuestToken)
+async def guest_token(
+    node: "Node",
+    call: Call,
+    name: Annotated[str, "under which the guest speaks, before the relay’s", Between(1, 40)],
+) -> Facts:
+    """Lets somebody without a node speak in our room through its relay, by a token."""
+    seed = secrets.token_bytes(tokens.SEED_BYTES)
+    uid = tokens.person_of(seed, clock())
+    await node.act(NameVoice(uid))
+    room = node.rooms.room
+    assert room is not None
+    path = f"/whip/{invitation.room_text(room)}/{quote(name, safe='')}"
+    return {"token": tokens.write(seed), "key_tag": key_tag(uid), "path": path}
 
 
 @verb(page=True, result=Why)

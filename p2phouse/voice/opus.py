@@ -57,6 +57,22 @@ class NoOpus(UserError):
     """
 
 
+def duration_us(packet: bytes) -> int:
+    """How long a packet of Opus sounds, by its first bytes (RFC 6716 §3.1); 0 if it is none."""
+    if not packet:
+        return 0
+    kind, code = packet[0] >> 3, packet[0] & 3
+    if kind < 12:
+        frame_us = (10_000, 20_000, 40_000, 60_000)[kind & 3]
+    elif kind < 16:
+        frame_us = (10_000, 20_000)[kind & 1]
+    else:
+        frame_us = (2_500, 5_000, 10_000, 20_000)[kind & 3]
+    if code < 3:
+        return frame_us * (1, 2, 2)[code]
+    return frame_us * (packet[1] & 0x3F) if len(packet) > 1 else 0
+
+
 class NotOpus(PeerError):
     """A packet does not hold 20 ms of Opus: {reason}."""
 

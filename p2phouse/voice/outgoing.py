@@ -84,6 +84,24 @@ class OutgoingVoice:
             if self.muted or frame is None:
                 self.level, self.talking = SILENCE_DBOV, self._detector.hear(SILENCE_DBOV)
             return None
+        return self._seal(counter, opus)
+
+    def carry(self, counter: int, opus: bytes, level: int) -> bytes | None:
+        """The packet of a frame that was encoded elsewhere, of its time; None if none is to be
+        sent. level: in -dBov, as whoever sent it says. Instead of `next_packet`; a time that has
+        passed is passed over.
+        """
+        if counter < self.counter or counter > COUNTER_MAX:
+            return None
+        self._spurt = self._spurt and counter == self.counter
+        self.counter = counter + 1
+        if self.muted or self._key is None or len(opus) <= DTX_BYTES_MAX:
+            self._spurt = False
+            return None
+        self.level, self.talking = level, self._detector.hear(level)
+        return self._seal(counter, opus)
+
+    def _seal(self, counter: int, opus: bytes) -> bytes:
         assert self._key is not None
         # Security: one owner per (key, counter). This counter is ours alone, only rises, and
         # starts at 0 once per sid, which is part of the key's base; the key checks it again.

@@ -156,6 +156,14 @@ class Carrying:
                 self._nursery.start_soon(self._stay, Invitation(room, dev, ask.at), until)
         return said
 
+    def way_to(self, name: str) -> str | None:
+        """A link into the room of that name in paths; None if it is not carried here."""
+        for room, stay in self.stays.items():
+            here = stay.shell.rooms.membership
+            if invitation.room_text(room) == name and here is not None and here.joined:
+                return stay.shell.rooms.link
+        return None
+
     def counts(self) -> dict[str, int]:
         """For whoever runs the relay: numbers alone."""
         rooms = [stay.shell.rooms.membership for stay in self.stays.values()]

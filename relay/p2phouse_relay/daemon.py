@@ -18,6 +18,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import trio
+from nacl.signing import SigningKey
 
 from p2phouse import channel
 from p2phouse.config import HomeUnusable, LanMode, RuntimeUnsafe, make_private, runtime_of
@@ -33,10 +34,12 @@ from p2phouse.identity.keys import load_or_create, make_identity
 from p2phouse.link.near import keep_near
 from p2phouse.link.tunnel import PATH as TUNNEL_PATH
 from p2phouse.net.network import Network
+from p2phouse.vocabulary import LinkNumber
 from p2phouse_relay.admin import Admin, Counts, new_token, say_where
 from p2phouse_relay.carrying import Carrying, Showing
 from p2phouse_relay.certificate import Certificate
 from p2phouse_relay.denials import DenialsDamaged, DenialWatch, keys_of
+from p2phouse_relay.members import Members
 from p2phouse_relay.meter import Meter
 from p2phouse_relay.mixes import Mixes
 from p2phouse_relay.others import Others
@@ -168,7 +171,10 @@ class Relay:
             lambda: self.media.ports[NODES],
             os.urandom,
         )
-        self.carrying = self._carrying(config.among) if config.among is not None else None
+        self.carrying = self.members = None
+        if config.among is not None:
+            self.carrying = self._carrying(config.among)
+            self.members = self._members(config.among, self.carrying)
         self._deny_keys(standing)
 
     def _carrying(self, among: Among) -> Carrying:
@@ -209,6 +215,35 @@ class Relay:
             traffic=self.meter.traffic,
         )
 
+    def _members(self, among: Among, carrying: Carrying) -> Members:
+        def new_network(device_key: SigningKey) -> Network:
+            return Network(
+                device_key=device_key,
+                port=0,
+                lan=among.lan,
+                runtime_dir=runtime_of(),
+                rng=random.Random(),
+                entropy=os.urandom,
+                clock=clock,
+                cards=list,
+                carries=lambda: False,
+            )
+
+        async def to_media(message: channel.Down) -> None:
+            await self.media.send(To(NODES, message))
+
+        async def hang_up(link: LinkNumber) -> None:
+            await self._perform(self.guests.hang_up(clock(), link))
+
+        return Members(
+            among.charter.name,
+            new_network=new_network,
+            to_media=to_media,
+            links=self.links,
+            way_to=carrying.way_to,
+            hang_up=hang_up,
+        )
+
     async def _show(self, name: str, facts: Showing, number: int) -> int:
         """A room of nodes, to guests; how many of them listen."""
         if facts is None:
@@ -247,6 +282,8 @@ class Relay:
                 nursery.start_soon(self._certificate.run)
             if self.carrying is not None:
                 await nursery.start(self.carrying.run)
+            if self.members is not None:
+                await nursery.start(self.members.run)
             self.is_among.set()
 
     async def answer(self, request: Request) -> Reply:
@@ -273,6 +310,8 @@ class Relay:
             if self.carrying is not None:
                 share(self.carrying, self.guests, self.others.pages)
             await self._perform(self.guests.tick(clock()))
+            if self.members is not None:
+                self.members.set(self.guests.voices())
             await self.mixes.tick()
             if self._denials is not None:
                 await self._read_denials(self._denials)
@@ -362,6 +401,11 @@ class Relay:
 
     async def _from_media(self, number: int, message: channel.Up) -> None:
         await self._perform(self.guests.heard(clock(), number, message))
+        if self.members is not None and number == NODES:
+            if isinstance(message, channel.LinkState):
+                self.members.set(self.guests.voices())
+            if await self.members.heard(message):
+                return
         if self.carrying is not None and number == NODES:
             reached = self.tunnels.reached(trio.current_time(), message)
             await self.carrying.heard(reached)
@@ -374,6 +418,8 @@ class Relay:
 
     async def _media_gone(self, number: int) -> None:
         await self._perform(self.guests.gone(clock(), number))
+        if self.members is not None:
+            self.members.set(self.guests.voices())
         if self.carrying is not None and number == NODES:
             await self.carrying.media_gone()
 

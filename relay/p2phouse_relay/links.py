@@ -30,7 +30,7 @@ from p2phouse.link.ice import CANDIDATES_MAX, CONSENT_S_MAX
 from p2phouse.link.lite import Address, Credentials
 from p2phouse.link.peers import Peers
 from p2phouse.link.port import Port, Sink
-from p2phouse.vocabulary import FRAME_S, LinkNumber, Ssrc
+from p2phouse.vocabulary import FRAME_S, HERE, LinkNumber, Ssrc
 
 log = logging.getLogger(__name__)
 
@@ -56,7 +56,7 @@ class NodeLinks:
         self._say = say
         self._stays_near = all(port.stays_near for port in ports)
         self._is_trial = all(ip_address(port.host).is_loopback for port in ports)
-        self._cands = tuple(map(_candidate, ports[:CANDIDATES_MAX]))
+        self._cands = tuple(map(candidate, ports[:CANDIDATES_MAX]))
         self._flows = Flows()
         self.ear = Ear(lambda ssrc: say(channel.AuditFailed(ssrc, room)))
         self._forwarder = BatchForwarder(self._hear, gatherer(self._flows))
@@ -132,6 +132,11 @@ class NodeLinks:
 
     def moved(self, number: LinkNumber) -> None:
         self._carrier.moved(number)
+
+    def speak(self, now_s: float, packet: bytes) -> None:
+        """A packet of our own voice."""
+        self._forwarder.now_s = now_s
+        self._carrier.receive(HERE, packet)
 
     def _hear(self, ssrc: Ssrc, packet: bytes) -> None:
         self.ear.hear(self._forwarder.now_s, ssrc, packet)
@@ -303,6 +308,11 @@ class NodeRooms:
         if room is not None:
             room.packet(now_s, number, packet)
 
+    def speak(self, now_s: float, number: int, packet: bytes) -> None:
+        """A packet of our own voice in the room of that number."""
+        if number in self._rooms:
+            self._rooms[number].speak(now_s, packet)
+
     def control(self, now_s: float, number: LinkNumber, data: bytes) -> None:
         room = self._of.get(number)
         if room is not None:
@@ -330,20 +340,20 @@ def addresses_in(cands: Iterable[str], *, is_trial: bool) -> list[Address]:
     found: list[Address] = []
     for text in cands:
         try:
-            candidate = Candidate.from_sdp(text)
-            host = ip_address(candidate.host)
+            read = Candidate.from_sdp(text)
+            host = ip_address(read.host)
         except (ValueError, IndexError):
             continue
         # Security: a member must not have us knock at what only this machine can reach.
         # Test: test_links.py::test_a_relay_knocks_nowhere_inside_its_own_machine
         if host.is_multicast or host.is_unspecified or host.is_loopback is not is_trial:
             continue
-        if candidate.transport.lower() == "udp" and 0 < candidate.port < 65_536:
-            found.append((str(host), candidate.port))
+        if read.transport.lower() == "udp" and 0 < read.port < 65_536:
+            found.append((str(host), read.port))
     return found
 
 
-def _candidate(port: Port) -> str:
+def candidate(port: Port) -> str:
     """The address as an offer or answer tells it."""
     text: str = Candidate(
         foundation=candidate_foundation("host", "udp", port.host),

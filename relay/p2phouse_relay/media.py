@@ -46,6 +46,7 @@ from p2phouse.vocabulary import HERE, LinkNumber
 from p2phouse.voice.plain import Plain
 from p2phouse_relay.control_end import ControlEnd
 from p2phouse_relay.links import NodeLinks, NodeRooms
+from p2phouse_relay.speaking import Speaker, Speaking
 from p2phouse_relay.thrift import ABOVE_PERMILLE, Thrift
 
 log = logging.getLogger(__name__)
@@ -74,9 +75,11 @@ class Media:
         *,
         together_above: int = ABOVE_PERMILLE,
         across: Across | None = None,
+        open_more: Callable[[], Sequence[Port]] = tuple,
     ) -> None:
         """together_above: load from which on packets of several voices go in one call. across: to
-        the relay's other processes; None if this is the only one."""
+        the relay's other processes; None if this is the only one. open_more: ports for links of
+        guests who speak among nodes, which the loop then reads by `speaking`."""
         self._thrift = Thrift(together_above)
         self._across = across
         self._dropped_across = 0  # as told last
@@ -94,12 +97,13 @@ class Media:
         self._links = NodeRooms(
             lambda room: NodeLinks(self.peers, ports, identity.fingerprint, say, room)
         )
+        self.speaking = Speaking(identity, say, ports, open_more)
         self._rooms: dict[int, GuestRoom] = {}
         self._guests: dict[LinkNumber, OpenGuest] = {}
         self._holders: dict[int, tuple[LinkNumber, ...]] = {}  # as told last
         self._of: dict[int, int] = {}  # guests' room -> the room of nodes that they hear
         self._slots_s = self._reports_s = 0.0
-        self._in: dict[LinkNumber, GuestRoom] = {}  # speakers, by link
+        self._in: dict[LinkNumber, GuestRoom | Speaker] = {}  # speakers, by link
         self._cpu_s = _cpu_s()
         self._ports = ports
         self._octets = 0  # as told last
@@ -108,6 +112,8 @@ class Media:
         say(channel.PortReady(ports[0].number, identity.fingerprint))
 
     def perform(self, message: channel.Down) -> None:
+        if self.speaking.perform(monotonic(), message):
+            return
         match message:
             case NewGuestRoom():
                 self._new_guest_room(message)
@@ -170,7 +176,7 @@ class Media:
     @property
     def deadline(self) -> float:
         flush_s = min((room.deadline for room in self._rooms.values()), default=math.inf)
-        others_s = min(self.peers.deadline, self._links.deadline)
+        others_s = min(self.peers.deadline, self._links.deadline, self.speaking.deadline)
         return min(self._told_s + LOAD_EACH_S, others_s, flush_s)
 
     def tick(self, now_s: float) -> None:
@@ -182,6 +188,8 @@ class Media:
             self._links.tick(now_s)
         if now_s >= self.peers.deadline:
             self.peers.tick(now_s)
+        if now_s >= self.speaking.deadline:
+            self.speaking.tick(now_s)
         self._tell_load(now_s)
         if now_s >= self._slots_s:
             self._slots_s = now_s + SLOTS_EACH_S
@@ -219,8 +227,9 @@ class Media:
     def _open_guest(self, guest: OpenGuest) -> None:
         room = self._rooms.get(guest.room)
         is_listener = guest.role is GuestRole.LISTENER
-        if room is None or is_listener is not bool(guest.slots):
-            reason = "no such room" if room is None else "no slots for this role"
+        is_known = room is not None or (guest.room < 0 and not is_listener)
+        if not is_known or is_listener is not bool(guest.slots):
+            reason = "no slots for this role" if is_known else "no such room"
             self._say(channel.LinkState(guest.link, LinkStatus.FAILED, reason))
             return
         expected = self.peers.expect(
@@ -250,6 +259,9 @@ class Media:
         self._say(channel.LinkState(number, status, reason[:200]))
 
     def _enter(self, guest: OpenGuest) -> None:
+        if guest.room < 0:
+            self._in[guest.link] = Speaker(guest, self.speaking)
+            return
         room = self._rooms[guest.room]
         if guest.role is GuestRole.SPEAKER:
             room.add_speaker(guest.link, guest.payload_type, guest.level_extension)
@@ -339,9 +351,19 @@ def _serve(
     control: ControlEnd, ports: Sequence[Port], across: Across | None, together_above: int
 ) -> None:
     """Raises OSError of the channel alone: ports drop what they cannot send."""
-    media = Media(control.say, ports, together_above=together_above, across=across)
-    peers = media.peers
     selector = selectors.DefaultSelector()
+
+    def open_more() -> Sequence[Port]:
+        more = open_ports([port.host for port in ports], 0, stay_near=ports[0].stays_near)
+        for index, port in enumerate(more):
+            read = partial(media.speaking.read, index=index)
+            selector.register(port.socket, selectors.EVENT_READ, read)
+        return more
+
+    media = Media(
+        control.say, ports, together_above=together_above, across=across, open_more=open_more
+    )
+    peers, speaking = media.peers, media.speaking
     for index, port in enumerate(ports):
         read = partial(peers.read, index=index)
         selector.register(port.socket, selectors.EVENT_READ, read)
@@ -363,9 +385,10 @@ def _serve(
                 media.perform(message)
         now_s = monotonic()
         # After a packet of sound there is nothing else to do, and in a cold cache each look costs.
-        if is_sound and now_s < due_s and not (peers.has_work or media.together):
+        has_work = peers.has_work or speaking.has_work
+        if is_sound and now_s < due_s and not (has_work or media.together):
             continue
-        resume_s = peers.work(now_s)
+        resume_s = min(peers.work(now_s), speaking.work(now_s))
         media.tick(now_s)
         if control.wants_to_write:
             control.write()

@@ -15,12 +15,14 @@ from p2phouse.vocabulary import HERE, LinkNumber
 class RoomNumbers:
     """Of one room. links: those of its core, by the relay's numbers, and the other way round.
 
-    is_public: whether everybody has the keys of its voices now.
+    is_public: whether everybody has the keys of its voices now. speaks: it is that of a guest who
+    speaks among nodes: of its core the voice alone gets by, and it hears nothing.
     """
 
     room: int
     next_link: Iterator[int]
     is_public: Callable[[], bool]
+    speaks: bool = False
     to_relay: dict[LinkNumber, LinkNumber] = field(default_factory=dict)
     to_core: dict[LinkNumber, LinkNumber] = field(default_factory=dict)
 
@@ -46,6 +48,10 @@ class RoomNumbers:
                 return channel.CloseLink(number)
             case channel.SetTable():
                 return self._table(message)
+            case channel.NewVoice() | channel.SetVoice() | channel.EndVoice() if self.speaks:
+                return replace(message, room=self.room)
+            case channel.SetKeys() if self.speaks:
+                return None
             case channel.SetKeys(keys):
                 return channel.SetKeys(keys if self.is_public() else (), self.room)
         return None
@@ -62,7 +68,9 @@ class RoomNumbers:
         )
 
     def _row(self, row: channel.TableRow) -> channel.TableRow | None:
-        ingress = self._link(row.ingress)
+        if (row.ingress == HERE) is not self.speaks:
+            return None
+        ingress = HERE if self.speaks else self._link(row.ingress)
         if ingress is None:  # closed in this breath, or a voice of our own, which we have not
             return None
         return replace(
@@ -96,6 +104,8 @@ class RoomNumbers:
         match message:
             case channel.Pulls(count, of, room):
                 return channel.Pulls(count, of) if room == self.room else None
+            case channel.VoiceKey() if self.speaks:
+                return message  # of another voice than the core's it means nothing there
             case channel.AuditFailed(ssrc, room):
                 return channel.AuditFailed(ssrc) if room == self.room else None
             case channel.Stats():

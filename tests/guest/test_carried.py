@@ -2,11 +2,16 @@
 
 from dataclasses import replace
 
+import pytest
+
 from p2phouse.channel import CloseGuestRoom, CloseLink, NewGuestRoom, PortReady
+from p2phouse.guest import tokens
 from p2phouse.guest.capacity import Crowding
-from p2phouse.guest.facts import NodeRoom, SealedRoom
+from p2phouse.guest.facts import NodeRoom, SealedRoom, Voice
+from p2phouse.guest.resources import VOICES_MAX
 from p2phouse.guest.shards import To
 from p2phouse.guest.terms import RoomTerms
+from p2phouse.vocabulary import Now
 from tests.guest.test_resources import ANYBODY, LISTEN, SPEAK, Relay
 
 ROOM = "a" * 52
@@ -24,14 +29,6 @@ def test_who_listens_to_a_room_of_nodes_is_led_to_its_voices():
     facts = relay.guests.room(ROOM)
     assert facts is not None
     assert (facts.carried, facts.listeners) == (TEA, 1)
-
-
-def test_nobody_with_only_a_browser_speaks_among_nodes():
-    """Security: who speaks there is for those who run the room to say."""
-    relay = Relay()
-    relay.guests.carry(ROOM, TEA, 7)
-    status, _, text = relay.ask("POST", f"/whip/{ROOM}/ana", SPEAK)
-    assert (status, "p2phouse" in text) == (403, True)
 
 
 def test_a_sealed_room_answers_403_with_words_and_nothing_else():
@@ -123,3 +120,64 @@ def test_a_room_that_is_nearly_full_here_is_listened_to_where_it_is_as_well():
     facts = relay.guests.room(ROOM)
     assert facts is not None
     assert facts.listeners == 1, "who is in stays"
+
+
+SEED = bytes(range(32))
+TOKEN = tokens.write(SEED)
+ZOE = tokens.person_of(SEED, Now(0, 1_800_000_000))
+
+
+def test_whom_the_room_names_speaks_by_the_token_as_a_member_of_its_own():
+    relay = Relay()
+    relay.guests.carry(ROOM, replace(TEA, voices=frozenset({ZOE})), 7)
+    relay.join(f"/whip/{ROOM}/Zo%C3%A9", authorization=f"Bearer {TOKEN}")
+    guest = relay.opened()
+    assert guest.room == -guest.link
+    assert relay.guests.voices() == {guest.link: Voice(ROOM, "Zoé", SEED)}
+    assert TOKEN not in repr(relay.guests.voices())
+    facts = relay.guests.room(ROOM)
+    assert facts is not None
+    assert facts.speakers == (), "it is on the stage of the room"
+    relay.tell(relay.guests.hang_up(Now(relay.now, 0), guest.link))
+    assert relay.guests.voices() == {}
+    assert relay.guests.hang_up(Now(relay.now, 0), guest.link) == []
+
+
+def test_nobody_speaks_among_nodes_whom_the_room_does_not_name():
+    """Security: without a token, with none, with another's, and once it is taken back."""
+    relay = Relay()
+    relay.guests.carry(ROOM, replace(TEA, voices=frozenset({ZOE})), 7)
+    other = tokens.write(bytes(32))
+    for shown, status in (({}, 401), ({"authorization": "Bearer x"}, 401),
+                          ({"authorization": f"Bearer {other}"}, 403)):  # fmt: skip
+        assert relay.ask("POST", f"/whip/{ROOM}/ana", SPEAK, **shown)[0] == status
+    relay.guests.carry(ROOM, TEA, 7)
+    bearer = {"authorization": f"Bearer {TOKEN}"}
+    assert relay.ask("POST", f"/whip/{ROOM}/ana", SPEAK, **bearer)[0] == 403
+    assert relay.guests.voices() == {}
+
+
+def test_one_token_is_one_voice_and_a_relay_has_few_of_them():
+    relay = Relay()
+    seeds = [bytes([number]) * 32 for number in range(VOICES_MAX + 1)]
+    people = frozenset(tokens.person_of(seed, Now(0, 1_800_000_000)) for seed in seeds)
+    relay.guests.carry(ROOM, replace(TEA, voices=people), 7)
+    bearers = [f"Bearer {tokens.write(seed)}" for seed in seeds]
+    for number, bearer in enumerate(bearers[:-1]):
+        relay.join(f"/whip/{ROOM}/g{number}", authorization=bearer)
+    path = f"/whip/{ROOM}/late"
+    assert relay.ask("POST", path, SPEAK, authorization=bearers[-1])[0] == 503
+    elsewhere = relay.ask("POST", path, SPEAK, "192.0.2.9", authorization=bearers[0])
+    assert elsewhere[0] == 409
+    relay.join(path, authorization=bearers[0])
+    assert len(relay.guests.voices()) == VOICES_MAX
+    assert "late" in {each.name for each in relay.guests.voices().values()}
+
+
+@pytest.mark.parametrize("text", ["", "x", TOKEN[:-1], TOKEN + "A", TOKEN[:-1] + "!", "é" * 43])
+def test_what_is_no_token_is_none(text: str):
+    assert tokens.read(text) is None
+
+
+def test_a_token_is_read_as_it_was_written():
+    assert tokens.read(TOKEN) == SEED

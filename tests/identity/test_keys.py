@@ -20,6 +20,7 @@ from p2phouse.identity.keys import (
     key_tag,
     load_or_create,
     make_identity,
+    of_seed,
     peer_id,
 )
 from p2phouse.record import cbor, envelope
@@ -256,3 +257,15 @@ def test_a_me_is_a_value_that_takes_another_name_and_keeps_its_keys(tmp_path):
     assert replace(renamed, record=me.record) == me
     me.record = renamed.record  # between rooms, as the verb `rename` does
     assert me.name == "Anna"
+
+
+def test_whoever_has_a_seed_is_the_same_person_and_nobody_else():
+    people = {
+        make_identity(now=Now(0.0, UNIX), entropy=of_seed(bytes([seed]) * 32), name=name).uid
+        for seed in (1, 2)
+        for name in ("Ana", "Zoé")
+    }
+    assert len(people) == 2
+    me = make_identity(now=Now(0.0, UNIX), entropy=of_seed(bytes(32)))
+    keys = {bytes(me.root_key), bytes(me.device_key), bytes(me.seal_key), bytes(me.olm_key)}
+    assert len(keys) == 4

@@ -12,6 +12,7 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from fractions import Fraction
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,7 @@ from av import AudioFrame
 from p2phouse.vocabulary import FRAME_S, FRAME_SAMPLES, SAMPLE_RATE_HZ
 
 READY_S_MAX = 60.0
+PAUSE_S_MAX = 30
 Facts = dict[str, Any]
 
 
@@ -130,9 +132,11 @@ class Guest:
         self.first_s: list[float | None] = []
         self._tasks: list[asyncio.Task[None]] = []
 
-    async def speak(self, relay: ProcessRelay, room: str, name: str, clip: Clip) -> None:
+    async def speak(
+        self, relay: ProcessRelay, room: str, name: str, clip: Clip, token: str = ""
+    ) -> None:
         self.line.addTransceiver(clip, direction="sendonly")
-        await self._join(relay, f"/whip/{room}/{name}")
+        await self._join(relay, f"/whip/{room}/{name}", token)
 
     async def listen(self, relay: ProcessRelay, room: str, slots: int = 1) -> None:
         for _ in range(slots):
@@ -163,11 +167,18 @@ class Guest:
         parts = self.heard[slot]
         return np.concatenate(parts) if parts else np.zeros(0, np.float32)
 
-    async def _join(self, relay: ProcessRelay, path: str) -> None:
+    async def _join(self, relay: ProcessRelay, path: str, token: str = "") -> None:
         await self.line.setLocalDescription(await self.line.createOffer())
         offer = self.line.localDescription.sdp.encode()
         self.status, headers, answer = await asyncio.to_thread(
-            asked, "POST", relay.http + path, offer, content_type="application/sdp"
+            partial(
+                asked,
+                "POST",
+                relay.http + path,
+                offer,
+                content_type="application/sdp",
+                **({"authorization": f"Bearer {token}"} if token else {}),
+            )
         )
         assert self.status == 201, answer
         self.place = headers["location"]
@@ -186,9 +197,14 @@ class Guest:
             raise
 
     async def _hear(self, slot: int, track: Any) -> None:  # noqa: ANN401 - aiortc has no types
+        due = None  # the time of the frame that follows, of 48,000 a second
         while True:
             frame = await track.recv()
             if self.first_s[slot] is None:
                 self.first_s[slot] = time.monotonic()
+            # A node sends nothing while it pauses; aiortc leaves such a time out.
+            if due is not None and 0 < frame.pts - due <= PAUSE_S_MAX * SAMPLE_RATE_HZ:
+                self.heard[slot].append(np.zeros(frame.pts - due, np.float32))
             samples = frame.to_ndarray().reshape(-1, len(frame.layout.channels))
             self.heard[slot].append(samples.mean(axis=1).astype(np.float32) / 32_768)
+            due = frame.pts + len(samples)

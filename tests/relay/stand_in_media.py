@@ -19,11 +19,13 @@ from p2phouse.channel import (
     LinkStatus,
     Load,
     LocalDescription,
+    NewVoice,
     OpenGuest,
     OpenLink,
     PortReady,
     Started,
     Up,
+    VoiceKey,
     encode,
 )
 
@@ -62,6 +64,8 @@ def what_follows(message: Down) -> list[Up]:
             return _of_guest(message)
         case OpenLink(link):
             return [LocalDescription(link, "ufrag", "p" * 22, bytes(32), ())]
+        case NewVoice(sid):
+            return [VoiceKey(sid, bytes(32))]
         case ConnectLink(link):
             return [LinkState(link, LinkStatus.CONNECTED, "")]
     return []

@@ -1,6 +1,7 @@
 """Rooms that share a media process hear of their own links alone, under the numbers they chose."""
 
 import itertools
+from dataclasses import replace
 
 import pytest
 
@@ -126,3 +127,22 @@ def test_of_a_room_whose_keys_are_everybodys_an_ear_gets_them(rooms):
     assert table.rows == (TableRow(LinkNumber(12), SSRC, (), (HERE, LinkNumber(13))),)
     assert second.up(AuditFailed(SSRC, room=2)) == AuditFailed(SSRC)
     assert second.up(AuditFailed(SSRC, room=1)) is None
+
+
+def test_of_a_guest_who_speaks_the_voice_alone_gets_through():
+    """Security: it is given no key and has no ear, and what others say goes nowhere by it."""
+    numbers = RoomNumbers(-9, itertools.count(30), lambda: True, speaks=True)
+    numbers.down(open_link(ONE))
+    sid = VoiceId(bytes(16))
+    assert numbers.down(channel.NewVoice(sid)) == channel.NewVoice(sid, -9)
+    assert numbers.down(channel.EndVoice(sid)) == channel.EndVoice(sid, -9)
+    voice = channel.SetVoice(sid, SSRC, 1, bytes(16), False, False)
+    assert numbers.down(voice) == replace(voice, room=-9)
+    assert numbers.up(channel.VoiceKey(sid, bytes(32))) == channel.VoiceKey(sid, bytes(32))
+    for said in (channel.SetKeys(KEYS), channel.SetOutput("null"), channel.SetInput("device")):
+        assert numbers.down(said) is None
+    own = TableRow(HERE, SSRC, (), (ONE,))
+    others = TableRow(ONE, Ssrc(78), (), (HERE, ONE))
+    table = numbers.down(SetTable(1, (own, others)))
+    assert isinstance(table, SetTable)
+    assert table.rows == (TableRow(HERE, SSRC, (), (LinkNumber(30),)),)

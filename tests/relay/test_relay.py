@@ -51,13 +51,19 @@ def process_of(its: Relay, answer: str) -> int:
 
 
 async def asked(
-    whom: Relay | int, method: str, path: str, body: bytes = b"", kind="application/sdp"
+    whom: Relay | int,
+    method: str,
+    path: str,
+    body: bytes = b"",
+    kind="application/sdp",
+    token: str = "",
 ) -> tuple[int, dict[str, str], str]:
     """Status, headers and body of what a relay, or whoever has that port, answers."""
     port = whom if isinstance(whom, int) else whom.http_port
     stream = await trio.open_tcp_stream("127.0.0.1", port)
     async with stream:
         head = f"{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
+        head += f"Authorization: Bearer {token}\r\n" if token else ""
         head += f"Content-Type: {kind}\r\nContent-Length: {len(body)}\r\n\r\n"
         await stream.send_all(head.encode() + body)
         told = b"".join([part async for part in stream])

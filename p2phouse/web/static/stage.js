@@ -24,11 +24,14 @@ export function Audience({app}) {
   const all = audienceOf(app.room);
   const most = SHOWN_MAX.find(([width]) => width.matches)[1];
   const n = Math.max(all.length, count(app.room) - stageOf(app.room).length);
-  if (!n) return null;
+  const guests = app.room.guests ?? [];
+  if (!n && !guests.length) return null;
   const shown = all.length > most ? all.slice(0, most) : all;
   return html`<section aria-labelledby="audience-title"><h2 class="shelf" id="audience-title">${t("audience")} <span>${number(n)}</span></h2>
     <ul class="audience">${shown.map((member) => html`<${Seat} key=${member.peer_id} app=${app} member=${member} small/>`)}</ul>
-    ${n > shown.length && html`<button class="button plain rest" onClick=${() => app.sheet("listeners")}><${Icon} name="users"/>${t("andMore", {n: n - shown.length})}</button>`}</section>`;
+    ${n > shown.length && html`<button class="button plain rest" onClick=${() => app.sheet("listeners")}><${Icon} name="users"/>${t("andMore", {n: n - shown.length})}</button>`}
+    ${guests.map(({peer_id, count: n, name}) => html`<p class="soft rest" key=${peer_id} title=${t("guestsViaSaid", {name})}>
+      <${Icon} name="globe"/>${t("guestsVia", {n, name})}</p>`)}</section>`;
 }
 
 // What is to be said about a member first: [state, its words, its icon, how it looks].

@@ -65,6 +65,8 @@ export const ROOM_WORDS = {
   stage: ["Stage", "Scène"],
   emptyStage: ["Nobody is on stage yet.", "Personne sur scène pour l’instant."],
   audience: ["Audience", "Public"],
+  guestsVia: ["+ {n} guest via {name} | + {n} guests via {name}", "+ {n} invité par {name} | + {n} invités par {name}"],
+  guestsViaSaid: ["They listen in a browser. Only {name} can count them.", "À l’écoute dans un navigateur. Seul {name} peut compter."],
   andMore: ["and {n} more", "et {n} autres"],
   host: ["host", "anime le salon"],
   moderator: ["moderator", "modération"],

@@ -1,0 +1,44 @@
+"""Who is here: each guest, and the rooms that guests are in, as resources.py keeps them."""
+
+from dataclasses import dataclass, field
+
+from p2phouse.channel import GuestRole
+from p2phouse.guest.shards import Spread
+from p2phouse.vocabulary import LinkNumber, Ssrc
+
+
+@dataclass(slots=True)
+class Room:
+    number: int
+    name: str
+    slots: tuple[Ssrc, ...]
+    of: int  # the room of nodes that is heard in it, by media's number; 0: none
+    spread: Spread
+    speakers: dict[str, "Guest"] = field(default_factory=dict)
+    # Whose voice each slot carries, by shard, as each told last.
+    holders: dict[int, tuple[LinkNumber, ...]] = field(default_factory=dict)
+
+    @property
+    def is_empty(self) -> bool:
+        return not self.speakers and not self.spread.listeners
+
+
+@dataclass(slots=True)
+class Guest:
+    """name: under which a speaker speaks; empty for a listener."""
+
+    link: LinkNumber
+    key: str  # Security: the end of its resource's path; who knows it may end the guest's link
+    room: Room
+    shard: int
+    role: GuestRole
+    name: str
+    source: str
+    ufrag: str
+    etag: str
+    seed: bytes | None = None  # Security: no log holds it. Of who speaks among nodes
+
+    @property
+    def told_room(self) -> int:
+        """As media is told of it."""
+        return self.room.number if self.seed is None else -self.link
