@@ -18,6 +18,8 @@ from p2phouse.vocabulary import SAMPLE_RATE_HZ
 from tests.e2e.nodes import ProcessNode, making_nodes, read_sound, until
 from tests.relay.process import Guest, asked
 
+pytestmark = [pytest.mark.e2e, pytest.mark.nightly]
+
 SLOTS = 4
 
 
@@ -47,8 +49,7 @@ def gone(page: str) -> bool:
         return True
 
 
-@pytest.mark.e2e
-@pytest.mark.parametrize("access", ["lan", pytest.param("open", marks=pytest.mark.nightly)])
+@pytest.mark.parametrize("access", ["lan", "open"])
 def test_who_is_on_the_network_listens_in_a_browser(tmp_path, clips, access):
     with making_nodes(tmp_path) as make:
         ana, ben = make("ana", "--loopback"), make("ben", "--loopback")
@@ -81,8 +82,6 @@ with urllib.request.urlopen(sys.argv[1], timeout=20) as answer:
 """
 
 
-@pytest.mark.e2e
-@pytest.mark.nightly
 def test_a_machine_of_the_network_hears_a_lan_room_by_any_player(lan, make_node, clips):
     ana, ben = (
         make_node(name, namespace=lan.host(n)) for n, name in enumerate(("ana", "ben"), start=1)
@@ -108,8 +107,6 @@ def test_a_machine_of_the_network_hears_a_lan_room_by_any_player(lan, make_node,
     assert hearing.stoi >= STOI_HEARD_MIN
 
 
-@pytest.mark.e2e
-@pytest.mark.nightly
 def test_they_are_gone_with_the_room_and_with_the_node(tmp_path):
     with making_nodes(tmp_path) as make:
         ana = make("ana", "--loopback")

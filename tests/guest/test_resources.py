@@ -18,6 +18,7 @@ from p2phouse.channel import (
     OpenGuest,
     PortReady,
     RestartGuest,
+    SendOn,
 )
 from p2phouse.guest.capacity import BUSY_PERMILLE
 from p2phouse.guest.exchange import Request
@@ -27,7 +28,7 @@ from p2phouse.guest.resources import (
     SPEAKERS_MAX,
     Guests,
 )
-from p2phouse.guest.shards import To
+from p2phouse.guest.shards import MIXER, To
 from p2phouse.guest.terms import RoomTerms, Terms
 from p2phouse.guest.waiting import WAIT_S_MAX
 from p2phouse.vocabulary import LinkNumber, Now
@@ -508,3 +509,35 @@ def test_books_balance_whatever_is_asked_in_whatever_order():
         assert relay.guests.waiting == 0
         for _ in range(3):
             relay.join(source="192.0.0.1", connects=False)
+
+
+# ── who hears a room's one mix ───────────────────────────────────────────────────────────────
+
+
+def test_while_somebody_hears_the_mix_voices_go_on_to_the_mixer():
+    relay = Relay()
+    relay.join("/whip/tea/ana")
+    room, outputs = relay.guests.tune_in("tea")
+    slots = next(each.slots for each in relay.told if isinstance(each, NewGuestRoom))
+    assert set(outputs) == {To(MIXER, NewGuestRoom(room, slots)), To(0, SendOn(room, (MIXER,)))}
+    assert relay.guests.tune_in("tea") == (room, [])
+    assert relay.guests.count == 3
+    now = Now(relay.now, 0)
+    assert relay.guests.tune_out(now, room) == []
+    told = relay.guests.tune_out(now, room)
+    assert set(told) == {To(MIXER, CloseGuestRoom(room)), To(0, SendOn(room, ()))}
+    assert relay.guests.count == 1
+
+
+def test_a_listener_to_the_mix_takes_a_place_and_keeps_the_room():
+    relay = Relay(replace(ANYBODY, guests_max=1))
+    room, _ = relay.guests.tune_in("tea")
+    assert relay.ask("POST", "/whep/tea", LISTEN)[0] == 503
+    relay.now += 2 * EMPTY_S_MAX
+    relay.guests.tick(Now(relay.now, 0))
+    assert [each.listeners for each in relay.guests.rooms()] == [1]
+    relay.guests.tune_out(Now(relay.now, 0), room)
+    relay.now += EMPTY_S_MAX
+    relay.guests.tick(Now(relay.now, 0))
+    assert relay.guests.rooms() == []
+    assert relay.guests.tune_out(Now(relay.now, 0), room) == [], "the room is gone already"

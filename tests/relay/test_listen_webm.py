@@ -14,7 +14,7 @@ from p2phouse.hearing import measure
 from tests.relay.process import Clip, Guest, ProcessRelay, relay
 from tests.relay.test_guests import sound
 
-pytestmark = [pytest.mark.e2e]
+pytestmark = [pytest.mark.e2e, pytest.mark.nightly]
 
 
 class Player:
