@@ -79,7 +79,7 @@ class Speaking:
         everybodys: Sequence[Port],
         open_ports: Callable[[], Sequence[Port]],
     ) -> None:
-        """everybodys: ports of this process, at which the hub is if it is us. open_ports: called once,
+        """everybodys: ports of this process; the hub is there if it is us. open_ports: asked once,
         when they are needed; whoever waits on them calls `read`."""
         self._identity = identity
         self._tell = tell
