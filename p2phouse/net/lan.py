@@ -70,6 +70,20 @@ def read_addresses(info: ServiceInfo) -> list[IPAddress]:
     return sorted(set(usable), key=lambda ip: ip.version)[:ADDRESSES_TRIED_MAX]
 
 
+async def open_zeroconf(ips: Sequence[IPAddress]) -> Zeroconf:
+    """Raises NoMulticast."""
+    versions = {ip.version for ip in ips}
+    of = {4: IPVersion.V4Only, 6: IPVersion.V6Only}
+    version = IPVersion.All if len(versions) > 1 else of[versions.pop()]
+    opened = partial(Zeroconf, interfaces=[str(ip) for ip in ips], ip_version=version)
+    try:
+        return await trio.to_thread.run_sync(opened)
+    except (OSError, RuntimeError) as error:  # RuntimeError: an address of IPv6 has just gone
+        # zeroconf leaves its socket to whoever holds the error, and this one is kept for long.
+        traceback.clear_frames(error.__traceback__)
+        raise NoMulticast(reason=getattr(error, "strerror", None) or str(error)) from error
+
+
 @dataclass(slots=True)
 class _Service:
     """What we know of a name: who answered under it, or how often nobody did."""
@@ -119,25 +133,10 @@ class Lan:
         silent = sum(each.dev is None and each.silences > 0 for each in self._services.values())
         return silent + sum(each.dev is not None for each in self._services.values()), silent
 
-    @property
-    def _ip_version(self) -> IPVersion:
-        versions = {ip.version for ip in self._ips}
-        if versions == {4}:
-            return IPVersion.V4Only
-        return IPVersion.V6Only if versions == {6} else IPVersion.All
-
     async def run(self) -> None:
         """Announces and browses until cancelled. Raises NoMulticast."""
         quieten("zeroconf", logging.WARNING)
-        open_zeroconf = partial(
-            Zeroconf, interfaces=[str(ip) for ip in self._ips], ip_version=self._ip_version
-        )
-        try:
-            zeroconf = await trio.to_thread.run_sync(open_zeroconf)
-        except OSError as error:
-            # zeroconf leaves its socket to whoever holds the error, and this one is kept for long.
-            traceback.clear_frames(error.__traceback__)
-            raise NoMulticast(reason=error.strerror or "no reason given") from error
+        zeroconf = await self._open()
         names, heard = trio.open_memory_channel[str](QUEUE_MAX)
         try:
             async with trio.open_nursery() as nursery:
@@ -155,6 +154,16 @@ class Lan:
             with trio.CancelScope(shield=True):
                 # Says goodbye for all that was announced; 0.25 s.
                 await trio.to_thread.run_sync(self._close, zeroconf)
+
+    async def _open(self) -> Zeroconf:
+        """By both versions of IP; by IPv4 alone where IPv6 has none of it. Raises NoMulticast."""
+        four = [ip for ip in self._ips if ip.version == 4]
+        try:
+            return await open_zeroconf(self._ips)
+        except NoMulticast:
+            if not four or len(four) == len(self._ips):
+                raise
+            return await open_zeroconf(four)
 
     async def _announce(self, zeroconf: Zeroconf) -> None:
         """Registers under a new random name each hour and takes the old one back."""

@@ -27,6 +27,7 @@ from p2phouse.net.lan import (
     BadAnnouncement,
     Lan,
     NoMulticast,
+    open_zeroconf,
     read_addresses,
     read_port,
 )
@@ -137,6 +138,16 @@ def answerer(number):
         clock=lambda: Now(time.monotonic(), time.time()),
         faults=Faults(),
     )
+
+
+@pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")  # as below
+async def test_where_ipv6_has_no_multicast_nodes_are_found_by_ipv4():
+    gone = ip_address("2001:db8::77")  # of no machine
+    node = Node(ips=(LOOPBACK, gone))
+    async with answering(answerer(1).serve_udp) as port, announced(port), running(node):
+        await node.finds(dev(1))
+    with pytest.raises(NoMulticast):
+        await open_zeroconf([gone])
 
 
 async def test_whoever_answers_hello_is_found_where_it_answered_whatever_else_is_announced():
