@@ -32,6 +32,7 @@ STREAM_BYTES: Final = (
     16 * 1024
 )  # of a stream on their way: what is stuck there is not live any more
 UNSENT_BYTES: Final = 4 * 1024  # of what is live: 100 ms of four voices and a half
+HEADERS_BYTES: Final = 80  # of IP, TCP, TLS and a chunk, with each piece of a stream
 LINGER_S_MAX: Final = 1.0
 LINGER_READS_MAX: Final = 64  # 1 MB
 
@@ -60,6 +61,7 @@ class Front:
         self._answer = answer
         self._is_proxied = is_proxied
         self._of_holder: Counter[str] = Counter()
+        self.octets = 0  # of streams, with the headers of TCP and IP
         self.connections = 0
 
     async def serve(self, listeners: Sequence[Listener]) -> None:
@@ -121,11 +123,25 @@ class Front:
                 await stream.send_all(_encoded(connection, reply, head=head))
                 if reply.stream is not None and not head:
                     scope.deadline = math.inf
-                    await _flow(connection, stream, reply.stream)
+                    await self._flow(connection, stream, reply.stream)
             finally:
                 if reply.stream is not None:
                     reply.stream.close()
         return connection.our_state is h11.DONE and connection.their_state is h11.DONE
+
+    async def _flow(
+        self, connection: h11.Connection, stream: Stream, body: exchange.Stream
+    ) -> None:
+        """Until it ends. Raises trio.TooSlowError if its reader does not read."""
+        _tcp(stream).setsockopt(trio.socket.SOL_SOCKET, trio.socket.SO_SNDBUF, STREAM_BYTES)
+        while data := await body.next():
+            # Security: who takes nothing more has no place here for good.
+            # Test: test_http.py::test_who_takes_nothing_of_a_stream_is_sent_away_and_others_hear_it
+            with trio.fail_after(STALLED_S_MAX):
+                await stream.send_all(connection.send(h11.Data(data=data)) or b"")
+            self.octets += len(data) + HEADERS_BYTES
+        with trio.fail_after(STALLED_S_MAX):
+            await stream.send_all(connection.send(h11.EndOfMessage()) or b"")
 
     async def _whole(
         self, connection: h11.Connection, stream: Stream, first: h11.Request, source: str
@@ -164,18 +180,6 @@ async def _next(connection: h11.Connection, stream: Stream) -> object:
     while (event := connection.next_event()) is h11.NEED_DATA:
         connection.receive_data(bytes(await stream.receive_some(READ_BYTES)))
     return event
-
-
-async def _flow(connection: h11.Connection, stream: Stream, body: exchange.Stream) -> None:
-    """Until it ends. Raises trio.TooSlowError if its reader does not read."""
-    _tcp(stream).setsockopt(trio.socket.SOL_SOCKET, trio.socket.SO_SNDBUF, STREAM_BYTES)
-    while data := await body.next():
-        # Security: who takes nothing more has no place here for good.
-        # Test: test_http.py::test_who_takes_nothing_of_a_stream_is_sent_away_and_others_hear_it
-        with trio.fail_after(STALLED_S_MAX):
-            await stream.send_all(connection.send(h11.Data(data=data)) or b"")
-    with trio.fail_after(STALLED_S_MAX):
-        await stream.send_all(connection.send(h11.EndOfMessage()) or b"")
 
 
 async def _switch(connection: h11.Connection, stream: Stream, reply: Reply) -> None:

@@ -206,9 +206,9 @@ def look(settings: Settings, *, is_running: bool) -> Seen:
         resolved=_resolved(settings.domain),
         own=_own_addresses(),
         udp_errors={
-            port: error
+            port: taken
             for port in settings.udp_ports
-            if (error := _bind_error(settings.bind, port, socket.SOCK_DGRAM))
+            if (taken := _bind_error(settings.bind, port, socket.SOCK_DGRAM))
         },
         http_error=_bind_error(
             settings.bind if settings.tls else "127.0.0.1", settings.http_port, socket.SOCK_STREAM

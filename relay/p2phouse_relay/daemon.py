@@ -152,6 +152,7 @@ class Relay:
             self.guests.deny(standing)
         self._began_s = time.monotonic()
         self._not_sent_on = 0  # packets, between media processes
+        self._http_octets = 0  # of those that the front has sent, counted in the month
         self.listeners = listeners
         self._page = Page(self.guests, relay=config.name)
         self.media = MediaProcesses(
@@ -306,6 +307,8 @@ class Relay:
     async def _tick(self) -> None:
         while True:
             await trio.sleep(TICK_S)
+            octets, self._http_octets = self.front.octets - self._http_octets, self.front.octets
+            self.meter.traffic.add(clock(), octets)
             self.guests.capacity.month_permille = self.meter.permille
             if self.carrying is not None:
                 share(self.carrying, self.guests, self.others.pages)

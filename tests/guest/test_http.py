@@ -141,8 +141,9 @@ async def test_a_stream_comes_piece_by_piece_and_another_request_may_follow_it()
         return Reply(200, stream=Counting(3)) if request.query == "n=3" else await echo(request)
 
     stream = b"GET /count?n=3 HTTP/1.1\r\nHost: x\r\n\r\n"
-    async with served(count) as (_, port):
+    async with served(count) as (front, port):
         told = await said(port, stream + POST)
+        assert front.octets == 3 * (2 + http.HEADERS_BYTES), "what a month is charged with"
         assert b"transfer-encoding: chunked" in told.lower()
         assert b"\r\n\r\n2\r\n2,\r\n2\r\n1,\r\n2\r\n0,\r\n0\r\n\r\nHTTP/1.1 200" in told
         old = await said(port, stream.replace(b"HTTP/1.1", b"HTTP/1.0"))

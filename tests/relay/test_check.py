@@ -1,5 +1,6 @@
 """What `check` makes of what it saw: what is well, what is wrong, and the next line to type."""
 
+import socket
 from dataclasses import replace
 from pathlib import Path
 
@@ -127,3 +128,14 @@ def test_this_machine_is_looked_at(tmp_path):
     assert seen.certificate_names == ("localhost",)
     assert seen.certificate_days is not None
     assert 9 < seen.certificate_days < 10
+
+
+def test_a_port_that_is_taken_is_no_fault_of_the_certificate(tmp_path):
+    certificate(tmp_path)
+    tls = Tls(tmp_path / "cert.pem", tmp_path / "key.pem")
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
+        other.bind(("127.0.0.1", 0))
+        settings = replace(SETTINGS, tls=tls, udp_port=other.getsockname()[1])
+        seen = look(settings, is_running=False)
+    assert list(seen.udp_errors.values()) == ["Address already in use"]
+    assert seen.certificate_error == ""
