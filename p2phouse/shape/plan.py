@@ -173,7 +173,8 @@ def _row(voice: Voice, of: Neighbour, links: _Links, here: Standpoint) -> TableR
     if not sources:
         return None
     ingress, *standbys = sources
-    others = tuple(link for link in links.all if link not in (of.link, ingress))
+    lenders = _lenders(of, links, here)
+    others = tuple(link for link in links.all if link not in (of.link, ingress, *lenders))
     sinks: tuple[LinkNumber, ...] = (HERE,)
     warm: tuple[LinkNumber, ...] = ()
     if here.yields or (here.shape is Shape.HUB and here.part is Part.HUB):
@@ -186,6 +187,12 @@ def _row(voice: Voice, of: Neighbour, links: _Links, here: Standpoint) -> TableR
     return TableRow(ingress, voice.ssrc, tuple(standbys), sinks, warm, pinned)
 
 
+def _lenders(of: Neighbour, links: _Links, here: Standpoint) -> tuple[LinkNumber, ...]:
+    """Who brings a hub the voice of whom it does not hear, and is not sent it back."""
+    is_hub = here.shape is Shape.HUB and here.part is Part.HUB
+    return links.standby if is_hub and (of.link is None or of.silent) else ()
+
+
 def _sources(of: Neighbour, links: _Links, here: Standpoint) -> list[LinkNumber]:
     """The links that may bring the voice, the best first."""
     direct = () if of.link is None else (of.link,)
@@ -193,8 +200,7 @@ def _sources(of: Neighbour, links: _Links, here: Standpoint) -> list[LinkNumber]
     if here.shape is Shape.MESH:
         wanted = (*direct, *links.former)
     elif here.part is Part.HUB:
-        spoken = () if of.silent else direct
-        wanted = (*spoken, *links.former) or links.standby or direct
+        wanted = (*direct, *links.former, *_lenders(of, links, here))
     elif here.part is Part.STANDBY or here.yields:
         wanted = (*direct, *links.hub, *links.former)
     elif here.overlap:

@@ -5,16 +5,20 @@ what control says when it comes to it: so tables change in another order each ti
 follow another before all of the former have heard of it.
 """
 
+from collections.abc import Callable
 from typing import Final
 
 import pytest
 
 from p2phouse import channel
+from p2phouse.carry.rtcp import Keepalive, Request
 from p2phouse.room import messages
-from tests.sim.media import Media
+from tests.sim.media import Link, Media
 from tests.sim.test_hub import by_name, hubs, is_hub_room, missed, talking, until
 from tests.sim.world import Node, Wire, World
 
+STALLS_SHARE: Final = 1 / 500  # of what a media process does: some each ten seconds
+STALL_S_MAX: Final = 0.3
 LAG_S: Final = 0.05  # a media process that was held up takes what control says so much later
 SPREAD_S: Final = 0.08  # between the nearest pair and the farthest
 OVERTAKING: Final = Wire(delay_s=0.003, jitter_s=0.02)
@@ -25,6 +29,7 @@ HEARD_S: Final = 1.5  # by then what was said is heard, and by five seconds nobo
 
 class LateMedia(Media):
     taken_at = 0.0  # what control said last is done by then
+    stands_until = 0.0  # its machine does something else, and all that comes waits
 
     def perform(self, message: channel.Down) -> None:
         world = self.world
@@ -33,8 +38,29 @@ class LateMedia(Media):
         world.after(self.taken_at - world.time, lambda: self._perform_now(message))
 
     def _perform_now(self, message: channel.Down) -> None:
-        if self.alive:
+        if self.alive and not self._waits(lambda: self._perform_now(message)):
             super().perform(message)
+
+    def hear(self, link: Link, said: Keepalive | Request) -> None:
+        if not self._waits(lambda: self.hear(link, said)):
+            super().hear(link, said)
+
+    def take(self, link: Link, data: bytes) -> None:
+        if not self._waits(lambda: self.take(link, data)):
+            super().take(link, data)
+
+    def _tick(self) -> None:
+        if not self._waits(self._tick):
+            super()._tick()
+
+    def _waits(self, act: Callable[[], None]) -> bool:
+        """Whether it stands still; it does this afterwards then."""
+        world = self.world
+        if world.time >= self.stands_until and world.rng.random() < STALLS_SHARE:
+            self.stands_until = world.time + STALL_S_MAX * world.rng.random()
+        if world.time < self.stands_until:
+            world.after(self.stands_until - world.time, act)
+        return world.time < self.stands_until
 
 
 class LateWorld(World):
