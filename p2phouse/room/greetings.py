@@ -43,6 +43,7 @@ from p2phouse.room.talk import Talk
 from p2phouse.room.wiring import Wiring
 from p2phouse.vocabulary import DeviceKey, Now, UserKey
 
+RELAY_DEVICES_MAX: Final = 2  # it, and the machine it moved from
 RETELL_S: Final = 60.0  # two who could not reach each other when they were told try again
 OURS: Final = (Stage.GREETED, Stage.KNOCKED)  # links that we opened, and where theirs is due
 UNHEARD_S_MAX: Final = 3 * RETELL_S  # nobody is silent for so long on a link that stands
@@ -181,9 +182,7 @@ class Greetings:
         if member is None and self._authority.is_shut_out(now, membership, uid):
             yield from self._turn_away(membership, sender, ByeReason.LOCKED)
             return
-        # A relay takes nobody's place: it is there so that there are more.
-        is_full = not membership.has_place(outbound=link.stage in OURS)
-        if member is None and is_full and not membership.is_relay(uid):
+        if member is None and not _has_place(membership, link, uid):
             yield from self._turn_away(membership, sender, no_place(membership))
             return
         if self._admission.must_wait(now, membership, uid, outbound=link.stage in OURS):
@@ -290,6 +289,16 @@ def _to_be_named(membership: Membership, to: DeviceKey) -> list[Member]:
     if membership.is_split:
         others = [member for member in others if membership.carries(member.dev)]
     return others[: frames.MEMBERS_TOLD_MAX]
+
+
+def _has_place(membership: Membership, link: RoomLink, uid: UserKey) -> bool:
+    if not membership.is_relay(uid):
+        return membership.has_place(outbound=link.stage in OURS)
+    # A relay takes nobody's place: it is there so that there are more.
+    # Security: but who is one may sign devices without end, and each costs as much as a person.
+    # Test: test_greeting.py::test_a_relay_comes_in_with_few_devices_full_or_not
+    devices = sum(member.uid == uid for member in membership.members.values())
+    return devices < RELAY_DEVICES_MAX
 
 
 def no_place(membership: Membership) -> ByeReason:

@@ -5,10 +5,12 @@ import copy
 import pytest
 
 from p2phouse.channel import CloseLink
+from p2phouse.identity.keys import make_identity
 from p2phouse.record import envelope, limits
 from p2phouse.record.types import Beat
 from p2phouse.room import frames, messages
 from p2phouse.room.frames import ByeReason, FrameKind, FrameRefused
+from p2phouse.room.greetings import RELAY_DEVICES_MAX
 from p2phouse.room.messages import (
     CloseRoomLink,
     EventKind,
@@ -206,6 +208,33 @@ def test_a_full_room_calls_nobody_and_turns_the_ninth_away(table: Table, ann: Pe
     assert of(CloseRoomLink, outputs)
     assert table.here.count == limits.MESH_MEMBERS_MAX
     assert not of(OpenRoomLink, table.greet(people[0], members=strangers(3)))
+
+
+def device_under(root: bytes, table: Table) -> Person:
+    """One more device of whoever has that root key."""
+    seeds = iter([root])
+
+    def entropy(size: int) -> bytes:
+        return next(seeds, None) or table.rng.randbytes(size)
+
+    return Person(make_identity(now=table.now, entropy=entropy))
+
+
+def test_a_relay_comes_in_with_few_devices_full_or_not(table: Table, ann: Person):
+    """Security: its root key makes as many as somebody likes, and none counts as a person."""
+    root = ann.me.root_key.encode()
+    table.ask(messages.NameRelay(ann.me.uid))
+    for is_full in (False, True):
+        if is_full:
+            fill(table, limits.MESH_MEMBERS_MAX - table.here.count)
+        for _ in range(4):
+            device = device_under(root, table)
+            table.up(device)
+            outputs = table.greet(device)
+            inside = sum(member.uid == ann.me.uid for member in table.here.members.values())
+            assert (BYE in frame_kinds(outputs)) is (device.dev not in table.here.members)
+        assert inside == RELAY_DEVICES_MAX
+    assert table.here.count == limits.MESH_MEMBERS_MAX
 
 
 def test_a_member_of_a_full_room_may_come_back_in_a_new_process(table: Table):
