@@ -104,11 +104,12 @@ function keys({room}) {
 
 const carrier = (app) => app.room && app.toast;
 
-// That one is muted is said at each arrival; who sees one's address once for each kind of room.
+// That one is muted is said at each arrival; who sees one's address and hears one, once for each kind of room.
 function exposure(app) {
   const {room} = app;
   if (!room || room.waiting || app.arrivedIn === room.room) return null;
-  const name = `exposure-${keeping(room, app.rooms).access}`;
+  const hasBrowsers = Boolean(room.relays?.length) && !room.sealed;
+  const name = `exposure-${keeping(room, app.rooms).access}${hasBrowsers ? "-browsers" : ""}`;
   const arrived = `${t("arrived")} ${t("nobodyHears")}`;
   const action = () => {
     localStorage.setItem(name, "told");
@@ -116,5 +117,5 @@ function exposure(app) {
     app.changed();
   };
   return localStorage.getItem(name) ? {kind: "info", title: t("arrived"), text: t("nobodyHears"), label: t("gotIt"), action}
-    : {kind: "info", icon: "globe", title: t("seeAddress"), text: arrived, label: t("gotIt"), action};
+    : {kind: "info", icon: "globe", title: t("seeAddress"), text: hasBrowsers ? `${t("browsersListen")} ${arrived}` : arrived, label: t("gotIt"), action};
 }

@@ -66,6 +66,7 @@ export const ROOM_WORDS = {
   emptyStage: ["Nobody is on stage yet.", "Personne sur scène pour l’instant."],
   audience: ["Audience", "Public"],
   guestsVia: ["+ {n} guest via {name} | + {n} guests via {name}", "+ {n} invité par {name} | + {n} invités par {name}"],
+  browsersListen: ["Anybody with the link can listen in a browser.", "Qui a le lien peut écouter dans un navigateur."],
   guestsViaSaid: ["They listen in a browser. Only {name} can count them.", "À l’écoute dans un navigateur. Seul {name} peut compter."],
   andMore: ["and {n} more", "et {n} autres"],
   host: ["host", "anime le salon"],
