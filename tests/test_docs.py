@@ -257,3 +257,9 @@ def test_every_verb_can_be_asked_from_the_command_line():
 def test_links_between_pages_lead_somewhere(page):
     for target in re.findall(r"\]\(([^)#:]+)\)", (DOCS / page).read_text()):
         assert (DOCS / target).exists(), target
+
+
+def test_whatever_is_said_to_hold_a_promise_is_there():
+    named = set(re.findall(r"`(tests/[\w./]+)`", (DOCS / "threat-model.md").read_text()))
+    assert len(named) > 20
+    assert {each for each in named if not (DOCS.parent / each).exists()} == set()
