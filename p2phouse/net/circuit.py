@@ -78,6 +78,19 @@ async def _ask(wire: Wire, question: Message) -> Message:
     return answer
 
 
+async def answer(wire: Wire, *, has_place: bool) -> bool:
+    """A relay says that somebody wants to come through it: whether they may. has_place: it holds
+    one for us. Raises PeerError."""
+    # Security: or any peer could put itself between us and others, and wear us out with calls; and
+    # a relay's own word comes from it straight, never through another who could delay or drop it.
+    # Test: test_circuit_relay.py::test_nobody_calls_us_but_a_relay_with_a_place_for_us_and_straight
+    if not has_place or wire.relayed:
+        await refuse(wire)
+        return False
+    await accept(wire)
+    return True
+
+
 async def accept(wire: Wire) -> None:
     """Reads a relay's announcement of somebody and says that they may come. Raises PeerError."""
     announced = read_stop(await wire.receive(size_max=MESSAGE_BYTES_MAX, framing=Framing.VARINT))

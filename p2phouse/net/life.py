@@ -229,12 +229,8 @@ class Life:
     async def _called(self, wire: Wire) -> None:
         """A relay says that somebody wants to come through it."""
         way = self._place_at(wire.dev)
-        # Security: or any peer could put itself between us and others, and wear us out with calls.
-        if way is None or wire.relayed:
-            await circuit.refuse(wire)
-            return
-        await circuit.accept(wire)
-        await self.host.welcome(wire, way)
+        if await circuit.answer(wire, has_place=way is not None) and way is not None:
+            await self.host.welcome(wire, way)
 
     async def _ask_hall(self, dev: DeviceKey) -> None:
         await self._hall.ask(await self.host.open(dev, HALL))

@@ -14,6 +14,8 @@ from p2phouse.net.circuit_messages import (
     BadCircuitMessage,
     Kind,
     Message,
+    Status,
+    read_stop,
     write_hop,
     write_stop,
 )
@@ -299,6 +301,20 @@ async def test_who_is_announced_under_another_kind_of_key_is_not_welcome():
     await relay.send_varint(write_stop(Message(Kind.CONNECT, peer=b"\x07" * 38)))
     with pytest.raises(BadCircuitMessage):
         await circuit.accept(ours)
+
+
+@pytest.mark.parametrize(
+    ("has_place", "relayed", "comes"),
+    [(True, False, True), (False, False, False), (True, True, False)],
+)
+async def test_nobody_calls_us_but_a_relay_with_a_place_for_us_and_straight(
+    has_place, relayed, comes
+):
+    ours, relay = end(ANA, relayed=relayed)
+    await relay.send_varint(write_stop(Message(Kind.CONNECT, peer=PEER_ID_PREFIX + CARLA)))
+    assert await circuit.answer(ours, has_place=has_place) is comes
+    said = read_stop(await relay.receive(size_max=512, framing=Framing.VARINT))
+    assert (said.status == Status.OK) is comes
 
 
 async def test_a_refusal_that_we_have_no_words_for_gives_its_number():
