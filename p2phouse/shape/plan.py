@@ -188,8 +188,9 @@ def _row(voice: Voice, of: Neighbour, links: _Links, here: Standpoint) -> TableR
 
 
 def _lenders(of: Neighbour, links: _Links, here: Standpoint) -> tuple[LinkNumber, ...]:
-    """Who brings a hub the voice of whom it does not hear, and is not sent it back."""
-    is_hub = here.shape is Shape.HUB and here.part is Part.HUB
+    """Who brings a hub the voice of whom it does not hear, and is not sent it back. Not while there
+    is a former hub: a standby that is new has no link yet to whom the hub may hear after all."""
+    is_hub = here.shape is Shape.HUB and here.part is Part.HUB and not links.former
     return links.standby if is_hub and (of.link is None or of.silent) else ()
 
 

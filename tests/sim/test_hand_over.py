@@ -128,7 +128,7 @@ def hand_over_again_and_again(seed: int, times: int) -> None:
     } == {}
 
 
-@pytest.mark.parametrize("seed", [2, 3, 5])  # where the next standby once missed one
+@pytest.mark.parametrize("seed", [3, 5, 206])  # in which somebody once missed one
 def test_a_planned_hand_over_loses_nobody_a_frame(seed: int) -> None:
     hand_over_again_and_again(seed, TIMES)
 
