@@ -60,9 +60,12 @@ class Capacity:
 
         Whoever was sent here is sent no further: two full relays would pass guests round for good.
         """
-        if not also_at or request.query == SENT:
+        asked = request.query.split("&") if request.query else []
+        if not also_at or SENT in asked:
             return None
-        to = f"{also_at[self.sent_on % len(also_at)]}{path}?{SENT}"
+        # A token may stand in it, which is that relay's as well: its operator gave it both.
+        query = "&".join([*asked, SENT])
+        to = f"{also_at[self.sent_on % len(also_at)]}{path}?{query}"
         self.sent_on += 1
         # RFC 9725 §4.5: 307 keeps the method and the offer.
         return said(307, f"this relay is nearly full: {to}", ("location", to), UNKEPT)

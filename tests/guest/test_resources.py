@@ -388,10 +388,11 @@ def test_at_nine_tenths_whoever_is_new_is_sent_where_the_room_is_as_well():
     assert sent_to(relay) == "https://c.example/whep/tea?sent-on", "each in turn"
     assert relay.guests.capacity.sent_on == 2
     assert relay.ask("PATCH", first, FRAGMENT, if_match="*")[0] == 422, "who is in stays"
-    assert sent_to(relay, query="sent-on") == "", "who was sent here already has the last tenth"
+    assert sent_to(relay, query="a=b") == "https://b.example/whep/tea?a=b&sent-on"
+    assert sent_to(relay, query="a=b&sent-on") == "", "who was sent here has the last tenth"
     assert refused(relay, "/whep/song"), "the room is nowhere else"
     relay.ask("DELETE", first)
-    assert sent_to(relay).startswith("https://b.example"), "nine of ten again"
+    assert sent_to(relay).startswith("https://c.example"), "nine of ten again"
 
 
 def test_the_load_sends_on_before_it_refuses_and_closing_sends_on_too():
