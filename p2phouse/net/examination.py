@@ -111,16 +111,23 @@ class Examination:
 async def reflect(
     reflectors: Sequence[Address], entropy: Entropy, *, wait_s: float = ASK_S
 ) -> tuple[int, list[Address | None]]:
-    """Asks each from one socket; the socket's port, and what they say, None for silence."""
-    if not reflectors:
+    """Asks each from one socket, those of IPv4 if there are any; the socket's port, and what they
+    say, None for silence.
+
+    Routers translate IPv4; of IPv6 there is to learn whether an answer comes.
+    """
+    version = min((each.ip.version for each in reflectors), default=0)
+    asked = [each for each in reflectors if each.ip.version == version]
+    if not asked:
         return 0, []
-    found: list[Address | None] = [None] * len(reflectors)
-    with trio.socket.socket(trio.socket.AF_INET, trio.socket.SOCK_DGRAM) as socket:
-        await socket.bind(("0.0.0.0", 0))
-        questions = [stun.request(entropy) for _ in reflectors]
+    found: list[Address | None] = [None] * len(asked)
+    family = trio.socket.AF_INET if version == 4 else trio.socket.AF_INET6
+    with trio.socket.socket(family, trio.socket.SOCK_DGRAM) as socket:
+        await socket.bind(("0.0.0.0" if version == 4 else "::", 0))
+        questions = [stun.request(entropy) for _ in asked]
         for _ in range(ASK_TRIES):
-            for reflector, answer, (_, datagram) in zip(reflectors, found, questions, strict=True):
-                if answer is None and reflector.ip.version == 4:
+            for reflector, answer, (_, datagram) in zip(asked, found, questions, strict=True):
+                if answer is None:
                     with contextlib.suppress(OSError):
                         await socket.sendto(datagram, (str(reflector.ip), reflector.port))
             with trio.move_on_after(wait_s):

@@ -10,6 +10,7 @@ import nacl.signing
 import pytest
 import trio
 
+from p2phouse.net import ports
 from p2phouse.net.addresses import Address, Interface
 from p2phouse.net.doctor import Observed, diagnose
 from p2phouse.net.examination import clock_difference, reflect, shares_network
@@ -250,16 +251,18 @@ def test_who_is_on_our_network_is_known_by_the_router_and_the_network(theirs, ou
     assert shares_network(theirs, [None, Address(ip_address(ours), 1)], HERE) is together
 
 
-async def test_relays_are_asked_from_one_socket_and_silence_is_told_apart():
-    served = trio.socket.socket(trio.socket.AF_INET, trio.socket.SOCK_DGRAM)
-    await served.bind(("127.0.0.1", 0))
-    silent = trio.socket.socket(trio.socket.AF_INET, trio.socket.SOCK_DGRAM)
-    await silent.bind(("127.0.0.1", 0))
+@pytest.mark.parametrize("ip", ["127.0.0.1", "::1"])
+async def test_relays_are_asked_from_one_socket_and_silence_is_told_apart(ip):
+    here = ip_address(ip)
+    if not ports.is_ready(here):
+        pytest.skip("this machine has no IPv6")
+    family = trio.socket.AF_INET if here.version == 4 else trio.socket.AF_INET6
+    served, silent = (trio.socket.socket(family, trio.socket.SOCK_DGRAM) for _ in range(2))
+    for each in (served, silent):
+        await each.bind((ip, 0))
     key = nacl.signing.SigningKey(bytes(32))
     answerer = HelloAnswerer(key, addrs=list, clock=clock, faults=Faults(), reflects=lambda: True)
-    reflectors = [
-        Address(ip_address("127.0.0.1"), each.getsockname()[1]) for each in (served, silent)
-    ]
+    reflectors = [Address(here, each.getsockname()[1]) for each in (served, silent)]
     with silent:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(answerer.serve_udp, served)
@@ -267,7 +270,7 @@ async def test_relays_are_asked_from_one_socket_and_silence_is_told_apart():
             port, found = await reflect(reflectors, os.urandom, wait_s=0.1)
             assert time.monotonic() - began < 3
             nursery.cancel_scope.cancel()
-    assert found == [Address(ip_address("127.0.0.1"), port), None]
+    assert found == [Address(here, port), None]
 
 
 async def test_nobody_is_asked_if_there_is_nobody():
