@@ -187,14 +187,15 @@ class Beside:
             await _ended(its.process)
 
     def _address(self) -> str:
-        """Of this machine, by which its network reaches it. Raises NoNetwork."""
+        """Of this machine, by which its network reaches it; net/ground has what leads out first.
+
+        Raises NoNetwork."""
         if self._config.lan == "loopback":
             return "127.0.0.1"
-        ways = [each.ip for each in unpack_all(self._addrs()) if each.ip.version == 4]
-        near = [ip for ip in ways if not ip.is_loopback]
-        if not near:
-            raise NoNetwork
-        return str(next((ip for ip in near if ip.is_private), near[0]))
+        for each in unpack_all(self._addrs()):
+            if each.ip.version == 4 and not each.ip.is_loopback:
+                return str(each.ip)
+        raise NoNetwork
 
 
 async def _first_words(process: trio.Process) -> dict[str, Any]:
