@@ -17,16 +17,22 @@ BETWEEN = LinkNumber(9)  # hub and standby, at either
 SPEAKER = LinkNumber(1)  # at hub and standby; listeners from 2 on
 
 
+def longest_pause(times: list[float]) -> tuple[float, float]:
+    """From one to the next."""
+    return max(itertools.pairwise(times), key=lambda pause: pause[1] - pause[0])
+
+
 @dataclass
 class Listener:
     child: MediaChild
     opened: Path
+    sealed: Path  # by who speaks to it
 
     @property
     def packets(self) -> list[witness.Seen]:
         return [seen for seen in witness.read(self.opened) if seen.how == "opened"]
 
-    def gap_ms_since(self, unix: float) -> float:
+    def gap_since(self, unix: float) -> tuple[float, float]:
         """The longest time between two packets that were opened one after the other, the last
         before then included."""
         times = [seen.unix for seen in self.packets]
@@ -34,24 +40,32 @@ class Listener:
             max([t for t in times if t <= unix], default=unix),
             *(t for t in times if t > unix),
         ]
-        return 1_000 * max(b - a for a, b in itertools.pairwise(after))
+        return longest_pause(after)
+
+    def gap_ms_since(self, unix: float) -> float:
+        began, ended = self.gap_since(unix)
+        return 1_000 * (ended - began)
 
     def missing_since(self, unix: float) -> int:
-        """How many frames between the first and the last since then were never opened."""
+        """How many frames between the first and the last since then were never opened. What the
+        speaker's own process had no time for was said to nobody."""
         counters = {seen.counter for seen in self.packets if seen.unix >= unix}
-        return max(counters) - min(counters) + 1 - len(counters)
+        said = {seen.counter for seen in witness.read(self.sealed)}
+        return len(said.intersection(range(min(counters), max(counters))) - counters)
 
 
 class Stage:
     """One voice by way of a hub to all listeners; the standby gets it too and keeps it."""
 
     def __init__(self, make_child, folder: Path, listeners: int = 2):
-        self.speaker = make_child("speaker")
+        self.sealed = folder / "speaker.sealed"
+        self.speaker = make_child("speaker", opened=self.sealed)
         self.hub, self.standby = make_child("hub"), make_child("standby")
         self.listeners = []
         for n in range(listeners):
             path = folder / f"listener{n}.opened"
-            self.listeners.append(Listener(make_child(f"listener{n}", opened=path), path))
+            child = make_child(f"listener{n}", opened=path)
+            self.listeners.append(Listener(child, path, self.sealed))
         connect(self.hub, self.standby, BETWEEN, BETWEEN)
         ends = [self.speaker, *(listener.child for listener in self.listeners)]
         for number, child in enumerate(ends, SPEAKER):
@@ -64,6 +78,12 @@ class Stage:
         for listener in self.listeners:
             listener.child.say(SetKeys((self.speaker.key,)))
         self.carry_by_hub()
+
+    def speaker_paused_ms_since(self, unix: float) -> float:
+        """How long its own machine kept it from speaking."""
+        times = [seen.unix for seen in witness.read(self.sealed) if seen.unix >= unix]
+        began, ended = longest_pause(times)
+        return 1_000 * (ended - began)
 
     def carry_by_hub(self) -> None:
         voice, members = self.voice, self.members

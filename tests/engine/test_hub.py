@@ -10,8 +10,9 @@ from p2phouse.vocabulary import HERE, Ssrc
 from tests.e2e.nodes import until
 from tests.engine.stage import BETWEEN, SPEAKER, TO_HUB, TO_STANDBY, Stage
 
-# 60 ms of silence, a tick to notice it, a frame until the next packet; the rest is the machine.
-GAP_MS_MAX = 300
+# 60 ms of silence, a tick to notice it, a frame until the next packet; the rest is the machine,
+# which may run other tests beside.
+GAP_MS_MAX = 500
 
 
 @pytest.fixture
@@ -35,9 +36,11 @@ def test_listeners_hear_on_when_their_forwarder_is_killed_before_anybody_decides
     stage.hub.process.kill()
     hear_for(stage, 50)
     for listener in stage.listeners:
-        assert 20 < listener.gap_ms_since(began) <= GAP_MS_MAX
-        # What was on its way to the hub is lost; all that followed has come.
-        assert listener.missing_since(began) == 0
+        gap_ms = listener.gap_ms_since(began)
+        assert 20 < gap_ms <= GAP_MS_MAX + stage.speaker_paused_ms_since(began)
+        # What was on its way to the hub is lost, and what that one had sent on may come after its
+        # death; all that followed has come.
+        assert listener.missing_since(listener.gap_since(began)[1]) == 0
     told = stage.standby.next(channel.Pulls, count=2)
     assert told.of == 2
     assert stage.standby.next(channel.Silent, link=BETWEEN)
@@ -72,7 +75,7 @@ def test_a_planned_hand_over_loses_no_frame_and_releases_the_former_hub(stage):
     hear_for(stage, 50)
     for listener in stage.listeners:
         assert listener.missing_since(began) == 0
-        assert listener.gap_ms_since(began) < 100
+        assert listener.gap_ms_since(began) < 100 + stage.speaker_paused_ms_since(began)
         listener.child.next(channel.FirstPacket, link=TO_STANDBY)
 
 
