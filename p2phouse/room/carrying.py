@@ -338,8 +338,8 @@ class Carrying:
                 overlap=election.overlaps(now.mono),
             )
         grows = hub is not None or measure.can_grow(election.view)
-        probed = election.probed(now.mono)
-        told = (hub, standby, former, standpoint, grows, self.offer.cap, probed)
+        retried = election.retried(now.mono)
+        told = (hub, standby, former, standpoint, grows, self.offer.cap, retried)
         if told == carried.told:
             return
         carried.told = told
@@ -348,7 +348,7 @@ class Carrying:
         membership.feeds_max = self.offer.cap
         membership.wanted = None
         if hub is not None and standpoint.part is Part.MEMBER and not standpoint.yields:
-            membership.wanted = frozenset({hub, standby, former, *probed} - {None, me})  # type: ignore[arg-type]  # None is taken out
+            membership.wanted = frozenset({hub, standby, former, *retried} - {None, me})  # type: ignore[arg-type]  # None is taken out
         yield from self._wiring.rewire(membership)
 
     def deadline(self, membership: Membership | None) -> float:

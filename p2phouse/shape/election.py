@@ -25,9 +25,10 @@ from typing import Final
 from p2phouse.record import limits
 from p2phouse.record.envelope import Signed
 from p2phouse.record.types import BidFlag, Claim
-from p2phouse.shape import measure
+from p2phouse.shape import measure, pairs
 from p2phouse.shape.claims import Register, is_acceptable
 from p2phouse.shape.measure import View, Why
+from p2phouse.shape.pairs import Pairs
 from p2phouse.vocabulary import DeviceKey, RecordId
 
 SETTLE_S: Final = 0.3  # those who see the reason at once have bid by then
@@ -58,8 +59,6 @@ AGAIN_S: Final = 5.0
 OUTBID_S: Final = 1.0
 PONDER_S_MAX: Final = 5.0  # after a sleep: links are back by then, and what was claimed is heard
 STALL_S: Final = 0.3  # a control loop is held up for 50 ms at most, unless its machine is
-PAIRS_MAX: Final = 64
-PROBE_EACH_S: Final = 60.0  # two who could not meet try again; longer than a try takes by far
 REFUSED_MAX: Final = 16
 
 
@@ -165,9 +164,7 @@ class Election:
         self._outbid: tuple[float, int] | None = None  # from when, and which epoch
         self._refused: dict[RecordId, set[DeviceKey]] = {}  # claims, and who told us of them
         self._costs: deque[tuple[float, int]] = deque()  # of the hub, by time
-        self._pairs: set[frozenset[DeviceKey]] = (
-            set()
-        )  # that have failed to meet, and not met since
+        self._pairs = Pairs()
         self.deadline = math.inf
 
     # ── what is known ────────────────────────────────────────────────────────────────────────
@@ -196,23 +193,13 @@ class Election:
         """Who was hub before this claim, while it may be needed."""
         return self._former if now < self._former_until else None
 
-    def probed(self, now: float) -> frozenset[DeviceKey]:
-        """With whom to try again now, since the room is carried for nothing but such a pair. Both
-        of it do so at a time: they count from the same claim."""
+    def retried(self, now: float) -> frozenset[DeviceKey]:
+        """With whom to try again now, since the room is carried for nothing but such a pair."""
         is_owed = self.hub is not None and self.why is Why.PAIR
         if not is_owed or self._view.people > CALM_MEMBERS or self._me in (self.hub, self.standby):
             return frozenset()
-        began = self._probe_began(now)
-        if began == self._adopted_at or now >= began + CONNECT_S:
-            return frozenset()
-        return frozenset(
-            dev for pair in self._pairs if self._me in pair for dev in pair - {self._me}
-        )
-
-    def _probe_began(self, now: float) -> float:
-        since_s = now - self._adopted_at
-        began = self._adopted_at + since_s // PROBE_EACH_S * PROBE_EACH_S
-        return began if now < began + PROBE_EACH_S else began + PROBE_EACH_S  # as floats round
+        is_time, _ = pairs.retry(now, self._adopted_at)
+        return self._pairs.of(self._me) if is_time else frozenset()
 
     def overlaps(self, now: float) -> bool:
         """Whether the links of the shape before are to be used still."""
@@ -233,9 +220,7 @@ class Election:
     def why(self) -> Why | None:
         """Why the room is no mesh, or should be none."""
         reason = measure.why_no_mesh(self._view)
-        if reason is None and any(pair <= self._view.members for pair in self._pairs):
-            return Why.PAIR
-        return reason
+        return Why.PAIR if reason is None and self._pairs else reason
 
     @property
     def needs_relay(self) -> bool:
@@ -288,11 +273,7 @@ class Election:
         before, self._view = self._view, view
         if self._is_cut_off(before) and not self._is_cut_off(view):
             self.woke(now, NEWCOMER_S)
-        for pair in measure.failing_pairs(view):
-            if len(self._pairs) < PAIRS_MAX:
-                self._pairs.add(pair)
-        met = measure.meeting_pairs(view)
-        self._pairs = {pair for pair in self._pairs if pair <= view.members and pair not in met}
+        self._pairs.see(view)
         for dev in (self.hub, self.standby):
             self._note_heard(dev, now)
 
@@ -463,7 +444,7 @@ class Election:
             for dev in measure.rank(self._view, but=[self._me, self.standby, *lost])
             if dev in self._view.heard
             and not measure.is_strained(self._view, dev)
-            and not any({dev, each} in self._pairs for each in lost)
+            and not self._pairs.of(dev) & lost
         ]
         return self._claim(self._me, others[0], now) if others else []
 
@@ -492,8 +473,8 @@ class Election:
         return self._claim(self._me, better[0], now) if better else []
 
     def _apart(self, dev: DeviceKey) -> int:
-        """With how many it has once failed to meet: nobody tries while it is no hub."""
-        return sum(dev in pair for pair in self._pairs)
+        """With how many it has failed to meet."""
+        return len(self._pairs.of(dev))
 
     @property
     def _is_draining(self) -> bool:
@@ -591,9 +572,9 @@ class Election:
         return self._claim(self._me, self._next([self._me, self.hub]), now)
 
     def _as_member(self, now: float) -> list[Output]:
-        if any(self._me in pair for pair in self._pairs):
-            began = self._probe_began(now)
-            self._wake(began + (CONNECT_S if now < began + CONNECT_S else PROBE_EACH_S))
+        if self._pairs.of(self._me):
+            _, changes_at = pairs.retry(now, self._adopted_at)
+            self._wake(changes_at)
         hub, silent_at = self.hub, self._silent_at()
         assert hub is not None
         is_due = silent_at < math.inf and self._is_due(silent_at + LEASE_S, now)
