@@ -348,7 +348,7 @@ class Relay:
             is_ready=self.guests.is_ready,
             is_draining=self.guests.capacity.draining,
             rooms=len(rooms),
-            speakers=sum(len(each.speakers) for each in rooms),
+            speakers=sum(len(each.speakers) for each in rooms) + len(self.guests.voices()),
             listeners=sum(each.listeners for each in rooms),
             waiting=self.guests.waiting,
             speakers_joined=self.guests.joined[channel.GuestRole.SPEAKER],
