@@ -25,6 +25,7 @@ VERBS = """
     decline step_down audience mute_all unmute_all react typing role grant revoke why block unblock
     gain report follow unfollow invite_link qr lobby admit refuse chat unsay pin unpin mods
     chat_mode continue_room move page_sound reports carry doctor guest_link listeners
+    relays relay_look relay_add relay_remove
 """
 NAMES = ("ana", "ben", "zoe", "wen", "emre", "vera")
 UIDS = {name: f"{at * 41 + 7:02x}" * 32 for at, name in enumerate(NAMES)}

@@ -206,11 +206,15 @@ export class App {
     try {
       return await this.act(verb, values);
     } catch (error) {
-      this.refusal = error.message || null;
-      this.changed();
+      this.refuse(error.message);
       return null;
     }
   };
+
+  refuse(text) {
+    this.refusal = text || null;
+    this.changed();
+  }
 
   join = async (room) => {
     try {
@@ -231,10 +235,7 @@ export class App {
 
   react = (text) => {
     this.reactions.show(this.me.peer_id, text);
-    this.node.ask("react", {emoji: text}).catch(({message}) => {
-      this.refusal = message || null;
-      this.changed();
-    });
+    this.node.ask("react", {emoji: text}).catch(({message}) => this.refuse(message));
   };
 
   get canSpeak() { return this.room && !this.room.waiting && onStage(this.you) && this.you.role !== "muted"; }

@@ -5,6 +5,7 @@ import {count} from "/carrying.js";
 import {Icon} from "/icons.js";
 import {ago, t} from "/i18n.js";
 import {Face, Problem, Sheet} from "/parts.js";
+import {RelayChoice, refusalOf} from "/relays.js";
 
 const TITLE_CHARACTERS_MAX = 80;
 
@@ -73,10 +74,12 @@ export function OpenSheet({app}) {
   const [title, setTitle] = useState("");
   const [access, setAccess] = useState("open");
   const [stage, setStage] = useState("everyone");
+  const [relay, setRelay] = useState("");
   const [its, ask] = useAsk(app);
   const open = (event) => {
     event.preventDefault();
-    ask("open", {title: title.trim(), access, stage});
+    const carried = relay && access !== "lan" ? {relay} : {};
+    ask("open", {title: title.trim(), access, stage, ...carried}, (room) => app.refuse(refusalOf(room.relay, relay)));
   };
   const speak = (value, words) => html`<label><input type="radio" name="stage" checked=${stage === value}
     onChange=${() => setStage(value)}/>${t(words)}</label>`;
@@ -89,6 +92,7 @@ export function OpenSheet({app}) {
         <span><b>${t(name)}</b><span class="small soft">${t(said)}</span></span></label>`)}</fieldset>
       <fieldset class="segments wide"><legend class="seen">${t("whoMaySpeak")}</legend>
         <div>${speak("everyone", "everyone")}${speak("invited", "whomIInvite")}</div></fieldset>
+      ${access !== "lan" && html`<${RelayChoice} app=${app} value=${relay} choose=${setRelay}/>`}
       <${Problem} text=${its.problem}/>
       <button class=${"button go big" + (its.busy ? " busy" : "")}>${t("openMuted")}</button>
       <button type="button" class="button plain" onClick=${() => app.sheet(null)}>${t("cancel")}</button>

@@ -7,6 +7,7 @@ import {Icon} from "/icons.js";
 import {language, names, t} from "/i18n.js";
 import {MicTest} from "/mic-test.js";
 import {Problem} from "/parts.js";
+import {Relays} from "/relays.js";
 import {audio} from "/sound.js";
 
 export function Languages({app}) {
@@ -24,6 +25,7 @@ export function Settings({app}) {
         : html`<p class="card">${t("otherMouth")}</p>`}
       <button class="card leads" onClick=${() => app.go("doctor")}><${Icon} name="stethoscope"/><span><b>${t("doctor")}</b>
         <span class="small soft">${t("doctorLead")}</span></span><${Icon} name="chevron-right"/></button>
+      <${Relays} app=${app}/>
       <section class="card stack"><h2 class="h3">${t("language")}</h2><div><${Languages} app=${app}/></div></section>
     </div>`;
 }
