@@ -4,12 +4,10 @@ It decides nothing. What is asked over HTTP becomes an input of `Guests`, what t
 to media, and what media says goes back into it. Why one process answers HTTP: docs/adr/0018.
 """
 
-import errno
 import itertools
 import logging
 import os
 import random
-import socket
 import ssl
 import time
 from collections.abc import AsyncIterator, Iterable, Mapping
@@ -23,7 +21,7 @@ from nacl.signing import SigningKey
 from p2phouse import channel
 from p2phouse.config import HomeUnusable, LanMode, RuntimeUnsafe, make_private, runtime_of
 from p2phouse.drive import clock
-from p2phouse.errors import P2PHouseError, UserError
+from p2phouse.errors import P2PHouseError
 from p2phouse.guest.exchange import Reply, Request
 from p2phouse.guest.http import Front, Listener
 from p2phouse.guest.page import Page
@@ -44,6 +42,7 @@ from p2phouse_relay.meter import Meter
 from p2phouse_relay.mixes import Mixes
 from p2phouse_relay.others import Others
 from p2phouse_relay.policy import Charter
+from p2phouse_relay.ports import check_udp, open_tcp, over_tls, socket_of
 from p2phouse_relay.settings import Tls
 from p2phouse_relay.shards import MediaProcesses
 from p2phouse_relay.sharing import share
@@ -53,25 +52,10 @@ log = logging.getLogger(__name__)
 
 READY_S_MAX = 20.0  # a start of Python on a small machine that does something else as well
 TICK_S = 1.0
-BACKLOG = 1_024  # a room that many come to at once
 
 WELL_KNOWN = "/.well-known/p2phouse"
 POLICY = (("content-type", "application/cbor"), ("cache-control", "no-cache"))
 NOT_FOUND = Reply(404, (("content-type", "text/plain; charset=utf-8"),), b"nothing is here\n")
-
-
-class HttpPortUnusable(UserError):
-    """TCP port {port} of {address} cannot be used: {reason}. Choose another with --http-port, or in
-    relay.toml."""
-
-
-class UdpPortUnusable(UserError):
-    """UDP port {port} of {address} cannot be used: {reason}. Choose another with --udp-port, or in
-    relay.toml."""
-
-
-class AddressUnusable(UserError):
-    """{address} is no address of this machine. Choose one of its own with --address."""
 
 
 class MediaSilent(P2PHouseError):
@@ -256,7 +240,7 @@ class Relay:
 
     @property
     def http_port(self) -> int:
-        port: int = _socket(self.listeners[0]).getsockname()[1]
+        port: int = socket_of(self.listeners[0]).getsockname()[1]
         return port
 
     @property
@@ -388,8 +372,8 @@ class Relay:
         """Serves status and metrics on loopback, and says where for as long as it does."""
         token = new_token(os.urandom)
         front = Front(Admin(self.counts, self.drain, token).answer)
-        listeners = await _open("127.0.0.1", self.config.admin_port)
-        path = say_where(home, _socket(listeners[0]).getsockname()[1], token)
+        listeners = await open_tcp("127.0.0.1", self.config.admin_port)
+        path = say_where(home, socket_of(listeners[0]).getsockname()[1], token)
         try:
             await front.serve(listeners)
         finally:
@@ -451,47 +435,13 @@ async def _listeners(config: RelayConfig, context: ssl.SSLContext | None) -> lis
     """Raises HttpPortUnusable."""
     found: list[Listener] = []
     for address in ("127.0.0.1",) if config.is_proxied else config.binds:
-        port = _socket(found[0]).getsockname()[1] if found else config.http_port
-        found += await _open(address, port)
+        port = socket_of(found[0]).getsockname()[1] if found else config.http_port
+        found += await open_tcp(address, port)
     if config.stay_near:
         # Security: what guests read goes by these as well. Accepted connections have it from them.
         # Test: test_beside.py::test_what_is_read_of_a_lan_room_is_passed_on_by_no_router
         for each in found:
-            keep_near(_socket(each))
+            keep_near(socket_of(each))
     if context is None:
         return found
-    return [_over_tls(each, context) for each in found]
-
-
-async def _open(address: str, port: int) -> list[Listener]:
-    try:
-        return list(await trio.open_tcp_listeners(port, host=address, backlog=BACKLOG))
-    except OSError as error:
-        raise HttpPortUnusable(port=port, address=address, reason=error.strerror) from error
-
-
-def _over_tls(listener: Listener, context: ssl.SSLContext) -> Listener:
-    assert isinstance(listener, trio.SocketListener)
-    return trio.SSLListener(listener, context, https_compatible=True)
-
-
-def _socket(listener: Listener) -> trio.socket.SocketType:
-    tcp = listener.transport_listener if isinstance(listener, trio.SSLListener) else listener
-    assert isinstance(tcp, trio.SocketListener)
-    return tcp.socket
-
-
-def check_udp(address: str, port: int) -> None:
-    """Media binds the port itself; asked here first, so that its owner reads why it cannot."""
-    try:
-        kind, *_, where = socket.getaddrinfo(
-            address, port, type=socket.SOCK_DGRAM, flags=socket.AI_NUMERICHOST
-        )[0]
-        with socket.socket(kind, socket.SOCK_DGRAM) as trial:
-            trial.bind(where)
-    except socket.gaierror as error:
-        raise AddressUnusable(address=address) from error
-    except OSError as error:
-        if error.errno == errno.EADDRNOTAVAIL:
-            raise AddressUnusable(address=address) from error
-        raise UdpPortUnusable(port=port, address=address, reason=error.strerror) from error
+    return [over_tls(each, context) for each in found]

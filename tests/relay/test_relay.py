@@ -11,14 +11,8 @@ import trio
 
 from p2phouse.guest.terms import RoomTerms
 from p2phouse.net import ports
-from p2phouse_relay.daemon import (
-    AddressUnusable,
-    HttpPortUnusable,
-    Relay,
-    RelayConfig,
-    UdpPortUnusable,
-    running,
-)
+from p2phouse_relay.daemon import Relay, RelayConfig, running
+from p2phouse_relay.ports import AddressUnusable, HttpPortUnusable, UdpPortUnusable
 from p2phouse_relay.run import DEV_TERMS
 from tests.guest.test_sdp import offer, section
 from tests.relay import stand_in_media
