@@ -1,10 +1,13 @@
 """Who is here: each guest, and the rooms that guests are in, as resources.py keeps them."""
 
 from dataclasses import dataclass, field
+from typing import Final
 
 from p2phouse.channel import GuestRole
 from p2phouse.guest.shards import Spread
 from p2phouse.vocabulary import LinkNumber, Ssrc
+
+NAME_CHARS_MAX: Final = 40
 
 
 @dataclass(slots=True)
@@ -42,3 +45,8 @@ class Guest:
     def told_room(self) -> int:
         """As media is told of it."""
         return self.room.number if self.seed is None else -self.link
+
+
+def is_name(name: str) -> bool:
+    """Whether one may speak under it."""
+    return 0 < len(name) <= NAME_CHARS_MAX and name.isprintable() and name == name.strip()

@@ -39,7 +39,7 @@ from p2phouse.guest.exchange import (
 )
 from p2phouse.guest.facts import NodeRoom, RoomFacts, SealedRoom, Speaker, Voice
 from p2phouse.guest.patch import read_patch
-from p2phouse.guest.present import Guest, Room
+from p2phouse.guest.present import NAME_CHARS_MAX, Guest, Room, is_name
 from p2phouse.guest.sdp import (
     SLOTS_MAX,
     BadOffer,
@@ -61,7 +61,6 @@ SPEAKERS_MAX: Final = 16  # of a room, as on every stage
 # Of all rooms of nodes: each is a node that runs here. It has 1.3 MB, and hears all gossip: at the
 # most that there is to be, three messages a second, 3 % of control's core.
 VOICES_MAX: Final = 8
-NAME_CHARS_MAX: Final = 40
 
 PLACE: Final = "/guest/"  # the locations of guests begin so
 
@@ -284,7 +283,7 @@ class Guests:
                 return refusal, []
         if kind_of(request) != SDP:
             return said(415, f"an offer is {SDP}", ("accept-post", SDP)), []
-        if role is GuestRole.SPEAKER and not _is_name(name):
+        if role is GuestRole.SPEAKER and not is_name(name):
             return said(400, f"a name has 1 to {NAME_CHARS_MAX} characters"), []
         network = network_of(request.source)
         if refusal := self._refusal(request, room, network, has_token is True):
@@ -498,7 +497,3 @@ class Guests:
         del self._guests[guest.key], self._by_link[guest.link]
         if guest.role is GuestRole.SPEAKER:
             del guest.room.speakers[guest.name]
-
-
-def _is_name(name: str) -> bool:
-    return 0 < len(name) <= NAME_CHARS_MAX and name.isprintable() and name == name.strip()
