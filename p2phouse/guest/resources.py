@@ -294,13 +294,14 @@ class Guests:
             return said(400, str(error)), []
         except UnsuitableOffer as error:
             return said(406, str(error)), []
-        outputs: list[To] = []
+        leaving: list[Guest] = []
         if name and room in self._rooms:
-            refusal = self._make_way(now, self._rooms[room], name, request.source, outputs)
+            refusal = self._make_way(self._rooms[room], name, request.source, leaving)
             if refusal is not None:
                 return refusal, []
-        if seed is not None and (refusal := self._no_voice(now, seed, request.source, outputs)):
+        if seed is not None and (refusal := self._no_voice(seed, request.source, leaving)):
             return refusal, []
+        outputs = [output for each in leaving for output in self._end(now, each)]
         guest = Guest(
             link=LinkNumber(next(self._links)),
             key=self._entropy(16).hex(),
@@ -342,23 +343,22 @@ class Guests:
             return later(1, "too many are joining from this network at once")
         return refusal
 
-    def _no_voice(self, now: Now, seed: bytes, source: str, outputs: list[To]) -> Reply | None:
+    def _no_voice(self, seed: bytes, source: str, leaving: list[Guest]) -> Reply | None:
         """Refuses a second voice of one member, and more of them than are carried here."""
         if not self.shards.has(NODES):
             return later(1, "the relay is starting")
-        speaking = [each for each in self._guests.values() if each.seed is not None]
+        guests = self._guests.values()
+        speaking = [each for each in guests if each.seed is not None and each not in leaving]
         there = next((each for each in speaking if each.seed == seed), None)
         if there is not None and there.source != source:
             return said(409, "somebody speaks with this token already")
         if there is not None:
-            outputs += self._end(now, there)
+            leaving.append(there)
         elif len(speaking) >= VOICES_MAX:
             return later(30, "as many speak among nodes here as may")
         return None
 
-    def _make_way(
-        self, now: Now, room: Room, name: str, source: str, outputs: list[To]
-    ) -> Reply | None:
+    def _make_way(self, room: Room, name: str, source: str, leaving: list[Guest]) -> Reply | None:
         """Refuses a name that is taken; who comes back from the same address takes his own over."""
         there = room.speakers.get(name)
         if there is None:
@@ -366,7 +366,7 @@ class Guests:
             return later(30, "the stage is full") if is_full else None
         if there.source != source:
             return said(409, "somebody speaks under this name already")
-        outputs += self._end(now, there)
+        leaving.append(there)
         return None
 
     def _room_of(self, name: str) -> Room:

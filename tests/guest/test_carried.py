@@ -174,6 +174,18 @@ def test_one_token_is_one_voice_and_a_relay_has_few_of_them():
     assert "late" in {each.name for each in relay.guests.voices().values()}
 
 
+def test_whom_a_refused_guest_would_have_followed_goes_on_speaking():
+    relay = Relay()
+    ben_seed = bytes(32)
+    ben = tokens.person_of(ben_seed, Now(0, 1_800_000_000))
+    relay.guests.carry(ROOM, replace(TEA, voices=frozenset({ZOE, ben})), 7)
+    relay.join(f"/whip/{ROOM}/Zoe", authorization=f"Bearer {TOKEN}")
+    there, ben_token = relay.guests.voices(), f"Bearer {tokens.write(ben_seed)}"
+    relay.join(f"/whip/{ROOM}/Ben", "192.0.2.9", authorization=ben_token)
+    assert relay.ask("POST", f"/whip/{ROOM}/Zoe", SPEAK, authorization=ben_token)[0] == 409
+    assert there.items() <= relay.guests.voices().items()
+
+
 @pytest.mark.parametrize("text", ["", "x", TOKEN[:-1], TOKEN + "A", TOKEN[:-1] + "!", "é" * 43])
 def test_what_is_no_token_is_none(text: str):
     assert tokens.read(text) is None
