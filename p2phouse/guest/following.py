@@ -40,7 +40,7 @@ class _Room:
     def change(self, told: Told | None) -> None:
         """None: nobody is told of it any more."""
         if told is not None:
-            found = changes(self.told, told)
+            found = told if self.is_over else changes(self.told, told)
             if not found:
                 return
             self.told, self.line, self.last = told, _line(told), _line(found)

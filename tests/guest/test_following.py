@@ -129,6 +129,18 @@ async def test_the_stream_of_a_room_that_ends_ends(autojump_clock, world):
     assert json.loads(await world.follow().next()) == world.told
 
 
+async def test_a_room_that_comes_again_is_told_though_somebody_has_not_left(autojump_clock, world):
+    """One whose line is stuck keeps nobody else from it."""
+    stuck, before = world.follow(), world.told
+    await stuck.next()
+    world.told = None
+    await trio.sleep(2 * LOOK_S)
+    world.told = before
+    await trio.sleep(2 * LOOK_S)
+    assert json.loads(await world.follow().next()) == before
+    assert json.loads(await stuck.next()) == before
+
+
 async def test_followers_of_one_source_leave_room_for_others(autojump_clock, world):
     held = [world.follow() for _ in range(OF_ONE_SOURCE_MAX)]
     assert world.following.follow(KEY, "192.0.2.7") is None
