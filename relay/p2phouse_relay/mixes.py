@@ -135,8 +135,7 @@ class Mixes:
                 except MediaFailed as error:
                     log.error("mixer_failed error=%s", error)
                     self._failed_s = clock().mono + FAILED_S
-                    for room in list(self._listeners):
-                        self._end(room)
+                    await self._give_up()
             self._mixer = self._new_mixer()
             if self._listeners:  # somebody came as it ended
                 await self._go_on()
@@ -197,6 +196,12 @@ class Mixes:
         if isinstance(message, CloseGuestRoom):
             self._end(message.room)
         await self._mixer.send(message)
+
+    async def _give_up(self) -> None:
+        """Nobody mixes any more: streams end, and whoever comes later begins a mix anew."""
+        for each in [*chain.from_iterable(self._listeners.values()), *self._left]:
+            each.end()
+            await self._perform(self._guests.tune_out(clock(), each.room))
 
     def _end(self, room: int) -> None:
         """The room is mixed no more, and streams of it end."""

@@ -7,21 +7,27 @@ import io
 import logging
 import os
 import signal
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager, closing
 from dataclasses import replace
 from itertools import pairwise
 
 import av
 import trio
 
+from p2phouse.channel import Down, NewGuestRoom, Up
 from p2phouse.guest import webm
+from p2phouse.guest.across import Pairs
+from p2phouse.guest.exchange import Request
 from p2phouse.guest.facts import SealedRoom
+from p2phouse.guest.shards import MIXER, To
 from p2phouse.guest.terms import RoomTerms
-from p2phouse_relay import denials
+from p2phouse.media import MediaFailed
+from p2phouse_relay import denials, mixes
 from p2phouse_relay.daemon import Relay, running
 from p2phouse_relay.denials import Denial
-from p2phouse_relay.mixes import UNREAD_MAX, Listener
+from p2phouse_relay.mixes import UNREAD_MAX, Listener, Mixes
+from tests.guest.test_resources import Relay as Room
 from tests.relay.test_relay import PLAIN, asked, relay
 
 FILE = "/r/tea/listen.webm"
@@ -107,6 +113,54 @@ async def test_when_the_mixer_dies_the_stream_goes_on_in_time():
         assert not reader.is_over
         assert after == sorted(set(after))
         assert after[-1] - before[0] >= 20 * len(after)  # a hole where nobody mixed
+
+
+async def test_a_mixer_that_will_not_live_leaves_nothing_of_who_heard_it(monkeypatch):
+    """Their places are free, and whoever comes later begins a mix anew."""
+    fails, told = trio.Event(), []
+
+    class Failing:
+        def __init__(self, *_, **__) -> None:
+            pass
+
+        async def run(self) -> None:
+            await fails.wait()
+            raise MediaFailed(count=5, seconds=30.0, status=1)
+
+        async def send(self, message: Down) -> None:
+            told.append(message)
+
+    async def perform(outputs: Iterable[To]) -> None:
+        for each in outputs:
+            if each.shard == MIXER:
+                await its.send(each.message)
+
+    async def heard(shard: int, message: Up) -> None:
+        pass
+
+    monkeypatch.setattr(mixes, "MediaProcess", Failing)
+    monkeypatch.setattr(mixes, "FAILED_S", 0.0)
+    guests, pairs = Room().guests, Pairs((0, MIXER))
+    with closing(pairs), trio.fail_after(5):
+        async with trio.open_nursery() as nursery:
+            its = Mixes(guests, perform, heard, pairs)
+            nursery.start_soon(its.run)
+            request = Request("GET", FILE, {}, b"", "192.0.2.7")
+            replies = [await its.reply(request) for _ in range(3)]
+            streams = [each.stream for each in replies if each is not None and each.stream]
+            assert guests.count == len(streams) == 3
+            streams.pop().close()
+            fails.set()
+            for stream in streams:
+                assert await stream.next() == webm.header()
+                assert await stream.next() == b""
+                stream.close()
+            await its.tick()
+            assert guests.count == 0
+            told.clear()
+            assert await its.reply(request) is not None
+            assert any(isinstance(each, NewGuestRoom) for each in told)
+            nursery.cancel_scope.cancel()
 
 
 async def test_a_stream_ends_with_its_room_alone(tmp_path):
