@@ -83,12 +83,22 @@ def read(home: Path) -> Traffic:
             raise TrafficDamaged(path=path, reason="it is too large")
         told = json.loads(path.read_bytes())
         of = Counter({bytes.fromhex(key): int(octets) for key, octets in told["of"].items()})
-        return Traffic(month=str(told["month"]), octets=int(told["octets"]), of=of)
+        octets = int(told["octets"])
+        if min(0, octets, *of.values()) < 0:
+            raise ValueError(octets)
+        return Traffic(month=str(told["month"]), octets=octets, of=of)
     except FileNotFoundError:
         return Traffic()
     except OSError as error:
         raise TrafficDamaged(path=path, reason=error.strerror) from error
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+    except (
+        ArithmeticError,
+        AttributeError,
+        LookupError,
+        RecursionError,
+        TypeError,
+        ValueError,
+    ) as error:
         raise TrafficDamaged(path=path, reason="it is not what was written") from error
 
 

@@ -77,7 +77,10 @@ def test_a_restart_and_a_crash_find_what_was_written(tmp_path):
 
 
 def test_a_file_that_is_damaged_is_no_month_at_zero(tmp_path):
-    for text in ("", "{}", "[]", '{"month": "2026-11", "octets": "x", "of": {}}', " " * 300_000):
+    told = '{"month": "2026-11", "octets": %s, "of": {}}'
+    wrong = [told % each for each in ('"x"', "-1", "Infinity", "NaN", "null")]
+    wrong.append('{"month": "2026-11", "octets": 1, "of": {"aa": -1}}')
+    for text in ("", "{}", "[]", "[" * 200_000, " " * 300_000, *wrong):
         (tmp_path / traffic.FILE_NAME).write_text(text)
         with pytest.raises(TrafficDamaged, match="remove it"):
             traffic.read(tmp_path)
