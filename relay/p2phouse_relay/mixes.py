@@ -170,7 +170,11 @@ class Mixes:
         self._listeners.setdefault(room, set()).add(listener)
         self._idle_s = clock().mono + IDLE_S
         self._wanted.set()
-        await self._perform(outputs)
+        try:
+            await self._perform(outputs)
+        except BaseException:  # whoever asked took too long: nobody will close its stream
+            listener.close()
+            raise
         return Reply(200, HEADERS, stream=listener)
 
     def _leave(self, listener: Listener) -> None:
@@ -226,12 +230,11 @@ class Mixes:
 
 
 def _with_token(request: Request) -> Request:
-    """A player cannot be told headers: a token in its address counts as if it stood in one."""
-    rest, headers = [], dict(request.headers)
+    """A player cannot be told headers: a token in its address counts as if it stood in one. It
+    stays there for another relay to which the player may be sent."""
+    headers = dict(request.headers)
     for each in request.query.split("&"):
         name, _, value = each.partition("=")
         if name == "token":
             headers.setdefault("authorization", f"Bearer {unquote_plus(value)}")
-        else:
-            rest.append(each)
-    return replace(request, headers=headers, query="&".join(rest))
+    return replace(request, headers=headers)

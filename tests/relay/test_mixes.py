@@ -7,8 +7,8 @@ import io
 import logging
 import os
 import signal
-from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager, closing
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from contextlib import asynccontextmanager, closing, contextmanager
 from dataclasses import replace
 from itertools import pairwise
 
@@ -20,6 +20,7 @@ from p2phouse.guest import webm
 from p2phouse.guest.across import Pairs
 from p2phouse.guest.exchange import Request
 from p2phouse.guest.facts import SealedRoom
+from p2phouse.guest.resources import Guests
 from p2phouse.guest.shards import MIXER, To
 from p2phouse.guest.terms import RoomTerms
 from p2phouse.media import MediaFailed
@@ -81,6 +82,22 @@ async def reading(its: Relay, path: str = FILE) -> AsyncIterator[Reader]:
         yield Reader(stream)
 
 
+@contextmanager
+def mixes_of(guests: Guests, perform: Callable[[Iterable[To]], Awaitable[None]]) -> Iterator[Mixes]:
+    """Of a relay without processes."""
+
+    async def heard(shard: int, message: Up) -> None:
+        pass
+
+    with closing(Pairs((0, MIXER))) as pairs:
+        yield Mixes(guests, perform, heard, pairs)
+
+
+async def stuck(outputs: Iterable[To]) -> None:
+    """No process takes anything."""
+    await trio.sleep_forever()
+
+
 async def people(its: Relay, many: int) -> None:
     """Waits until so many are in the room."""
     while sum(each.listeners for each in its.guests.rooms()) != many:  # noqa: ASYNC110 - untold
@@ -135,15 +152,11 @@ async def test_a_mixer_that_will_not_live_leaves_nothing_of_who_heard_it(monkeyp
             if each.shard == MIXER:
                 await its.send(each.message)
 
-    async def heard(shard: int, message: Up) -> None:
-        pass
-
     monkeypatch.setattr(mixes, "MediaProcess", Failing)
     monkeypatch.setattr(mixes, "FAILED_S", 0.0)
-    guests, pairs = Room().guests, Pairs((0, MIXER))
-    with closing(pairs), trio.fail_after(5):
+    guests = Room().guests
+    with mixes_of(guests, perform) as its, trio.fail_after(5):
         async with trio.open_nursery() as nursery:
-            its = Mixes(guests, perform, heard, pairs)
             nursery.start_soon(its.run)
             request = Request("GET", FILE, {}, b"", "192.0.2.7")
             replies = [await its.reply(request) for _ in range(3)]
@@ -205,6 +218,28 @@ async def test_who_may_not_listen_hears_nothing(caplog):
             assert (await asked(its, "GET", f"{FILE}?token=a+token+for+tea"))[0] == 403
     assert "token for" not in caplog.text
     assert "token+for" not in caplog.text
+
+
+async def test_who_is_sent_to_another_relay_takes_its_token_along():
+    tea = RoomTerms(listen="a token for tea", also_at=("https://b.example",))
+    guests = Room(replace(ASKS, rooms={"tea": tea}, guests_max=0)).guests
+    with mixes_of(guests, stuck) as its:
+        for query in ("token=a+token+for+tea", "token=a+token+for+tea&x"):
+            reply = await its.reply(Request("GET", FILE, {}, b"", "192.0.2.7", query))
+            assert reply is not None
+            assert reply.status == 307
+            assert dict(reply.headers)["location"] == f"https://b.example{FILE}?{query}&sent-on"
+
+
+async def test_who_is_given_up_before_the_answer_takes_no_place():
+    guests = Room().guests
+    with mixes_of(guests, stuck) as its:
+        with trio.move_on_after(0) as scope:
+            await its.reply(Request("GET", FILE, {}, b"", "192.0.2.7"))
+        assert scope.cancelled_caught
+        with trio.move_on_after(0):
+            await its.tick()
+        assert guests.count == 0
 
 
 async def test_a_page_of_any_origin_may_show_its_token():
