@@ -126,8 +126,10 @@ class Beside:
             here = self._rooms.membership
             is_gone = here is None or not here.joined or here.room != its.room
             if its.process.poll() is not None or is_gone:
-                log.info("guests_off status=%s", its.process.returncode)
-                await self.close()
+                async with self._changing:
+                    if self._running is its:  # else there are guests of another room by now
+                        log.info("guests_off status=%s", its.process.returncode)
+                        await self._end()
 
     def _ours(self) -> "Membership":
         here = self._rooms.membership
