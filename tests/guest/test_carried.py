@@ -4,12 +4,19 @@ from dataclasses import replace
 
 import pytest
 
-from p2phouse.channel import CloseGuestRoom, CloseLink, NewGuestRoom, PortReady
+from p2phouse.channel import (
+    CloseGuestRoom,
+    CloseLink,
+    LinkState,
+    LinkStatus,
+    NewGuestRoom,
+    PortReady,
+)
 from p2phouse.guest import tokens
 from p2phouse.guest.capacity import Crowding
 from p2phouse.guest.facts import NodeRoom, SealedRoom, Voice
 from p2phouse.guest.resources import VOICES_MAX
-from p2phouse.guest.shards import To
+from p2phouse.guest.shards import NODES, To
 from p2phouse.guest.terms import RoomTerms
 from p2phouse.vocabulary import Now
 from tests.guest.test_resources import ANYBODY, LISTEN, SPEAK, Relay
@@ -172,6 +179,22 @@ def test_one_token_is_one_voice_and_a_relay_has_few_of_them():
     relay.join(path, authorization=bearers[0])
     assert len(relay.guests.voices()) == VOICES_MAX
     assert "late" in {each.name for each in relay.guests.voices().values()}
+
+
+def test_who_speaks_among_nodes_is_where_their_links_are_and_a_voice_once_it_has_come():
+    relay = Relay()
+    relay.says(PortReady(7_001, bytes(32)), shard=1)
+    relay.guests.carry(ROOM, replace(TEA, voices=frozenset({ZOE})), 7)
+    relay.join("/whip/tea/first")  # so that the other process has less to do
+    path, bearer = f"/whip/{ROOM}/Zoe", f"Bearer {TOKEN}"
+    place = relay.join(path, connects=False, authorization=bearer)
+    assert relay.guests.shard_of(place) == NODES
+    assert relay.guests.voices() == {}
+    relay.says(LinkState(relay.opened().link, LinkStatus.CONNECTED, ""))
+    assert len(relay.guests.voices()) == 1
+    relay.ends(NODES)
+    assert relay.guests.voices() == {}
+    assert relay.ask("POST", path, SPEAK, authorization=bearer)[0] == 503
 
 
 def test_whom_a_refused_guest_would_have_followed_goes_on_speaking():
