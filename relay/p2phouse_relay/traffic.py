@@ -38,6 +38,7 @@ class Traffic:
     month: str = ""
     octets: int = 0
     of: Counter[bytes] = field(default_factory=Counter)
+    left: str = ""  # the month before which the clock was put back: it is none anew when it comes
     _other: str = ""  # a month that the clock has said since then instead
     _other_since: float = 0.0
 
@@ -58,9 +59,10 @@ class Traffic:
         elif said != self._other:
             self._other, self._other_since = said, now.mono
         elif now.mono - self._other_since >= BELIEVED_S:
-            if said > self.month:
+            if said > self.month and said != self.left:
                 self.octets = 0
                 self.of.clear()
+            self.left = self.month if said < self.month else ""
             self.month, self._other = said, ""
 
     def used(self) -> tuple[int, int]:
@@ -72,7 +74,8 @@ class Traffic:
 
     def written(self) -> bytes:
         of = {key.hex(): octets for key, octets in self.of.items()}
-        return json.dumps({"month": self.month, "octets": self.octets, "of": of}).encode()
+        told = {"month": self.month, "octets": self.octets, "of": of, "left": self.left}
+        return json.dumps(told).encode()
 
 
 def read(home: Path) -> Traffic:
@@ -86,7 +89,9 @@ def read(home: Path) -> Traffic:
         octets = int(told["octets"])
         if min(0, octets, *of.values()) < 0:
             raise ValueError(octets)
-        return Traffic(month=str(told["month"]), octets=octets, of=of)
+        return Traffic(
+            month=str(told["month"]), octets=octets, of=of, left=str(told.get("left", ""))
+        )
     except FileNotFoundError:
         return Traffic()
     except OSError as error:

@@ -66,6 +66,21 @@ def test_a_clock_that_was_ahead_for_long_and_is_put_back_gives_nothing_back():
     assert (made.month, made.octets) == ("2026-11", 3 * GB + 2)
 
 
+def test_a_clock_that_was_behind_for_long_and_is_put_right_gives_no_month_anew(tmp_path):
+    made = counted()
+    for mono in (1.0, 2.0 + BELIEVED_S):
+        made.add(Now(mono, NOVEMBER - 40 * 86_400), 1)
+    assert made.month == "2026-10"
+    traffic.write(tmp_path, made.written())
+    again = traffic.read(tmp_path)
+    for mono in (1.0, 2.0 + BELIEVED_S):
+        again.add(Now(mono, NOVEMBER), 1)
+    assert (again.month, again.octets) == ("2026-11", 5 * GB + 4)
+    for mono in (1.0, 2.0 + BELIEVED_S):
+        again.add(Now(mono, NOVEMBER + HOUR), 1)
+    assert (again.month, again.octets) == ("2026-12", 1)
+
+
 def test_a_restart_and_a_crash_find_what_was_written(tmp_path):
     made = counted(gb_max=10, gb_each_max=3)
     made.add(Now(1.0, NOVEMBER), GB, of=ANA)
