@@ -127,6 +127,9 @@ def test_a_room_that_is_nearly_full_here_is_listened_to_where_it_is_as_well():
     facts = relay.guests.room(ROOM)
     assert facts is not None
     assert facts.listeners == 1, "who is in stays"
+    relay.guests.drop(ROOM)
+    relay.guests.carry(ROOM, TEA, 8)
+    relay.join(f"/whep/{ROOM}")  # nobody has said that it is full since
 
 
 SEED = bytes(range(32))

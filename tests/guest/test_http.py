@@ -213,6 +213,16 @@ async def test_there_is_an_end_to_connections_of_many_sources_as_well(monkeypatc
             assert await said(port, POST) == b""
 
 
+async def test_all_who_come_by_our_proxy_are_not_taken_for_one_source(monkeypatch):
+    monkeypatch.setattr(http, "OF_ONE_SOURCE_MAX", 1)
+    async with (
+        served(is_proxied=True) as (_, port),
+        await trio.open_tcp_stream("127.0.0.1", port) as idle,
+    ):
+        await idle.send_all(b"GET")
+        assert b" 200 " in await said(port, POST)
+
+
 def test_a_household_s_addresses_are_counted_as_one():
     """Of IPv6 it has so many that a bound for each would be none."""
     one = holder_of("2001:db8:1:200::1")

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from p2phouse.channel import GuestSlots
+from p2phouse.guest import page as page_module
 from p2phouse.guest.exchange import Reply, Request
 from p2phouse.guest.facts import Hand, NodeRoom, Pin, Reaction, Said, SealedRoom, Seat
 from p2phouse.guest.page import SHARED, SHARED_FILES, STATIC, Page
@@ -70,6 +71,15 @@ def get(page: Page, path: str, **headers: str) -> Reply:
     reply = page.reply(Request("GET", path, headers, b"", "198.51.100.7"))
     assert reply is not None
     return reply
+
+
+def test_rooms_of_invented_names_take_no_memory(monkeypatch):
+    """Security: in a trial anybody may invent as many as they like."""
+    monkeypatch.setattr(page_module, "WRITTEN_MAX", 3)
+    page = Page(Relay().guests, relay="Dev")
+    for number in range(10):
+        assert get(page, f"/r/room{number}/now").status == 200
+    assert len(page._written) == 3
 
 
 def test_who_is_in_a_room_is_told_to_those_who_have_its_token():
