@@ -95,6 +95,23 @@ def test_the_sound_comes_back_by_itself(browser):
         assert its.now("tea")["people"] == 1
 
 
+@pytest.mark.nightly
+def test_a_line_that_is_cut_off_for_some_seconds_is_found_again_and_not_made_anew(browser):
+    """The relay's process with the sound stands still: what a walk between two Wi-Fis is like."""
+    with relay() as its, page_of(browser, its, "tea", route=lambda each: each.continue_()) as page:
+        asked_for: list[tuple[str, int]] = []
+        page.click("#listen")
+        page.wait_for_selector(LISTENS)
+        page.on("response", lambda its: asked_for.append((its.request.method, its.status)))
+        (media,) = its.facts["media_pids"]
+        os.kill(media, signal.SIGSTOP)
+        page.wait_for_selector(".banner >> text=Finding the room again", timeout=30_000)
+        os.kill(media, signal.SIGCONT)
+        page.wait_for_selector(LISTENS, timeout=30_000)
+        assert ("PATCH", 200) in asked_for
+        assert ("POST", 201) not in asked_for
+
+
 # ── what can go wrong ────────────────────────────────────────────────────────────────────────
 
 
@@ -167,7 +184,7 @@ def test_a_room_that_is_not_there_says_so(browser, its):
     with page_of(browser, its, "tea", route=lambda each: each.continue_()) as page:
         page.route("**/r/tea/n*", answers(404))
         page.reload()
-        page.wait_for_selector(".banner >> text=The room has ended.")
+        page.wait_for_selector("h1 >> text=The room has ended.")
         assert page.locator("#listen").count() == 0
 
 

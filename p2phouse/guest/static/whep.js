@@ -1,7 +1,7 @@
 // A listener's end of WHEP: one offer, one answer; and again when the line is lost.
 const SLOTS = 4;  // as many voices as a relay sends at a time
 const CONNECT_MS = 8_000;  // from the answer to the first packet; a bad line takes 5 s
-const LOST_MS = 4_000;  // a walk from one Wi-Fi to the next heals by itself within
+const LOST_MS = 6_000;  // by another way, from one Wi-Fi to the next, we are there again within
 const WAITS_MS = [500, 1_000, 2_000, 4_000, 8_000];
 const SILENT = -127;
 
@@ -97,17 +97,37 @@ export class Listener {
     return new Promise((done) => {
       let timer = null;
       const look = () => {
-        clearTimeout(timer);
-        if (run !== this.#running || ["failed", "closed"].includes(line.connectionState)) { done(); return; }
-        if (line.connectionState === "connected") this.#told("listening", line.getReceivers().map((each) => each.track));
-        if (line.connectionState === "disconnected") {
+        const state = line.connectionState;
+        if (run !== this.#running || ["failed", "closed"].includes(state)) { clearTimeout(timer); done(); return; }
+        if (state === "connected") {
+          clearTimeout(timer);
+          this.#told("listening", line.getReceivers().map((each) => each.track));
+        }
+        if (state === "disconnected") {
           this.#told("lost");
+          clearTimeout(timer);
           timer = setTimeout(done, LOST_MS);
+          this.#restart(line).catch(() => {});  // then there is no way to the relay at all
         }
       };
       line.addEventListener("connectionstatechange", look);
       look();
     });
+  }
+
+  // Another way to where the relay has us already (RFC 9725 §4.3.3): the keys stay, and our place.
+  async #restart(line) {
+    const [place, before] = [this.#place, line.remoteDescription.sdp];
+    line.restartIce();
+    await line.setLocalDescription();
+    const answer = await fetch(place, {
+      method: "PATCH", body: ICE_NAMES.map((name) => `a=${name}:${iceName(line.localDescription.sdp, name)}\r\n`).join(""),
+      headers: {"content-type": "application/trickle-ice-sdpfrag", "if-match": "*", ...this.#authorization()},
+    });
+    if (!answer.ok || line !== this.#line) return;
+    const fragment = await answer.text();
+    const sdp = ICE_NAMES.reduce((text, name) => text.replaceAll(new RegExp(`a=${name}:\\S+`, "g"), `a=${name}:${iceName(fragment, name)}`), before);
+    await line.setRemoteDescription({type: "answer", sdp});
   }
 
   #authorization() {
@@ -129,6 +149,9 @@ export class Listener {
     } catch { /* the relay notices by itself within half a minute */ }
   }
 }
+
+const ICE_NAMES = ["ice-ufrag", "ice-pwd"];
+const iceName = (sdp, name) => new RegExp(`a=${name}:(\\S+)`).exec(sdp)[1];
 
 function refusal(answer) {
   const seconds = Number(answer.headers.get("retry-after")) || 5;
