@@ -13,7 +13,7 @@ export const WORDS = {
   mutedByModerator: ["muted by a moderator", "coupé par la modération"],
   via: ["via {relay}", "par {relay}"],
   listen: ["{n} listens | {n} listen", "{n} écoute | {n} écoutent"],
-  guestsVia: ["{n} guest via {relay} | {n} guests via {relay}", "{n} par {relay} | {n} par {relay}"],
+  guestsVia: ["{n} guest via {relay} | {n} guests via {relay}", "dont {n} par {relay} | dont {n} par {relay}"],
   handsUp: ["{names} wants to speak | {names} want to speak", "{names} veut parler | {names} veulent parler"],
   handsMore: ["{names} and {n} more want to speak", "{names} et {n} autres veulent parler"],
 

@@ -117,7 +117,7 @@ function Listening() {
           listen=${listen} stop=${stop} goOn=${() => its.current.hearing.goOn()}/>`}
       </section>`}
       ${hasTalk && talk}
-      ${now?.access !== "sealed" && html`<${Promises} now=${now}/>`}
+      ${now?.access !== "sealed" && !now?.over && html`<${Promises} now=${now}/>`}
       <div ref=${ears} hidden>${[...SLOTS, "mix"].map((line) => html`<audio key=${line}/>`)}</div>
     </main>
     <footer>${Object.entries(names).filter(([code]) => code !== language()).map(([code, name]) => html`
@@ -160,7 +160,7 @@ function Controls({state, isMix, volume, turn, listen, stop, goOn}) {
 
 // What is true of listening here: the page believes its relay, and says so.
 function Promises({now}) {
-  const live = now?.allowed && !now.over;
+  const live = now?.allowed;
   const carried = token ? "carriedInvited" : now?.access === "lan" ? "carriedLan" : "carried";
   return html`<ul class="promises">
     <li><${Icon} name="mic-off"/>${t("micOff")}</li>
@@ -195,7 +195,9 @@ function controls(state, now, {listen, stop}) {
   if (state !== "listening") return;
   session.metadata = new MediaMetadata({title: titleOf(now), artist: now?.relay ?? "p2phouse", album: "p2phouse",
     artwork: [{src: "/icon-512.png", sizes: "512x512", type: "image/png"}]});
-  for (const [action, does] of [["play", listen], ["pause", stop], ["stop", stop]]) session.setActionHandler(action, does);
+  for (const [action, does] of [["play", listen], ["pause", stop], ["stop", stop]]) {
+    try { session.setActionHandler(action, does); } catch { /* not every browser knows each */ }
+  }
 }
 
 function installable() {

@@ -7,7 +7,7 @@ import {Icon} from "/icons.js";
 import {Code, Face} from "/parts.js";
 
 export function Talk({chat, pins, invite}) {
-  return html`<section class="card talk" aria-labelledby="talk-title"><h2 class="h3" id="talk-title">${t("chat")}</h2>
+  return html`<section class=${"card talk" + (chat?.length ? "" : " empty-talk")} aria-labelledby="talk-title"><h2 class="h3" id="talk-title">${t("chat")}</h2>
     ${pins.length > 0 && html`<ul class="pins" aria-label=${t("pinned")}>${pins.map((each) => html`<li key=${each.id}><${Pinned} text=${each.text}/></li>`)}</ul>`}
     ${chat === null ? html`<p class="soft small">${t("chatOff")}</p>` : html`<${Flow} label=${t("chat")} count=${chat.length}>
       ${chat.length === 0 && html`<li class="soft small">${t("noWords")}</li>`}

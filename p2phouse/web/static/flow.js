@@ -1,5 +1,5 @@
 // What people wrote, as it comes: a list that stays at its end unless somebody reads further up.
-import {html, useLayoutEffect, useRef, useState} from "/vendor/htm-preact.js";
+import {html, useEffect, useLayoutEffect, useRef, useState} from "/vendor/htm-preact.js";
 import {Icon} from "/icons.js";
 import {t} from "/i18n.js";
 
@@ -21,6 +21,11 @@ export function Flow({label, count, children}) {
     else setFresh((before) => before + Math.max(0, count - known.current));
     known.current = count;
   }, [count]);
+  useEffect(() => {
+    const sized = new ResizeObserver(() => wasNear.current && end());  // what else there is takes more room
+    sized.observe(list.current);
+    return () => sized.disconnect();
+  }, []);
   const scrolled = () => {
     wasNear.current = isNear();
     if (wasNear.current && fresh) setFresh(0);
