@@ -7,7 +7,7 @@ too slowly misses what is old.
 """
 
 import logging
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import replace
 from itertools import chain
@@ -21,6 +21,7 @@ from p2phouse.drive import clock
 from p2phouse.guest import webm
 from p2phouse.guest.across import Pairs
 from p2phouse.guest.exchange import CORS, Headers, Reply, Request, later, said
+from p2phouse.guest.http import OF_ONE_SOURCE_MAX, holder_of
 from p2phouse.guest.resources import Guests
 from p2phouse.guest.shards import MIXER, To
 from p2phouse.media import MediaFailed, MediaProcess
@@ -50,8 +51,12 @@ PREFLIGHT: Final[Headers] = (
 class Listener:
     """One reader of a mix: a Stream (guest/exchange.py)."""
 
-    def __init__(self, room: int, name: str, leave: Callable[["Listener"], None]) -> None:
+    def __init__(
+        self, room: int, name: str, holder: str, leave: Callable[["Listener"], None]
+    ) -> None:
+        """holder: by whom places are counted (guest/http.py)."""
         self.room = room
+        self.holder = holder
         self.name = name  # of the room
         self._leave = leave
         self._first = webm.header()
@@ -104,6 +109,7 @@ class Mixes:
         self._pairs = pairs
         self._listeners: dict[int, set[Listener]] = {}  # by the room's number
         self._left: list[Listener] = []
+        self._of_holder: Counter[str] = Counter()
         self._wanted = trio.Event()
         self._mixer = self._new_mixer()
         self._life = trio.CancelScope()
@@ -164,9 +170,15 @@ class Mixes:
             return later(30, "nothing more can be mixed here now")
         if request.method == "HEAD":
             return Reply(200, HEADERS)
+        holder = holder_of(request.source)
+        # Security: nobody has all places, not by a proxy either, whose connections are all its own.
+        # Test: test_mixes.py::test_who_asks_again_and_again_leaves_places_for_others
+        if self._of_holder[holder] >= OF_ONE_SOURCE_MAX:
+            return later(30, "as many listen so from one address as may")
         room, outputs = self._guests.tune_in(name)
         self._guests.joined[GuestRole.LISTENER] += 1
-        listener = Listener(room, name, self._leave)
+        listener = Listener(room, name, holder, self._leave)
+        self._of_holder[holder] += 1
         self._listeners.setdefault(room, set()).add(listener)
         self._idle_s = clock().mono + IDLE_S
         self._wanted.set()
@@ -179,6 +191,9 @@ class Mixes:
 
     def _leave(self, listener: Listener) -> None:
         """Its place is free with the next tick: a player that asks again at once finds the mix."""
+        self._of_holder[listener.holder] -= 1
+        if not self._of_holder[listener.holder]:
+            del self._of_holder[listener.holder]
         listeners = self._listeners.get(listener.room, set())
         if listener in listeners:
             listeners.remove(listener)

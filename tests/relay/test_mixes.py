@@ -18,7 +18,7 @@ import trio
 from p2phouse.channel import Down, NewGuestRoom, Up
 from p2phouse.guest import webm
 from p2phouse.guest.across import Pairs
-from p2phouse.guest.exchange import Request
+from p2phouse.guest.exchange import Reply, Request
 from p2phouse.guest.facts import SealedRoom
 from p2phouse.guest.resources import Guests
 from p2phouse.guest.shards import MIXER, To
@@ -231,6 +231,27 @@ async def test_who_is_sent_to_another_relay_takes_its_token_along():
             assert dict(reply.headers)["location"] == f"https://b.example{FILE}?{query}&sent-on"
 
 
+async def test_who_asks_again_and_again_leaves_places_for_others(monkeypatch):
+    """Security: whoever is in front of the relay, and opens the connections."""
+    monkeypatch.setattr(mixes, "OF_ONE_SOURCE_MAX", 2)
+
+    async def perform(outputs: Iterable[To]) -> None:
+        pass
+
+    async def comes(source: str) -> Reply:
+        reply = await its.reply(Request("GET", FILE, {}, b"", source))
+        assert reply is not None
+        return reply
+
+    with mixes_of(Room().guests, perform) as its:
+        first, second, third = [await comes("192.0.2.7") for _ in range(3)]
+        assert (first.status, second.status, third.status) == (200, 200, 503)
+        assert (await comes("192.0.2.8")).status == 200
+        assert first.stream is not None
+        first.stream.close()
+        assert (await comes("192.0.2.7")).status == 200
+
+
 async def test_who_is_given_up_before_the_answer_takes_no_place():
     guests = Room().guests
     with mixes_of(guests, stuck) as its:
@@ -252,7 +273,7 @@ async def test_a_page_of_any_origin_may_show_its_token():
 
 async def test_who_reads_slowly_misses_what_is_old_and_holds_up_nobody():
     left: list[Listener] = []
-    slow = Listener(1, "tea", left.append)
+    slow = Listener(1, "tea", "", left.append)
     for n in range(UNREAD_MAX + 5):
         slow.offer(b"%d," % n)
     with trio.fail_after(5):
