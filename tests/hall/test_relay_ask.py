@@ -89,7 +89,7 @@ def test_what_is_no_question_is_refused(frame):
         [1, 0, POLICY.data, GRANT.data],
         [1, 0, IDENTITY.data, POLICY.data],
         [1, 1],
-        [1, 1, 9, "", 0, 0, 0],
+        [1, 1, max(Verdict) + 1, "", 0, 0, 0],
         [1, 1, 0, "x" * 81, 0, 0, 0],
         [1, 1, 0, "a\nb", 0, 0, 0],
         [1, 1, 0, "", 4_097, 0, 0],
