@@ -5,9 +5,11 @@ from typing import Final
 
 from p2phouse.channel import GuestRole
 from p2phouse.guest.shards import Spread
+from p2phouse.record import limits
 from p2phouse.vocabulary import LinkNumber, Ssrc
 
 NAME_CHARS_MAX: Final = 40
+OF_NAME_KEPT: Final = 16  # of a guest's own among nodes, however the relay is called
 
 
 @dataclass(slots=True)
@@ -50,3 +52,12 @@ class Guest:
 def is_name(name: str) -> bool:
     """Whether one may speak under it."""
     return 0 < len(name) <= NAME_CHARS_MAX and name.isprintable() and name == name.strip()
+
+
+def name_among_nodes(name: str, relay: str) -> str:
+    """How members read it of a guest who comes by that relay."""
+    most = limits.NAME_CODE_POINTS_MAX
+    # Security: a name that is long does not hide that it is a guest's.
+    # Test: test_carried.py::test_no_name_is_so_long_that_it_hides_where_a_guest_comes_from
+    mark = f" via {relay}"[: most - OF_NAME_KEPT].rstrip()
+    return f"{name[: most - len(mark)].rstrip()}{mark}"

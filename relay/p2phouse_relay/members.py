@@ -18,9 +18,9 @@ from p2phouse import channel
 from p2phouse.drive import clock
 from p2phouse.errors import P2PHouseError
 from p2phouse.guest.facts import Voice
+from p2phouse.guest.present import name_among_nodes
 from p2phouse.identity.keys import make_identity, of_seed
 from p2phouse.net.network import Network
-from p2phouse.record import limits
 from p2phouse.room import messages
 from p2phouse.room.messages import EventKind
 from p2phouse.room.room import Rooms
@@ -118,7 +118,7 @@ class Members:
         way = self._way_to(member.voice.room)
         if way is None:
             return
-        name = f"{member.voice.name} via {self._relay}"[: limits.NAME_CODE_POINTS_MAX]
+        name = name_among_nodes(member.voice.name, self._relay)
         me = make_identity(now=clock(), entropy=of_seed(member.voice.seed), name=name)
         core = Rooms(me, rng=random.Random(), entropy=os.urandom, ear="none", mouth="none")
         network = self._new_network(me.device_key)

@@ -15,9 +15,11 @@ from p2phouse.channel import (
 from p2phouse.guest import tokens
 from p2phouse.guest.capacity import Crowding
 from p2phouse.guest.facts import NodeRoom, SealedRoom, Voice
+from p2phouse.guest.present import name_among_nodes
 from p2phouse.guest.resources import VOICES_MAX
 from p2phouse.guest.shards import NODES, To
 from p2phouse.guest.terms import RoomTerms
+from p2phouse.record.limits import NAME_CODE_POINTS_MAX
 from p2phouse.vocabulary import Now
 from tests.guest.test_resources import ANYBODY, LISTEN, SPEAK, Relay
 
@@ -198,6 +200,21 @@ def test_who_speaks_among_nodes_is_where_their_links_are_and_a_voice_once_it_has
     relay.ends(NODES)
     assert relay.guests.voices() == {}
     assert relay.ask("POST", path, SPEAK, authorization=bearer)[0] == 503
+
+
+@pytest.mark.parametrize(
+    ("name", "relay", "read"),
+    [
+        ("Zoé", "Radio Libre", "Zoé via Radio Libre"),
+        ("Ana, host" + " " * 30 + ".", "Dev", "Ana, host via Dev"),
+        ("Z" * 40, "Radio Libre", "Z" * 24 + " via Radio Libre"),
+        ("Z" * 40, "R" * 40, "Z" * 16 + " via " + "R" * 19),
+        ("Zoé", "R" * 40, "Zoé via " + "R" * 19),
+    ],
+)
+def test_no_name_is_so_long_that_it_hides_where_a_guest_comes_from(name, relay, read):
+    assert name_among_nodes(name, relay) == read
+    assert len(read) <= NAME_CODE_POINTS_MAX
 
 
 def test_whom_a_refused_guest_would_have_followed_goes_on_speaking():
