@@ -268,6 +268,46 @@ async def test_who_floods_is_carried_no_faster_than_a_stage_talks(monkeypatch):
     assert tunnels.PACKETS_AT_ONCE <= came <= most
 
 
+async def test_nobody_is_sent_more_than_a_stage_talks(monkeypatch):
+    monkeypatch.setattr(tunnels, "PACKETS_AT_ONCE", 50)
+    monkeypatch.setattr(tunnels, "PACKETS_PER_S", 20)
+    async with place() as at, entered(at) as ana, trio.open_nursery() as nursery:
+        await ana.send(b"hello")
+        _, source = await at.media.recvfrom(2_000)
+
+        async def talk() -> None:
+            while True:
+                await at.media.sendto(b"word", source)
+                await trio.sleep(0.002)
+
+        nursery.start_soon(talk)
+        began_s = trio.current_time()
+        await ana.heard(60)
+        assert trio.current_time() - began_s >= 0.45, "ten of them at twenty a second"
+        nursery.cancel_scope.cancel()
+
+
+async def test_who_says_nothing_or_takes_nothing_has_no_place(monkeypatch):
+    """Security: places are few."""
+    monkeypatch.setattr(tunnels, "STALLED_S_MAX", 0.3)
+    async with place() as at, entered(at) as ana, trio.open_nursery() as nursery:
+        ana.stream.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16 * 1_024)
+        await ana.send(b"hello")
+        _, source = await at.media.recvfrom(2_000)
+
+        async def talk() -> None:
+            while True:
+                await at.media.sendto(bytes(1_400), source)
+                await trio.sleep(0.001)
+
+        nursery.start_soon(talk)
+        await until(lambda: not len(at.tunnels), "who takes nothing is gone")
+        nursery.cancel_scope.cancel()
+    monkeypatch.setattr(tunnels, "IDLE_S_MAX", 0.2)
+    async with place() as at, entered(at) as ben:
+        assert await ben.end() == CloseCode.ABNORMAL_CLOSURE
+
+
 async def test_who_reads_slowly_hears_what_is_new_when_it_reads_again():
     """And what would have come late is lost, as over UDP; nothing waits for it."""
     async with place() as at, entered(at) as ana:
