@@ -1,7 +1,7 @@
 """Guests on our own network: a relay that this node starts beside itself, for one room.
 
 Nothing here knows how a relay works. The program is run (its package need not be installed), asked
-to carry our room as any other relay is, and ended with the room or with us. docs/adr/0023 says why
+to carry our room as any other relay is, and ended with the room or with us. docs/adr/0027 says why
 a node does not serve browsers itself.
 """
 

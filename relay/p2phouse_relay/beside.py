@@ -2,7 +2,7 @@
 
 Nobody runs it as a service. It stands on the node's machine, carries what that node's owner opens
 and nothing else, has no rooms of guests, and speaks plain HTTP, since a machine in a home has no
-name that a certificate could be for. See docs/adr/0023.
+name that a certificate could be for. See docs/adr/0027.
 """
 
 import socket
