@@ -233,3 +233,28 @@ def kept(page: Any, name: str) -> None:  # noqa: ANN401 - playwright
     """A picture for who wants to look: P2PHOUSE_SHOTS names the folder."""
     if folder := os.environ.get("P2PHOUSE_SHOTS"):
         page.screenshot(path=f"{folder}/{name}.png")
+
+
+def test_where_a_relay_has_no_place_its_page_goes_on_at_another_that_has_the_room(browser, its):
+    asked_at: list[str] = []
+
+    def full(route: Any) -> None:  # noqa: ANN401 - playwright
+        if "/whep/tea" in route.request.url:
+            route.fulfill(status=307, headers={"location": "http://127.0.0.1:9/whep/tea"})
+        else:
+            asked_at.append(route.request.url)
+            route.continue_()
+
+    there = f"{its.http}/r/song?sent-on"
+    with page_of(browser, its, "tea", route=full) as page:
+        page.route(
+            "**/r/tea/elsewhere",
+            lambda each: each.fulfill(status=307, headers={"location": there}),
+        )
+        page.get_by_role("button", name="Listen now").click()
+        page.wait_for_url(there)
+        page.wait_for_selector(f"#listen, {LISTENS}")
+        if page.locator("#listen").is_visible():
+            page.locator("#listen").click()
+        page.wait_for_selector(LISTENS)
+    assert asked_at[0] == f"{its.http}/whep/song?sent-on", "who was sent on says so"
