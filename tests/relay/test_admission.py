@@ -129,6 +129,9 @@ def test_a_room_that_is_over_or_for_one_network_is_carried_nowhere():
     assert open_relay.decide(later, ANA.dev, ask()).verdict is Verdict.ROOM_UNFIT
     lan = ask(access=Access.LAN)
     assert open_relay.decide(NOW, ANA.dev, lan).verdict is Verdict.ROOM_UNFIT
+    record = replace(ask().genesis.record, exposure="relay")
+    unknown = AskCarry(envelope.sign(record, ANA.device_key), (), None)
+    assert open_relay.decide(NOW, ANA.dev, unknown).verdict is Verdict.ROOM_UNFIT
 
 
 def test_of_one_person_so_many_rooms_are_carried_and_asking_again_is_not_one_more():

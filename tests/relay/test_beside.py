@@ -29,9 +29,20 @@ async def test_it_has_no_rooms_but_those_of_its_node(tmp_path):
                 assert (await asked(its, "GET", path))[0] == 404
 
 
-def test_it_takes_what_its_owner_opens():
-    charter = beside(UID, name="Ana", address="127.0.0.1", home=None, near=False, port=0).among
+async def test_it_is_at_the_address_that_it_is_told_and_at_no_other_of_the_machine(tmp_path):
+    """Security: a machine may be on networks that its owner did not mean."""
+    with trio.fail_after(60):
+        async with running(config(tmp_path, near=False)) as its:
+            assert (await asked(its, "GET", "/r/tea"))[0] == 404
+            with pytest.raises(OSError, match="connect"):
+                await trio.open_tcp_stream("127.0.0.2", its.http_port)
+
+
+@pytest.mark.parametrize("near", [True, False])
+def test_it_takes_what_its_owner_opens(near):
+    charter = beside(UID, name="Ana", address="127.0.0.1", home=None, near=near, port=0).among
     assert charter is not None
+    assert charter.charter.near is near
     assert charter.charter.allow == {bytes.fromhex(UID)}
     assert charter.charter.admits.name == "LISTED"
     with pytest.raises(BadUid):

@@ -95,7 +95,7 @@ def test_a_file_that_is_damaged_is_no_month_at_zero(tmp_path):
     told = '{"month": "2026-11", "octets": %s, "of": {}}'
     wrong = [told % each for each in ('"x"', "-1", "Infinity", "NaN", "null")]
     wrong.append('{"month": "2026-11", "octets": 1, "of": {"aa": -1}}')
-    for text in ("", "{}", "[]", "[" * 200_000, " " * 300_000, *wrong):
+    for text in ("", "{}", "[]", "[" * 200_000, told % 1 + " " * 300_000, *wrong):
         (tmp_path / traffic.FILE_NAME).write_text(text)
         with pytest.raises(TrafficDamaged, match="remove it"):
             traffic.read(tmp_path)

@@ -28,7 +28,7 @@ PAGE = "https://audio.example.org:8443"
 DESCRIPTION = LocalDescription(
     LINK, "ufrag", "pwd", bytes(32), ("what media's socket is bound to",)
 )
-ENTROPY = iter(range(1 << 20))
+ENTROPY = iter(range(1, 1 << 20))
 
 
 def entropy(size: int) -> bytes:
@@ -176,16 +176,30 @@ def test_a_node_is_told_where_the_relay_is_reached_and_not_where_it_is_bound():
     assert len(told.cands) == len(addresses)
 
 
-def test_a_token_is_good_for_a_minute():
-    its = Tunnels(PAGE, (), "127.0.0.1", lambda: 8478, entropy)
+def asking(token: str) -> Request:
     headers = {
         "upgrade": "websocket",
         "connection": "keep-alive, Upgrade",
         "sec-websocket-version": "13",
         "sec-websocket-key": "dGhlIHNhbXBsZSBub25jZQ==",
-        "authorization": f"Bearer {entrance(its, 1_000.0).token}",
+        "authorization": f"Bearer {token}",
     }
-    request = Request("GET", tunnel.PATH, headers, b"", "192.0.2.1")
+    return Request("GET", tunnel.PATH, headers, b"", "192.0.2.1")
+
+
+async def test_whose_link_is_over_before_the_answer_is_out_has_no_tunnel():
+    its = Tunnels(PAGE, (), "127.0.0.1", lambda: 8478, entropy)
+    reply = its.answer(1_000.0, asking(entrance(its, 1_000.0).token))
+    its.forget(LINK)
+    ours, _ = trio.testing.memory_stream_pair()
+    assert reply.upgrade is not None
+    with trio.fail_after(5):
+        await reply.upgrade.talk(ours, b"")
+
+
+def test_a_token_is_good_for_a_minute():
+    its = Tunnels(PAGE, (), "127.0.0.1", lambda: 8478, entropy)
+    request = asking(entrance(its, 1_000.0).token)
     assert its.answer(1_061.0, request).status == 401
     reply = its.answer(1_059.0, request)
     assert reply.status == 101
@@ -194,7 +208,7 @@ def test_a_token_is_good_for_a_minute():
         "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=",
     ) in reply.headers  # RFC 6455 §1.3
     for missing in ("upgrade", "connection", "sec-websocket-version", "sec-websocket-key"):
-        without = {name: value for name, value in headers.items() if name != missing}
+        without = {name: value for name, value in request.headers.items() if name != missing}
         asked = Request("GET", tunnel.PATH, without, b"", "192.0.2.1")
         assert its.answer(1_000.0, asked).status == 426
 
