@@ -55,7 +55,7 @@ class Speaker:
     def receive(self, now_s: float, link: LinkNumber, data: bytes) -> None:
         """Plain RTP. Raises nothing."""
         # Security: one who floods seals no more than a voice has.
-        # Test: test_speaking.py::test_a_guest_is_a_voice_to_nodes_and_no_more_than_one
+        # Test: test_speaking.py::test_of_a_guest_nothing_is_sealed_beyond_a_voice_or_that_is_none
         if not self._pace.allow(now_s, len(data)):
             return
         try:

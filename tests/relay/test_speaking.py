@@ -2,9 +2,11 @@
 which is the same process, and a voice that a node opens as anybody's."""
 
 import asyncio
+import struct
 import time
 from collections.abc import Sequence
 from dataclasses import replace
+from types import SimpleNamespace
 
 from p2phouse.carry.pace import PACKETS_AT_ONCE_MAX, PACKETS_PER_S_MAX
 from p2phouse.channel import (
@@ -30,8 +32,10 @@ from p2phouse.vocabulary import HERE, LinkNumber, Ssrc, VoiceId
 from p2phouse.voice.incoming import IncomingVoice
 from p2phouse.voice.opus import Encoder
 from p2phouse.voice.packet import PT_OPUS, peek_ssrc
+from p2phouse.voice.plain import Plain
 from p2phouse.voice.seal import SealKey
 from p2phouse_relay.media import Media
+from p2phouse_relay.speaking import Speaker
 from tests.link.browser import Browser, new_credentials
 from tests.relay import test_links
 from tests.relay.test_links import Node, run
@@ -169,6 +173,21 @@ def test_a_guest_is_a_voice_to_nodes_and_no_more_than_one(monkeypatch):
     run(test)
 
 
+def test_of_a_guest_nothing_is_sealed_beyond_a_voice_or_that_is_none():
+    """Security: what a hub would drop costs us no seal either."""
+    said: list[Plain] = []
+    speaking = SimpleNamespace(say=lambda now_s, room, packet: said.append(packet))
+    guest = OpenGuest(GUEST, -GUEST, GuestRole.SPEAKER, "", "", "", "", bytes(32), PT_OPUS, ())
+    speaker = Speaker(guest, speaking)  # type: ignore[arg-type]  # as much of it as is used
+    rtp = struct.pack("!BBHII", 0x80, PT_OPUS, 1, 0, 7) + b"opus"
+    speaker.receive(0.0, GUEST, rtp[:1] + bytes([PT_OPUS + 1]) + rtp[2:])
+    speaker.receive(0.0, GUEST, b"no RTP")
+    assert said == []
+    for _ in range(2 * PACKETS_AT_ONCE_MAX):
+        speaker.receive(1.0, GUEST, rtp)
+    assert len(said) == PACKETS_AT_ONCE_MAX
+
+
 def test_when_its_voice_or_its_link_has_ended_a_guest_says_nothing_more(monkeypatch):
     """Security: muted by its member as well."""
 
@@ -177,14 +196,24 @@ def test_when_its_voice_or_its_link_has_ended_a_guest_says_nothing_more(monkeypa
         guest.says()
         await relay.until(lambda: bool(ana.packets))
         ana.packets.clear()
+        came: list[Plain] = []
+        say = relay.media.speaking.say
+
+        def count(now_s: float, room: int, packet: Plain) -> None:
+            came.append(packet)
+            say(now_s, room, packet)
+
+        monkeypatch.setattr(relay.media.speaking, "say", count)
         muted = SetVoice(SID, SSRC, KID, BASE, True, False, -GUEST)
-        relay.media.perform(muted)
-        guest.says(3)
-        relay.media.perform(replace(muted, muted=False, sid=VoiceId(b"\1" * 16)))  # of another
-        guest.says(3)
-        relay.media.perform(replace(muted, muted=False))
-        relay.media.perform(EndVoice(SID, -GUEST))
-        guest.says(3)
+        for message in (
+            muted,
+            replace(muted, muted=False, sid=VoiceId(b"\1" * 16)),  # of another
+            EndVoice(SID, -GUEST),
+        ):
+            relay.media.perform(message)
+            guest.says(3)
+            await relay.until(lambda: len(came) == 3)
+            came.clear()
         await asyncio.sleep(0.2)
         assert [each for each in ana.packets if each[1] & 0x7F == PT_OPUS] == []
         for link in (ZOE, HUB):
