@@ -140,6 +140,9 @@ class Across:
     def _datagrams(self) -> Iterator[bytes]:
         while True:
             try:
-                yield self.socket.recv(_DATAGRAM_BYTES_MAX)
+                data = self.socket.recv(_DATAGRAM_BYTES_MAX)
             except BlockingIOError:
                 return
+            if not data:  # control and all others have ended, and so shall we
+                return
+            yield data

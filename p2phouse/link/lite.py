@@ -29,7 +29,8 @@ ASK_EACH_S: Final = 0.5
 KEEP_EACH_S: Final = 1.0  # how often who knocked asks on: a node's consent lasts five
 KNOCKS_AT_MAX: Final = 8  # places
 ASKS_MAX: Final = 4  # a loss of 20 % leaves one answer out in six hundred
-ASKS_OF_NEW_MAX: Final = 2  # where nobody has shown to be: less than thrice a check, in all
+ASKS_OF_NEW_MAX: Final = 2  # where nobody has shown to be
+ANSWERED_MAX: Final = 3  # times a check, at most, goes to where it came from, questions and all
 WAYS_MAX: Final = 4  # by which one peer may be heard: Wi-Fi and mobile, IPv4 and IPv6
 CHECKS_PER_S_MAX: Final = 50  # of one peer: with its right name, but perhaps not its password
 DATAGRAM_BYTES_MAX: Final = 548  # RFC 8489 §6.1: what any network carries
@@ -122,6 +123,7 @@ class _Peer:
         "asked",
         "asked_way",
         "asks",
+        "asks_of_new",
         "checks",
         "checks_second",
         "consent_s",
@@ -163,6 +165,7 @@ class _Peer:
         self.asked_way: Way | None = None
         self.asked = -inf
         self.asks = 0
+        self.asks_of_new = ASKS_OF_NEW_MAX  # while what is asked is a new way
         self.knocks: tuple[Way, ...] = ()  # where it may be that we have to go to
         self.knocked = 0
 
@@ -290,9 +293,7 @@ class Lite:
                 assert peer.asked_way is not None
                 if peer.knocks and peer.way is None:
                     outputs += self._knock(now_s, peer)
-                # Security: a stranger's address written on a check is sent no more than came of it.
-                # Test: test_lite.py::test_where_a_peer_only_says_it_is_little_is_sent
-                elif peer.asks < (ASKS_MAX if peer.asked_way == peer.way else ASKS_OF_NEW_MAX):
+                elif peer.asks < (ASKS_MAX if peer.asked_way == peer.way else peer.asks_of_new):
                     outputs += self._ask(now_s, peer, peer.asked_way)
                 elif peer.asked_way == peer.way:
                     outputs += self._expire(peer)
@@ -364,7 +365,12 @@ class Lite:
             outputs.append(Chosen(peer.link, way))
         elif peer.asked_way != way:
             self._close_question(peer)
-            outputs += self._ask(now_s, peer, way)
+            (question,) = self._ask(now_s, peer, way)
+            # Security: a stranger's address written on a check is sent little more than came of it.
+            # Test: test_lite.py::test_where_a_peer_only_says_it_is_little_is_sent
+            asks = (ANSWERED_MAX * len(data) - len(success)) // len(question.data)
+            peer.asks_of_new = min(ASKS_OF_NEW_MAX, asks)
+            outputs.append(question)
         return outputs
 
     def _see(self, peer: _Peer, way: Way) -> list[LiteOutput]:
@@ -414,7 +420,7 @@ class Lite:
 
     # ── what we ask ──────────────────────────────────────────────────────────────────────────
 
-    def _knock(self, now_s: float, peer: _Peer) -> list[LiteOutput]:
+    def _knock(self, now_s: float, peer: _Peer) -> Sequence[LiteOutput]:
         """At the next place where it may be, or where we have found it."""
         self._close_question(peer)
         if peer.way is not None:
@@ -422,7 +428,7 @@ class Lite:
         peer.knocked += 1
         return self._ask(now_s, peer, peer.knocks[peer.knocked % len(peer.knocks)])
 
-    def _ask(self, now_s: float, peer: _Peer, way: Way) -> list[LiteOutput]:
+    def _ask(self, now_s: float, peer: _Peer, way: Way) -> list[Answer]:
         assert peer.theirs is not None
         if not peer.question:
             peer.asks = 0

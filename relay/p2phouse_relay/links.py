@@ -349,7 +349,9 @@ def addresses_in(cands: Iterable[str], *, is_trial: bool) -> list[Address]:
         if host.is_multicast or host.is_unspecified or host.is_loopback is not is_trial:
             continue
         if read.transport.lower() == "udp" and 0 < read.port < 65_536:
-            found.append((str(host), read.port))
+            # As a socket tells who answers, or an answer over IPv6 would seem to be from elsewhere.
+            at = str(host), read.port
+            found.append(at if host.version == 4 else (*at, 0, 0))
     return found
 
 

@@ -129,6 +129,17 @@ def test_a_process_that_follows_on_a_dead_one_hears_nothing_of_what_was_for_that
     assert zero.dropped == 0
 
 
+def test_who_is_left_behind_by_all_others_reads_nothing_and_does_not_turn_for_ever():
+    for begun_before in (True, False):
+        own, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        own.setblocking(False)
+        ends = [Across(own, {})] if begun_before else []
+        other.close()
+        (end,) = ends or [Across(own, {})]
+        assert list(end.read(NOW_S)) == []
+        end.close()
+
+
 def test_a_burst_of_a_full_stage_is_not_too_much(processes: Processes):
     """A queue of datagrams takes ten in a container."""
     zero, one, _ = processes.ends

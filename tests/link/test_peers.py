@@ -18,12 +18,14 @@ from p2phouse.link import peers as subject
 from p2phouse.link.crowd import Crowd
 from p2phouse.link.gcm import FLOWS_MAX
 from p2phouse.link.handshake import PROFILES, Identity
+from p2phouse.link.lite import WAYS_MAX
 from p2phouse.link.peer import CONTROL_SSRCS_MAX
 from p2phouse.link.peers import (
     EARLY_MAX,
     LAST_FLIGHTS_MAX,
     READ_MAX,
     SOUND_S_MAX,
+    SSRCS_MAX,
     WAITING_EACH_MAX,
     WAITING_MAX,
     WORK_TICK_S,
@@ -452,6 +454,15 @@ def test_a_flight_is_not_turned_on_somebody_else(house: House):
             break
     assert 0 < came <= 3 * (len(bytes(short)) + len(hello))
     assert came < len(hello) + 600  # our flight is longer
+    # What she sends from elsewhere, where she is, earns nothing for there.
+    elsewhere = Browser("elsewhere", house.address, ana.theirs, house.identity.fingerprint)
+    elsewhere.ours = ana.ours
+    for _ in range(20):
+        elsewhere.check(nominate=False)
+        house.act()
+    with pytest.raises(BlockingIOError):
+        ana.socket.recv(2_048)
+    elsewhere.close()
     ana.check()
     assert meet(house.turn, lambda: ana.is_connected)
 
@@ -472,14 +483,64 @@ def test_one_guest_does_not_fill_the_queue(house: House):
     assert house.peers.dropped > WAITING_MAX - 3 * WAITING_EACH_MAX
 
 
-def test_a_link_that_had_all_the_voices_it_may_have_ends_with_a_word(house: House):
-    """A node's. Rather than that further voices are missing on it and nobody knows why."""
+def join_node(house: House, *, ssrcs_max: int = SSRCS_MAX) -> Browser:
     node = Browser("node", house.address, new_credentials(), house.identity.fingerprint)
-    assert house.peers.expect(house.now_s, ANA, node.theirs, is_node=True)
+    assert house.peers.expect(house.now_s, ANA, node.theirs, ssrcs_max=ssrcs_max, is_node=True)
     house.meet(ANA, node)
     house.add(node)
     node.check()
     assert meet(house.turn, lambda: house.is_connected(ANA) and node.is_connected)
+    return node
+
+
+def test_a_node_is_not_hung_up_on_by_a_goodbye_that_is_not_its(house: House):
+    node = join_node(house)
+    node.send(b"\x15\xfe\xfd" + bytes(8) + b"\x00\x02\x01\x00")
+    for _ in range(10):
+        house.turn()
+    assert len(house.states) == 1
+
+
+def test_a_link_that_brought_all_the_voices_it_may_bring_ends_with_a_word(house: House):
+    node = join_node(house, ssrcs_max=2)
+    node.speak(ssrc=1)
+    assert meet(house.turn, lambda: len(house.packets) == 1)
+    house.now_s += 1.0
+    house.turn()
+    assert len(house.states) == 1
+    node.speak(ssrc=2)
+    assert meet(house.turn, lambda: len(house.packets) == 2)
+    house.now_s += 1.0
+    house.turn()
+    assert house.states[1][1] is LinkStatus.LOST
+    assert "voices" in house.states[1][2]
+
+
+def test_a_way_that_is_one_too_many_is_remembered_no_more(house: House):
+    """Else whoever writes ever new addresses on checks fills our memory."""
+    ana = house.join()
+    others = [
+        Browser(f"{n}", house.address, ana.theirs, house.identity.fingerprint)
+        for n in range(WAYS_MAX)
+    ]
+    for each in others:
+        each.ours = ana.ours
+        each.check(nominate=False)
+        house.act()
+    noise = b"\x80\x6f" + bytes(30)
+    others[0].send(noise)
+    house.act()
+    assert house.peers.forged(ANA) == 0
+    others[1].send(noise)
+    house.act()
+    assert house.peers.forged(ANA) == 1
+    for each in others:
+        each.close()
+
+
+def test_a_link_that_had_all_the_voices_it_may_have_ends_with_a_word(house: House):
+    """A node's. Rather than that further voices are missing on it and nobody knows why."""
+    node = join_node(house)
     sink = house.peers.sink(ANA)
     assert sink is not None
     crowd = Crowd()

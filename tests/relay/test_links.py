@@ -60,8 +60,8 @@ class Node:
 class Relay:
     """Media's insides with a real port, taking turns with the nodes on one loop."""
 
-    def __init__(self, *, stays_near: bool = False) -> None:
-        self.port = Port("127.0.0.1", 0, stays_near=stays_near)
+    def __init__(self, host: str = "127.0.0.1", *, stays_near: bool = False) -> None:
+        self.port = Port(host, 0, stays_near=stays_near)
         self.said: list[channel.Up] = []
         self.media = Media(self.said.append, [self.port])
         self.nodes: list[Node] = []
@@ -121,9 +121,14 @@ class Relay:
         ]
 
 
-def run(test: Callable[[Relay], Coroutine[Any, Any, None]], *, stays_near: bool = False) -> None:
+def run(
+    test: Callable[[Relay], Coroutine[Any, Any, None]],
+    host: str = "127.0.0.1",
+    *,
+    stays_near: bool = False,
+) -> None:
     async def and_close() -> None:
-        relay = Relay(stays_near=stays_near)
+        relay = Relay(host, stays_near=stays_near)
         running = asyncio.ensure_future(relay.run())
         try:
             await test(relay)
@@ -232,9 +237,10 @@ def test_a_node_may_offer_or_answer(role: LinkRole):
     run(test)
 
 
-def test_two_relays_of_one_room_meet():
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+def test_two_relays_of_one_room_meet(host: str):
     async def test(relay: Relay) -> None:
-        other = Relay()
+        other = Relay(host)
         running = asyncio.ensure_future(other.run())
         ours = await relay.open(ONE, LinkRole.OFFERER)
         theirs = await other.open(TWO, LinkRole.ANSWERER)
@@ -245,7 +251,7 @@ def test_two_relays_of_one_room_meet():
         running.cancel()
         other.port.close()
 
-    run(test)
+    run(test, host)
 
 
 def test_a_relay_knocks_nowhere_inside_its_own_machine():
@@ -261,8 +267,9 @@ def test_a_relay_knocks_nowhere_inside_its_own_machine():
         "1 1 udp 1 192.0.2.1 5000 typ host",
         "1 1 udp 1 2001:db8::1 5001 typ host",
     )
-    assert addresses_in(cands, is_trial=False) == [("192.0.2.1", 5000), ("2001:db8::1", 5001)]
-    assert addresses_in(cands, is_trial=True) == [("127.0.0.1", 5000), ("::1", 5000)]
+    outside = [("192.0.2.1", 5000), ("2001:db8::1", 5001, 0, 0)]
+    assert addresses_in(cands, is_trial=False) == outside
+    assert addresses_in(cands, is_trial=True) == [("127.0.0.1", 5000), ("::1", 5000, 0, 0)]
 
 
 def test_link_control_goes_both_ways_and_measures():
