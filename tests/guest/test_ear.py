@@ -122,6 +122,29 @@ def test_a_voice_without_a_key_is_heard_no_more(house: House):
     assert house.heard() == []
 
 
+def test_a_voice_under_keys_that_are_no_more_is_not_heard(house: House):
+    house.come()
+    house.says(house.ana, ANA)
+    assert len(house.heard()) == 1
+    house.ear.set_keys([VoiceKeyRow(ANA, KID, bytes(16), house.ana.akey)])
+    house.says(house.ana, ANA)
+    assert house.heard() == []
+
+
+def test_other_guests_hear_who_spoke_to_those_before(house: House):
+    former, house.room = house.room, GuestRoom(SLOTS, os.urandom)
+    former.add_listener(0.0, GUEST, house.listener.sink, 4)
+    house.says(house.ana, ANA)
+    house.ear.lead_to(house.room)
+    assert former.holders == (0, 0, 0, 0)
+    former.remove(GUEST)
+    again = Listener(house.port)
+    house.room.add_listener(0.0, GUEST, again.sink, 4)
+    house.says(house.ana, ANA)
+    assert len(again.heard()) == 1
+    again.socket.close()
+
+
 def test_a_forged_voice_is_heard_no_more_and_told_of(house: House):
     """Security: everybody has the keys of an open room, and might speak as Ana."""
     house.come()
@@ -136,6 +159,10 @@ def test_a_forged_voice_is_heard_no_more_and_told_of(house: House):
     house.says(house.ana, ANA)
     assert house.heard() == []
     assert house.failed == [ANA]
+    house.ear.set_keys([])
+    house.ear.set_keys([key_of(house.ana, ANA)])  # she has come again
+    house.says(house.ana, ANA)
+    assert len(house.heard()) == 1
 
 
 def test_a_voice_without_proof_is_heard_for_three_seconds(house: House):

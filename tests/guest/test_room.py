@@ -131,6 +131,7 @@ def test_whoever_leaves_is_sent_nothing_and_is_no_voice(house: House):
     house.room.remove(LinkNumber(101))
     house.says(ANA, "a1")
     house.room.remove(ANA)
+    assert house.room.holders == (0, 0, 0, 0)
     house.says(ANA, "a2")
     assert words(gone) == []
     assert words(stays) == ["a1"]
