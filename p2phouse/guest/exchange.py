@@ -31,10 +31,11 @@ class Request:
 
     method: str
     path: str
-    headers: Mapping[str, str]
+    headers: Mapping[str, str] = field(repr=False)
     body: bytes
     source: str
-    query: str = field(default="", repr=False)  # Security: a token may stand in it
+    query: str = field(default="", repr=False)
+    # Security: a token may stand there. Test: test_http.py::test_no_log_shows_what_a_guest_showed
 
 
 class Stream(Protocol):

@@ -223,6 +223,11 @@ async def test_all_who_come_by_our_proxy_are_not_taken_for_one_source(monkeypatc
         assert b" 200 " in await said(port, POST)
 
 
+def test_no_log_shows_what_a_guest_showed():
+    shown = Request("GET", "/r/tea", {"authorization": "Bearer secret"}, b"", "::1", "token=secret")
+    assert "secret" not in repr(shown)
+
+
 def test_a_household_s_addresses_are_counted_as_one():
     """Of IPv6 it has so many that a bound for each would be none."""
     one = holder_of("2001:db8:1:200::1")

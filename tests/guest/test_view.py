@@ -1,5 +1,6 @@
 """What a relay shows guests of rooms that it carries: real cores in a simulated world."""
 
+from p2phouse.guest import tokens
 from p2phouse.guest.ear import source_of
 from p2phouse.guest.facts import NodeRoom, SealedRoom, face_of
 from p2phouse.guest.view import Reactions, seen
@@ -8,7 +9,7 @@ from p2phouse.identity.keys import key_tag
 from p2phouse.record.types import Access, Act, ChatKind
 from p2phouse.room import messages
 from p2phouse.room.messages import EventKind, Write
-from p2phouse.vocabulary import DeviceKey
+from p2phouse.vocabulary import DeviceKey, Now
 from tests.sim.test_hub import until
 from tests.sim.test_relay import room_with_relay
 from tests.sim.world import Node
@@ -61,6 +62,19 @@ def test_of_a_sealed_room_there_is_nothing_but_the_way_to_its_door():
     way = invitation.read(facts.invite)
     assert host.rooms.room == way.room
     assert way == invitation.Invitation(way.room, relay.dev, way.addrs)
+
+
+def test_whose_token_counts_is_whom_an_entry_calls_speaker_for_as_long_as_it_does():
+    """Security: a token that is taken back opens nothing."""
+    world, (host, ana, _, relay) = room_with_relay(1, 3)
+    assert shown(relay).voices == frozenset()
+    zoe = tokens.person_of(bytes(32), Now(0.0, 1_800_000_000.0))
+    host.act(messages.NameVoice(zoe))
+    until(world, lambda: shown(relay).voices == {zoe})
+    host.act(messages.Decide(Act.ROLE, ana.name, "speaker"))
+    until(world, lambda: shown(relay).voices == {zoe, ana.me.uid})
+    host.act(messages.Decide(Act.ROLE, ana.name, "muted"))
+    until(world, lambda: shown(relay).voices == {zoe})
 
 
 def test_a_reaction_is_shown_for_a_while_and_each_has_a_number_of_its_own():
