@@ -19,7 +19,7 @@ function useRelays(app) {
 export function RelayChoice({app, value, choose}) {
   const [known] = useRelays(app);
   if (!known.length) return null;
-  return html`<label class="field"><span>${t("carriedBy")}</span><select value=${value} onChange=${(event) => choose(event.target.value)}>
+  return html`<label class="field"><span>${t("whoCarries")}</span><select value=${value} onChange=${(event) => choose(event.target.value)}>
     <option value="">${t("carriedByMembers")}</option>
     ${known.map((each) => html`<option key=${each.at} value=${each.at}>${each.name} (${each.at})</option>`)}</select></label>`;
 }

@@ -9,7 +9,7 @@ export const RELAY_WORDS = {
   keepRelay: ["Keep this relay", "Garder ce relais"],
   remove: ["Remove", "Retirer"],
   removeRelay: ["Remove {name}", "Retirer {name}"],
-  carriedBy: ["Carried by", "Porté par"],
+  whoCarries: ["Carried by", "Porté par"],
   carriedByMembers: ["Those who are in it", "Celles et ceux qui y sont"],
   carriesAll: ["Carries anybody’s rooms", "Porte les salons de tout le monde"],
   carriesListed: ["Carries rooms of whom it knows", "Porte les salons de qui il connaît"],
