@@ -67,6 +67,16 @@ def test_a_reason_that_the_page_does_not_know_is_told_in_the_words_of_the_node(b
         assert page.locator(".chip", has_text="By Ben").get_attribute("title") == "Full moon."
 
 
+def test_in_a_network_without_udp_it_is_said_that_sound_goes_round(browser, node):
+    run_by(node)
+    relay = {"peer_id": "12D3relay", "name": "Relay", "relay": True, "tunnelled": True}
+    node.members.append(person("relay") | {"link": "connected"} | relay)
+    carry(node, carrier("relay"))
+    with tab(browser, node) as page:
+        page.locator(".chip", has_text="Carried by Relay").click()
+        page.wait_for_selector("#said-direct >> text=sound goes through HTTPS")
+
+
 def test_a_carrier_that_left_and_a_room_that_is_direct_again_are_said_in_french(browser, node):
     run_by(node)
     carry(node, carrier("emre"))

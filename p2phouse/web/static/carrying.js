@@ -21,9 +21,11 @@ export function carriedWords(room) {
     return {icon: "waypoints", long: t("direct", {n}), brief: t("directShort"), title: t("direct", {n}), text: t("directSaid")};
   }
   const {hub} = room;
+  const isTunnelled = (room.relays ?? []).some((each) => each.peer_id === hub.peer_id && each.tunnelled);
   const title = hub.me ? t("carriedByYou") : t("carriedBy", {name: hub.name});
   return {icon: "waypoints", long: title, brief: hub.me ? t("carriedByYouShort") : t("carriedByShort", {name: hub.name}), title,
-    text: [t(hub.me ? "carriedSaidYou" : "carriedSaid", {name: hub.name}), whyCarried(room), takeover(room), t("seeAddress")].filter(Boolean).join(" ")};
+    text: [t(hub.me ? "carriedSaidYou" : "carriedSaid", {name: hub.name}), whyCarried(room), isTunnelled && t("carriedTunnelled"),
+      takeover(room), t("seeAddress")].filter(Boolean).join(" ")};
 }
 
 // Why it is carried, and by that member; in the node's own words where ours do not say it.

@@ -22,6 +22,8 @@ export const CARRY_WORDS = {
     "{name} a pris le relais quand la personne d’avant s’est arrêtée."],
   carriedWhy_took_overYou: ["You took over when the one before stopped.",
     "Vous avez pris le relais quand la personne d’avant s’est arrêtée."],
+  carriedTunnelled: ["This network blocks UDP, so sound goes through HTTPS and is heard a little later.",
+    "Ce réseau bloque l’UDP : le son passe par HTTPS et arrive un peu plus tard."],
   takesOver: ["If {name}’s laptop stops, {other} takes over at once.",
     "Si l’ordinateur de {name} s’arrête, {other} prend le relais aussitôt."],
   takesOverFromYou: ["If yours stops, {other} takes over at once.", "Si le vôtre s’arrête, {other} prend le relais aussitôt."],
