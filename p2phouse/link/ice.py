@@ -342,6 +342,8 @@ def may_use(
     """
     # Security: a peer must not have us probe programs of this machine; only where we stand on
     # loopback ourselves is it a way to the peer. Test: test_link.py::test_a_peer_cannot_have_
+    if isinstance(ip, ipaddress.IPv6Address) and ip.ipv4_mapped is not None:
+        return False  # IPv4 by an IPv6 socket: of whatever it stands for nothing was asked
     if ip.is_loopback:
         return list(own) == ["127.0.0.1"]
     # Security: a lan room's link never leaves its networks. Test: the same.
