@@ -49,8 +49,8 @@ SSRC, SID, KID, BASE = Ssrc(77), VoiceId(bytes(16)), 3, bytes(range(16))
 class Relay(test_links.Relay):
     """As there, with a second port once it is asked for."""
 
-    def __init__(self, *, stays_near: bool = False) -> None:
-        super().__init__(stays_near=stays_near)
+    def __init__(self, host: str, *, stays_near: bool = False) -> None:
+        super().__init__(host, stays_near=stays_near)
         self.more: list[Port] = []
         self.browsers: list[Browser] = []
         self.media = Media(self.said.append, [self.port], open_more=self._open_more)
