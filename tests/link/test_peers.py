@@ -259,6 +259,20 @@ def test_who_is_forgotten_is_told_nothing_and_hears_nothing(house: House):
     assert len(house.states) == 1
 
 
+def test_what_still_waits_of_who_is_forgotten_is_not_heard(house: House):
+    ana = house.join()
+    house.takes_s = SOUND_S_MAX
+    for _ in range(5):
+        ana.speak()
+    house.peers.read(house.now_s, 0)
+    heard = len(house.packets)
+    assert heard < 5
+    house.peers.forget(ANA)
+    for _ in range(5):
+        house.turn()
+    assert len(house.packets) == heard
+
+
 def test_a_node_cannot_be_talked_down_to_another_cipher_but_a_browser_may_need_it(house: House):
     for is_node in (False, True):
         number = LinkNumber(is_node + 1)

@@ -241,6 +241,28 @@ def test_packets_that_are_not_of_the_voice_go_nowhere(relay: Relay):
     assert not relay.hears(ben, b"\x78opus")
 
 
+def test_who_speaks_brings_one_voice_and_who_listens_none(relay: Relay):
+    """Security: each further one is as much work as the first."""
+    ana, ben, cem = relay.speaker(), relay.listener(), relay.listener()
+    ana.speak(b"\x78first", ssrc=5)
+    assert relay.hears(ben, b"\x78first")
+    ana.speak(b"\x78second", ssrc=6)
+    cem.speak(b"\x78cem", ssrc=7)
+    ana.speak(b"\x78last", ssrc=5)
+    assert relay.hears(ben, b"\x78last")
+    assert [parse(data).payload for data in ben.packets] == [b"\x78first", b"\x78last"]
+
+
+def test_a_room_that_is_no_room_and_a_guest_without_a_role_are_refused_in_words(relay: Relay):
+    relay.media.perform(NewGuestRoom(8, (SLOTS[0], SLOTS[0])))
+    relay.open(GuestRole.LISTENER, lines=1, room=8)
+    assert relay.said[-1] == LinkState(LinkNumber(1), LinkStatus.FAILED, "no such room")
+    for role, lines in ((GuestRole.LISTENER, 0), (GuestRole.SPEAKER, 1)):
+        guest = relay.open(role, lines=lines)
+        reason = "no slots for this role"
+        assert relay.said[-1] == LinkState(relay.link(guest), LinkStatus.FAILED, reason)
+
+
 def test_whoever_is_closed_hears_no_more(relay: Relay):
     ana, ben, cem = relay.speaker(), relay.listener(), relay.listener()
     relay.media.perform(CloseLink(relay.link(ben)))
