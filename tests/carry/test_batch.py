@@ -78,6 +78,8 @@ class TestBatchForwarder(ForwarderTests):
             forwarder.now_s = now_s
             forwarder.receive(ONE, a_packet(ssrc, seq, payload=bytes(10)))
         assert forwarder.traffic(TWO) == forwarder.traffic(TWO) == Traffic(3, 30, 1.02)
+        forwarder.receive(ONE, a_packet(ANA, 3, payload=bytes(10)))
+        assert forwarder.traffic(TWO) == Traffic(4, 40, 1.02)
 
     def test_traffic_is_kept_when_ways_change(self):
         here, forwarder, _ = self.batch()
