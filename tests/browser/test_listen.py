@@ -83,6 +83,7 @@ def test_a_page_that_is_closed_leaves_the_room(browser, its):
         comes_to(its, "short", 0)
 
 
+@pytest.mark.nightly
 def test_the_sound_comes_back_by_itself(browser):
     """The relay's process with the sound dies, and with it every line."""
     with relay() as its, page_of(browser, its, "tea", route=lambda each: each.continue_()) as page:

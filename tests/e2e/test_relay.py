@@ -39,6 +39,7 @@ def test_a_relay_carries_a_room_and_a_member_takes_over_when_it_dies(lan, make_n
         room.hear(100)
 
 
+@pytest.mark.nightly
 def test_a_relay_that_drains_loses_no_frame(lan, make_node, tmp_path):
     with relay_room(lan, make_node, tmp_path) as room:
         room.talk()

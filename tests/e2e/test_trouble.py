@@ -131,6 +131,7 @@ def test_a_hub_whose_clock_is_an_hour_wrong_stays_hub_and_everybody_hears(room, 
     assert unheard_ms(room, back) <= CALM_MS_MAX
 
 
+@pytest.mark.nightly
 def test_a_hub_whose_uplink_is_full_hands_over_or_is_heard(room):
     before = room.whole()
     namespace = room.nodes[before.hub].namespace

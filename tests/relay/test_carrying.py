@@ -201,6 +201,7 @@ async def test_several_rooms_are_carried_at_once_and_know_nothing_of_one_another
         assert not set(numbers[0].to_core) & set(numbers[1].to_core)
 
 
+@pytest.mark.nightly
 async def test_what_one_room_runs_into_ends_no_other(tmp_path, monkeypatch):
     """Security: whoever finds out how to trip a core trips his own room's."""
     async with relay(tmp_path) as its, people(tmp_path, "ana", "ben") as (ana, ben):
@@ -234,6 +235,7 @@ async def test_a_room_that_has_ended_holds_up_nobody_who_tells_it_something(tmp_
             await shell.act(messages.HandOver())
 
 
+@pytest.mark.nightly
 async def test_a_relay_that_was_started_anew_is_asked_again(tmp_path):
     async with people(tmp_path, "ana") as (ana,):
         await ana.shell.act(messages.Open("Tea"))
