@@ -18,7 +18,7 @@ from typing import Final
 
 from bench.figures import Figure, table
 from p2phouse.errors import P2PHouseError
-from p2phouse_relay.crowd.crowd import PAYLOAD_BYTES, Joined, Measured
+from p2phouse_relay.crowd.crowd import Joined, Measured
 from p2phouse_relay.crowd.processes import (
     CrowdProcess,
     Spent,
@@ -28,6 +28,7 @@ from p2phouse_relay.crowd.processes import (
     spent,
     trial_relay,
 )
+from p2phouse_relay.crowd.said import PAYLOAD_BYTES
 
 NAME = "relay"
 RELAY_CORE: Final = 0

@@ -13,11 +13,12 @@ import pytest
 
 from p2phouse.link.handshake import Identity
 from p2phouse.link.lite import Credentials
-from p2phouse_relay.crowd.crowd import LISTENERS_MAX, payload_of, said_ns
+from p2phouse_relay.crowd.crowd import LISTENERS_MAX
 from p2phouse_relay.crowd.guest import Guest, Stage
 from p2phouse_relay.crowd.offer import NoAnswer, read_answer, write_offer
 from p2phouse_relay.crowd.place import NoPlainHttp, NotOurs, Place, relay_at, source
 from p2phouse_relay.crowd.processes import CannotRehearse, cpu_s, crowd_at, trial_relay
+from p2phouse_relay.crowd.said import payload_of, said_ns
 
 
 def test_it_goes_to_this_machine_and_to_no_other():

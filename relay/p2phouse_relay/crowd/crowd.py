@@ -7,9 +7,7 @@ costs no exactness. Whoever is on its way in is served at once.
 
 import os
 import select
-import struct
 import time
-import zlib
 from array import array
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -29,6 +27,7 @@ from p2phouse_relay.crowd.ears import Ears, Heard
 from p2phouse_relay.crowd.guest import Guest, Stage, delete
 from p2phouse_relay.crowd.offer import PAYLOAD_TYPE
 from p2phouse_relay.crowd.place import Place
+from p2phouse_relay.crowd.said import payload_of, said_ns
 from p2phouse_relay.crowd.tally import Tally
 from p2phouse_relay.settings import PROCESSES_MAX
 
@@ -36,17 +35,12 @@ LISTENERS_MAX: Final = 5_000
 VOICES_MAX: Final = 4
 SECONDS_MAX: Final = 900.0
 PROBE_EACH: Final = 8  # every so-manieth listener opens what it hears and looks at it
-PAYLOAD_BYTES: Final = 100  # 32 kb/s and the seal
 LOOK_S: Final = 0.004
 TICK_S: Final = 0.020
 CONSENT_S: Final = 5.0  # RFC 7675 §5.1
 SILENT_S_MAX: Final = 5.0  # from the keys to the first packet
 LINGER_S: Final = 1.0  # for what is still on its way when a count ends
 FALL_BEHIND_S: Final = 0.050  # a speaker that was held up longer goes on from now
-
-_STAMP: Final = struct.Struct("!B4sBIQ")  # a TOC byte of Opus, who, which, when
-_MAGIC: Final = b"crwd"
-_FILLER: Final = bytes((n * 37 + 11) % 256 for n in range(256 + PAYLOAD_BYTES))
 
 
 class NobodySpeaks(P2PHouseError):
@@ -125,23 +119,6 @@ class _Speaker:
         self._number += 1
         with suppress(OSError):  # the relay is gone; listeners will miss it
             self._guest.udp.send(data)
-
-
-def payload_of(voice: int, number: int, ns: int) -> bytes:
-    stamp = _STAMP.pack(0x78, _MAGIC, voice, number % 2**32, ns)
-    check = zlib.crc32(stamp)
-    filler = _FILLER[check % 256 :][: PAYLOAD_BYTES - _STAMP.size - 4]
-    return stamp + check.to_bytes(4) + filler
-
-
-def said_ns(payload: bytes) -> int | None:
-    """When it was said; None if it is not what a speaker of a crowd says."""
-    if len(payload) != PAYLOAD_BYTES:
-        return None
-    _, _, voice, number, ns = _STAMP.unpack_from(payload)
-    if payload != payload_of(voice, number, ns):
-        return None
-    return int(ns)
 
 
 class Crowd:
