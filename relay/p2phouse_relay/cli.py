@@ -49,6 +49,12 @@ def up(
             min=1, max=32, metavar="N", help="For sound, each with a UDP port and a core."
         ),
     ] = None,
+    together_above: Annotated[
+        int | None,
+        typer.Option(
+            min=0, max=1_000, metavar="N", help="Per mille of a core: above it voices go together."
+        ),
+    ] = None,
     port: Annotated[
         int | None,
         typer.Option(min=0, max=65_535, help="Port for nodes, TCP and UDP; 0 picks a free one."),
@@ -83,6 +89,7 @@ def up(
             tied=tied,
             port=port,
             processes=processes,
+            together_above=together_above,
             beside=beside,
             name=name,
             near=near,

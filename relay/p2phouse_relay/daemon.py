@@ -96,6 +96,7 @@ class RelayConfig:
     home: Path | None = None  # where the commands find a relay that runs; none in trial
     admin_port: int = 0
     media_module: str = "p2phouse_relay.media"
+    together_above: int | None = None  # as of Media; None: as it is there
     among: Among | None = None  # nodes, whose rooms it carries; None: guests alone
     stay_near: bool = False  # nothing that is said of or in a room is passed on by any router
 
@@ -147,6 +148,7 @@ class Relay:
             addresses=config.binds,
             udp_port=config.udp_port,
             stay_near=config.stay_near,
+            together_above=config.together_above,
         )
         self.mixes = Mixes(self.guests, self._perform, self._from_media, self.media.pairs)
         self.tunnels = Tunnels(

@@ -61,6 +61,7 @@ class Settings:
     tied: bool
     port: int | None = None
     processes: int | None = None
+    together_above: int | None = None
     beside: str = ""
     name: str = ""
     near: bool = False
@@ -99,6 +100,7 @@ def _config(settings: Settings) -> RelayConfig:
             udp_port=UDP_PORT if settings.udp_port is None else settings.udp_port,
             terms=DEV_TERMS,
             processes=settings.processes or 1,
+            together_above=settings.together_above,
             home=kept,
             among=Among(DEV_CHARTER, settings.port, _lan(address), kept),
         )
@@ -108,6 +110,7 @@ def _config(settings: Settings) -> RelayConfig:
         ("--udp-port", settings.udp_port),
         ("--address", settings.address),
         ("--processes", settings.processes),
+        ("--together-above", settings.together_above),
     ):
         if value is not None:
             raise OnlyInTrial(option=option, path=home / FILE_NAME)

@@ -31,9 +31,11 @@ class MediaProcesses:
         addresses: Sequence[str],
         udp_port: int,
         stay_near: bool = False,
+        together_above: int | None = None,
     ) -> None:
         """heard, gone: as MediaProcess has them, with the number of the process. udp_port: of the
-        first, the others have those that follow; 0: any. stay_near: no router passes sound on."""
+        first, the others have those that follow; 0: any. stay_near: no router passes sound on.
+        together_above: as of Media."""
         level = logging.getLevelName(logging.getLogger().getEffectiveLevel())
         self.pairs = pairs = Pairs((*range(count), MIXER))
         self.ports: dict[int, int] = {}
@@ -49,6 +51,7 @@ class MediaProcesses:
                     f"--udp-port={udp_port and udp_port + number}",
                     f"--log={level}",
                     *(("--near",) if stay_near else ()),
+                    *(() if together_above is None else (f"--together-above={together_above}",)),
                     *pairs.arguments(number),
                 ),
                 pass_fds=pairs.fds(number),

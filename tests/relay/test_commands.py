@@ -61,9 +61,11 @@ def test_what_cannot_be_done_is_one_sentence(typed):
         assert word in told
         assert len(told.splitlines()) == 1
     typed("init", *ANSWERS)
-    code, _, told = typed("up", "--http-port", "1")
-    assert code == 2
-    assert "relay.toml" in told
+    for option in ("--http-port", "--together-above"):
+        code, _, told = typed("up", option, "1")
+        assert code == 2
+        assert f"{option} is for a trial" in told
+        assert "relay.toml" in told
     assert json.loads(typed("status", "--json")[1])["yours"] is True
 
 

@@ -18,7 +18,7 @@ from p2phouse_relay.crowd.guest import Guest, Stage
 from p2phouse_relay.crowd.offer import NoAnswer, read_answer, write_offer
 from p2phouse_relay.crowd.place import NoPlainHttp, NotOurs, Place, relay_at, source
 from p2phouse_relay.crowd.processes import CannotRehearse, cpu_s, crowd_at, trial_relay
-from p2phouse_relay.crowd.said import payload_of, said_ns
+from p2phouse_relay.crowd.said import BYTES_MAX, BYTES_MIN, PAYLOAD_BYTES, payload_of, said_ns
 
 
 def test_it_goes_to_this_machine_and_to_no_other():
@@ -48,13 +48,16 @@ def test_on_loopback_everybody_comes_from_a_network_of_their_own():
     assert source(Place("192.0.2.1", 1), 1) is None
 
 
-def test_what_a_speaker_says_can_be_checked_to_the_last_byte():
-    said = payload_of(2, 77, 123_456_789)
+@pytest.mark.parametrize("size", [BYTES_MIN, BYTES_MIN + 1, PAYLOAD_BYTES, BYTES_MAX])
+def test_what_a_speaker_says_can_be_checked_to_the_last_byte(size):
+    said = payload_of(2, 77, 123_456_789, size)
+    assert len(said) == size
     assert said_ns(said) == 123_456_789
     for place in range(len(said)):
         changed = said[:place] + bytes([said[place] ^ 1]) + said[place + 1 :]
         assert said_ns(changed) is None
     assert said_ns(said[:-1]) is None
+    assert said_ns(said + b"\0") is None
 
 
 def test_an_answer_without_what_is_needed_is_none():
@@ -134,8 +137,24 @@ def test_a_crowd_hears_all_that_is_said_by_all_voices():
     assert told.lost == told.duplicated == told.silent == told.foreign == 0
     assert told.expected > 12 * 3 * 30
     assert told.opened > 0
-    assert told.unopened == told.wrong == 0
+    assert told.unopened == told.wrong == told.padding == 0
     assert 0 < told.delay_ms_p50 <= told.delay_ms_p99
+
+
+def test_packets_of_unequal_length_that_go_together_are_heard_as_they_were_said():
+    with (
+        trial_relay(together_above=0) as relay,
+        crowd_at(relay.http, listeners=7, voices=2) as crowd,
+    ):
+        crowd.speak([[60, 61], [100]])
+        crowd.join(7, at_once=7)
+        crowd.mark()
+        crowd.rest(0.5)
+        told = crowd.tell()
+        crowd.leave()
+    assert told.opened > 0
+    assert told.unopened == told.wrong == told.lost == 0
+    assert 0 < told.padding < told.octets / 4
 
 
 def test_it_says_what_it_could_not_do():

@@ -23,8 +23,8 @@ def step(
     measured = Measured(
         listeners=listeners, seconds=5.0, sent=250, packets=250 * listeners,
         expected=250 * listeners, lost=lost, duplicated=0, reordered=0, silent=0, lost_worst=lost,
-        foreign=0, opened=100, unopened=0, wrong=0, delay_ms_p50=1.0, delay_ms_p99=p99,
-        delay_ms_max=p99, unanswered=0, cpu_s=1.0,
+        foreign=0, opened=100, unopened=0, wrong=0, octets=0, padding=0, delay_ms_p50=1.0,
+        delay_ms_p99=p99, delay_ms_max=p99, unanswered=0, cpu_s=1.0,
     )  # fmt: skip
     return Step(joined, measured, 9.5, 0.45, 60.0, crowd_core)
 

@@ -45,7 +45,7 @@ def _perform(crowd: Crowd, do: str, given: dict[str, Any]) -> dict[str, Any]:
     try:
         match do:
             case "speak":
-                crowd.speak()
+                crowd.speak(**given)
             case "join":
                 return asdict(crowd.join(**given))
             case "rest":

@@ -27,7 +27,7 @@ from p2phouse_relay.crowd.ears import Ears, Heard
 from p2phouse_relay.crowd.guest import Guest, Stage, delete
 from p2phouse_relay.crowd.offer import PAYLOAD_TYPE
 from p2phouse_relay.crowd.place import Place
-from p2phouse_relay.crowd.said import payload_of, said_ns
+from p2phouse_relay.crowd.said import BYTES_MAX, BYTES_MIN, PAYLOAD_BYTES, payload_of, said_ns
 from p2phouse_relay.crowd.tally import Tally
 from p2phouse_relay.settings import PROCESSES_MAX
 
@@ -41,6 +41,7 @@ CONSENT_S: Final = 5.0  # RFC 7675 §5.1
 SILENT_S_MAX: Final = 5.0  # from the keys to the first packet
 LINGER_S: Final = 1.0  # for what is still on its way when a count ends
 FALL_BEHIND_S: Final = 0.050  # a speaker that was held up longer goes on from now
+RTP_PADDED: Final = 0x20  # RFC 3550 §5.1: the last byte says by how many
 
 
 class NobodySpeaks(P2PHouseError):
@@ -84,6 +85,8 @@ class Measured:
     opened: int
     unopened: int  # SRTP that did not open
     wrong: int  # that opened, and was not what was said
+    octets: int  # of SRTP that opened
+    padding: int  # of these, after what was said
     delay_ms_p50: float
     delay_ms_p99: float
     delay_ms_max: float
@@ -98,7 +101,8 @@ class Measured:
 class _Speaker:
     """Says a packet each 20 ms, which tells who, which and when, and can be checked."""
 
-    def __init__(self, voice: int, guest: Guest, due_s: float) -> None:
+    def __init__(self, voice: int, guest: Guest, due_s: float, lengths: Sequence[int]) -> None:
+        """lengths: of its packets, over and over."""
         assert guest.keys is not None
         assert guest.ssrc is not None
         self._ssrc = guest.ssrc
@@ -106,11 +110,13 @@ class _Speaker:
         self.due_s = due_s
         self._guest = guest
         self._handle = open_sending(guest.keys)
+        self._lengths = lengths
         self._number = 0
         self._seq = int.from_bytes(os.urandom(2)) // 4
 
     def say(self) -> None:
-        payload = payload_of(self.voice, self._number, time.time_ns())
+        length = self._lengths[self._number % len(self._lengths)]
+        payload = payload_of(self.voice, self._number, time.time_ns(), length)
         stamp = self._number * FRAME_SAMPLES % 2**32
         seq = (self._seq + self._number) % 2**16
         packet = build(Plain(PAYLOAD_TYPE, False, seq, stamp, self._ssrc, 30, payload))
@@ -160,9 +166,13 @@ class Crowd:
 
     # ── what can be asked ────────────────────────────────────────────────────────────────────
 
-    def speak(self) -> None:
-        """All voices begin. Raises NobodySpeaks."""
+    def speak(self, lengths: Sequence[Sequence[int]] = ()) -> None:
+        """All voices begin. lengths: of what is said in the packets of each, over and over; without
+        them all are of PAYLOAD_BYTES. Raises NobodySpeaks."""
         assert not self._guests
+        lengths = lengths or [[PAYLOAD_BYTES]] * self._voices
+        assert len(lengths) == self._voices
+        assert all(BYTES_MIN <= each <= BYTES_MAX for one in lengths for each in one)
         for voice in range(self._voices):
             guest = self._new(f"/whip/{self._room}/voice-{voice}", is_speaker=True)
             self._begin(guest)
@@ -172,7 +182,8 @@ class Crowd:
         # One after the other, as voices of people do not fall together.
         now_s = time.monotonic()
         for voice, guest in enumerate(self._guests):
-            self._speakers.append(_Speaker(voice, guest, now_s + voice * FRAME_S / self._voices))
+            due_s = now_s + voice * FRAME_S / self._voices
+            self._speakers.append(_Speaker(voice, guest, due_s, lengths[voice]))
 
     def join(self, listeners: int, *, at_once: int, per_s: float = inf) -> Joined:
         """Listeners come, and are waited for until each has a packet or has failed; if nobody
@@ -235,6 +246,8 @@ class Crowd:
             opened=len(self._delays_ms),
             unopened=self._unopened,
             wrong=self._wrong,
+            octets=self._octets,
+            padding=self._padding,
             delay_ms_p50=round(float(p50), 3),
             delay_ms_p99=round(float(p99), 3),
             delay_ms_max=round(float(most), 3),
@@ -374,6 +387,7 @@ class Crowd:
         self._tally.mark(np.array(rows, np.int64))
         self._delays_ms = array("d")
         self._sent = self._packets = self._foreign = self._unopened = self._wrong = 0
+        self._octets = self._padding = 0
 
     def _hear(self, heard: Heard) -> None:
         rows, heads = heard.rows, heard.heads
@@ -400,10 +414,13 @@ class Crowd:
 
     def _open(self, row: int, place: int) -> None:
         """SRTP of a listener who looks at what it hears."""
-        plain = self._probes[row].open(self._ears.data(row, place))
+        data = self._ears.data(row, place)
+        plain = self._probes[row].open(data)
         if plain is None:
             self._unopened += 1
             return
+        self._octets += len(data)
+        self._padding += plain[-1] if plain[0] & RTP_PADDED else 0
         said = said_ns(parse(plain).payload)
         if said is None:
             self._wrong += 1

@@ -57,8 +57,8 @@ class CrowdProcess:
         self._process = process
         self.pid = process.pid
 
-    def speak(self) -> None:
-        self._ask(do="speak")
+    def speak(self, lengths: Sequence[Sequence[int]] = ()) -> None:
+        self._ask(do="speak", lengths=lengths)
 
     def join(self, listeners: int, *, at_once: int, per_s: float | None = None) -> Joined:
         pace = {} if per_s is None else {"per_s": per_s}
@@ -96,10 +96,15 @@ class CrowdProcess:
 
 
 @contextmanager
-def trial_relay(*, core: int | None = None, processes: int = 1) -> Iterator[Trial]:
+def trial_relay(
+    *, core: int | None = None, processes: int = 1, together_above: int | None = None
+) -> Iterator[Trial]:
     """A relay of its own on loopback, on any free ports. core: the one it runs on. processes: that
-    carry sound."""
-    options = ("--dev", "--http-port", "0", "--udp-port", "0", "--processes", str(processes))
+    carry sound. together_above: as of `up`."""
+    options = (
+        "--dev", "--http-port", "0", "--udp-port", "0", "--processes", str(processes),
+        *(() if together_above is None else ("--together-above", str(together_above))),
+    )  # fmt: skip
     with relay_process(*options) as trial:
         pin(core, trial.control_pid, *trial.media_pids)
         yield trial
