@@ -47,6 +47,7 @@ LOST_STANDBY_S: Final = 1.0
 UNMET_S: Final = 3.0  # who is back after his Wi-Fi dropped out has links again by then
 DESERTED_S: Final = 0.4  # his word and our ear agree for so long: no keepalive that came late
 MAKE_WAY_S: Final = 10.0  # a new standby is linked with everybody by then, or somebody says so
+REACH_S_MAX: Final = 320.0  # between two standbys for whom none has helped yet, doubling to that
 YIELD_S: Final = 5.0
 YIELD_TO_MESH_S: Final = 12.0  # until the links of the mesh are up
 OVERLAP_S: Final = 5.0
@@ -158,6 +159,8 @@ class Election:
         self._unheard_at: dict[DeviceKey, float] = {}
         self._unmet_at = math.inf  # since when somebody and we do not meet, if we carry
         self._deserted_at = math.inf  # since when somebody hears nobody who carries, nor we him
+        self._reach_again_at = -math.inf  # when another standby may be named for such a one
+        self._reach_pause_s = MAKE_WAY_S
         self._doubted_at = math.inf  # since when others miss hub and standby as we do
         self._again_at = math.inf
         self._told_at = -math.inf
@@ -426,18 +429,18 @@ class Election:
         if self._standby_is_lost(standby, now):
             found = self._next([self._me, standby])
             return self._claim(self._me, found, now) if found != standby else []
-        return self._reach_out(now) or self._make_way(now) or self._improve(now)
+        return self._make_way(now) or self._reach_out(now) or self._improve(now)
 
     def _reach_out(self, now: float) -> list[Output]:
         """To somebody on the stage who hears neither us nor our standby, and whom we do not hear:
         another standby, who may. The room stays where it is."""
         lost = measure.deserted(self._view) - self._view.heard - {self._me}
         self._deserted_at = min(self._deserted_at, now) if lost else math.inf
-        # Security: whoever says so has us change our standby no oftener than this.
+        # Security: whoever says so has us change our standby no oftener than this, and ever less
+        # often, or he would keep us from all that waits for a room at rest.
         # Test: test_reaching.py::test_one_who_says_that_he_is_deserted_moves_nobody_but_the_standby
-        if not self._is_due(
-            max(self._deserted_at + DESERTED_S, self._adopted_at + MAKE_WAY_S), now
-        ):
+        due = max(self._deserted_at + DESERTED_S, self._adopted_at + MAKE_WAY_S)
+        if not self._is_due(max(due, self._reach_again_at), now):
             return []
         others = [
             dev
@@ -446,7 +449,13 @@ class Election:
             and not measure.is_strained(self._view, dev)
             and not self._pairs.of(dev) & lost
         ]
-        return self._claim(self._me, others[0], now) if others else []
+        if not others:
+            return []
+        if now > self._reach_again_at + REACH_S_MAX:
+            self._reach_pause_s = MAKE_WAY_S
+        self._reach_again_at = now + self._reach_pause_s
+        self._reach_pause_s = min(2 * self._reach_pause_s, REACH_S_MAX)
+        return self._claim(self._me, others[0], now)
 
     def _make_way(self, now: float) -> list[Output]:
         """To the standby, for somebody who reaches it and not us, or since we cannot keep

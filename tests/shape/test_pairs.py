@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from p2phouse.record.types import Bid, BidRow
 from p2phouse.shape.measure import LOST_PERMILLE, View
-from p2phouse.shape.pairs import RETRY_EACH_S, RETRY_S, Pairs, retry
+from p2phouse.shape.pairs import PAIRS_MAX, RETRY_EACH_S, RETRY_S, Pairs, retry
 from p2phouse.vocabulary import DeviceKey, RoomId
 
 ROOM = RoomId(bytes(32))
@@ -43,6 +43,18 @@ def test_a_pair_of_whom_one_has_left_is_forgotten():
     pairs.see(said(ana_ben=LOST_PERMILLE, ben_ana=LOST_PERMILLE))
     pairs.see(View(ROOM, frozenset([ANA, CEM])))
     assert not pairs
+
+
+def test_of_however_many_who_say_so_few_are_kept():
+    many = [DeviceKey(bytes([n]) * 32) for n in range(1, 31)]
+
+    def bid(dev: DeviceKey) -> Bid:
+        rows = tuple(BidRow(other, 0, 0, LOST_PERMILLE, 0) for other in many if other != dev)
+        return Bid(ROOM, dev, 1, 0, 1, 0, 0, rows, 0)
+
+    pairs = Pairs()
+    pairs.see(View(ROOM, frozenset(many), {dev: bid(dev) for dev in many}))
+    assert sum(len(pairs.of(dev)) for dev in many) == 2 * PAIRS_MAX
 
 
 @given(st.floats(0, 1e7), st.floats(0, 1e5))
