@@ -77,7 +77,6 @@ class BatchForwarder(Forwarder):
     def __init__(self, deliver: Callable[[Ssrc, bytes], None], gather: Gather) -> None:
         super().__init__(deliver)
         self.gather = gather
-        self.now_s = -inf
         self.unsettled: list[_Burst] = []
 
     def bind(self, ends: Sequence[End]) -> Sinks:

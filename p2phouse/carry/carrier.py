@@ -121,6 +121,7 @@ class Carrier:
 
     def tick(self, now_s: float) -> Iterator[CarrierOutput]:
         """What is due; each 20 ms."""
+        self._forwarder.now_s = now_s
         for sample in self._forwarder.take_samples():
             self._compare.hear(now_s, sample.link, sample.ssrc, sample.seq, sample.packet)
         self._repair.set_failing(self._compare.tick(now_s))

@@ -9,8 +9,10 @@ and go, by links that pull or release (feeding.py), by the choice of the loudest
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from math import inf
 from typing import ClassVar, Final
 
+from p2phouse.carry.pace import PACKETS_PER_S_MAX
 from p2phouse.carry.table import Table, Way
 from p2phouse.carry.window import SeqWindow
 from p2phouse.vocabulary import HERE, LinkNumber, Ssrc
@@ -27,6 +29,11 @@ VOICES_MAX: Final = 16_384
 SAMPLE_PACKETS: Final = 64
 KEEP_COUNT_PACKETS: Final = 8_192
 SAMPLES_MAX: Final = 64  # kept until they are taken, 20 ms later; then 2,048 packets came at once
+
+# A voice may come from another link while its speaker's own is silent (shape/plan.py). In seqs:
+LENT_AT_ONCE: Final = 150.0  # 3 s: so much is missed before it is lent to us
+LENT_PER_S: Final = float(PACKETS_PER_S_MAX)
+LENT_MAX: Final = 6_000.0  # two minutes: who brings nothing for longer stands by no more
 
 _SAMPLE_MASK: Final = SAMPLE_PACKETS - 1
 
@@ -95,6 +102,9 @@ class _Voice:
         "hops",
         "idle",
         "idle_mask",
+        "lenders",
+        "lent_left",
+        "lent_s",
         "level",
         "link_max",
         "sinks",
@@ -114,6 +124,23 @@ class _Voice:
         self.link_max = HERE  # the highest number of a link that it went to
         self.level = -1  # of its last packet, in -dBov; -1 once read
         self.withheld = False  # it is not among the loudest
+        self.lenders: frozenset[LinkNumber] = frozenset()  # links that are not its speaker's
+        self.lent_left, self.lent_s = 0.0, -inf  # seqs that these may move it on, and as of when
+
+    def lend(self, now_s: float, lenders: frozenset[LinkNumber]) -> None:
+        if lenders and not self.lenders:
+            self.lent_left, self.lent_s = LENT_AT_ONCE, now_s
+        self.lenders = lenders
+
+    def is_lendable(self, now_s: float, seq: int) -> bool:
+        """Whether a lender moves the voice on by no more than time has. It counts then."""
+        ahead = self.window.ahead(seq)
+        earned = max(0.0, now_s - self.lent_s) * LENT_PER_S
+        self.lent_left, self.lent_s = min(LENT_MAX, self.lent_left + earned), now_s
+        if ahead > self.lent_left:
+            return False
+        self.lent_left -= ahead
+        return True
 
 
 class Forwarder:
@@ -135,6 +162,7 @@ class Forwarder:
         self._fed: frozenset[LinkNumber] = frozenset()
         self._released: frozenset[LinkNumber] = frozenset()
         self._withheld: frozenset[Ssrc] = frozenset()
+        self.now_s = -inf  # set at each tick, or more often
 
     def add(self, link: LinkNumber, send: Send) -> None:
         """A link is up."""
@@ -160,6 +188,7 @@ class Forwarder:
         self._carried = None
         self._first.clear()
         self._forget()
+        lenders = _lenders(table)
         heard: dict[Ssrc, _Voice] = {}
         for (ingress, ssrc), way in table.ways.items():
             # What goes to our ear alone, which opens it, moves no window that guards a link.
@@ -170,6 +199,7 @@ class Forwarder:
                     continue  # its packets are refused and counted
                 voice = self._voices[ssrc] = _Voice()
             voice.way = way
+            voice.lend(self.now_s, lenders[ssrc])
             voice.withheld = ssrc in self._withheld
             self._routes[ingress, ssrc] = voice
             self._bind(voice)
@@ -241,6 +271,12 @@ class Forwarder:
         # names it. Test: test_forwarder.py::test_a_link_cannot_bring_the_voice_of_another
         voice = self._routes.get((ingress, parsed.ssrc))
         if voice is None:
+            end.refused += 1
+            return False
+        # Security: with a seq far ahead a lender would have us refuse what its speaker says when he
+        # is heard again, for minutes.
+        # Test: test_forwarder.py::test_who_lends_a_voice_keeps_nothing_of_it_out_for_long
+        if ingress in voice.lenders and not voice.is_lendable(self.now_s, parsed.seq):
             end.refused += 1
             return False
         if not parsed.seq & _SAMPLE_MASK:
@@ -330,3 +366,15 @@ class Forwarder:
             self._voices = {ssrc: voice for ssrc, voice in voices if voice.link_max >= oldest}
         else:
             self._voices = {}
+
+
+def _lenders(table: Table) -> dict[Ssrc, frozenset[LinkNumber]]:
+    """By voice the links beside its speaker's from which it goes on to others. What somebody else
+    brings as its ingress we lean on him for; his own voice is then held to the same pace."""
+    lenders = {}
+    for row in table.rows:
+        lent = [row.ingress] if row.ingress == table.leaning else []
+        lenders[row.ssrc] = frozenset(
+            link for link in (*row.standbys, *lent) if not table.ways[link, row.ssrc].is_for_our_ear
+        )
+    return lenders

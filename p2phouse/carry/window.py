@@ -25,6 +25,11 @@ class SeqWindow:
         self._newest = -1
         self._seen = 0  # bit n: seq _newest - n was seen
 
+    def ahead(self, seq: int) -> int:
+        """By how much this seq would move the window on; 0 if it would not."""
+        ahead = 0 if self._newest < 0 else (seq - self._newest) % SEQ_MODULUS
+        return ahead if ahead < _HALF else 0
+
     def admit(self, seq: int) -> bool:
         """Whether this seq is new; it is not from then on."""
         if self._newest < 0:

@@ -56,3 +56,20 @@ def test_all_are_sent_on_where_nobody_is_to_be_chosen():
             carrier.receive(link, build(packet))
         list(carrier.tick(tick * FRAME_S))
     assert len(sent) == 49 * len(SPEAKERS)
+
+
+def test_a_voice_comes_from_a_standby_for_as_long_as_its_own_link_is_silent():
+    """However long that is: a lender is held to the pace of time, and ticks are what tells it."""
+    sent: list[bytes] = []
+    carrier = Carrier(lambda ssrc, packet: None)
+    own, standby = SPEAKERS[:2]
+    for link in (own, standby):
+        carrier.add(0.0, link, lambda packet: None)
+    carrier.add(0.0, LISTENER, sent.append)
+    row = TableRow(own, Ssrc(own), (standby,), (HERE, LISTENER))
+    carrier.set_table(0.0, compile_table(1, [row]))
+    for tick in range(1, 1_500):
+        list(carrier.tick(tick * FRAME_S))
+        packet = Packet(PT_OPUS, False, tick, tick * 960, row.ssrc, 30, True, b"x")
+        assert carrier.receive(own if tick < 10 else standby, build(packet))
+    assert len(sent) == 1_499

@@ -236,6 +236,82 @@ class ForwarderTests:
         here.forwarder.receive(TWO, forged)
         assert here.forwarder.take_levels() == {}, "nor does it choose who is loudest"
 
+    def test_who_lends_a_voice_keeps_nothing_of_it_out_for_long(self, here: Here):
+        """Security: while a speaker's own link is silent his voice comes from a standby, which may
+        write into it what it likes, and with a seq far ahead would keep him out for minutes."""
+        forwarder = here.forwarder
+        here.add(ONE, TWO, THREE)
+        forwarder.now_s = 10.0
+        here.set_rows(TableRow(ONE, ANA, (), (THREE,)))
+        assert forwarder.receive(ONE, a_packet(ANA, 0))
+        forwarder.now_s = 11.0
+        here.set_rows(TableRow(ONE, ANA, (TWO,), (THREE,)))
+        assert not forwarder.receive(TWO, a_packet(ANA, 32_000))
+        forwarder.now_s = 1_000.0
+        assert not forwarder.receive(TWO, a_packet(ANA, 32_000)), "however long it was silent"
+        here.set_rows(TableRow(ONE, ANA, (), (THREE,)))
+        forwarder.now_s = 11.0
+        for tenths in range(100):
+            forwarder.now_s = 11.0 + tenths / 10
+            here.set_rows(TableRow(ONE, ANA, (TWO,), (THREE,)))  # somebody else comes or goes
+            for seq in range(0, 32_000, 50):
+                forwarder.receive(TWO, a_packet(ANA, seq, payload=b"forged"))
+        here.set_rows(TableRow(ONE, ANA, (), (THREE,)))
+        here.sent[THREE].clear()
+        for seq in range(500, 3_000):
+            forwarder.receive(ONE, a_packet(ANA, seq))
+        missed = 2_500 - len(here.sent[THREE])
+        assert missed <= 150 + 10 * 120 - 500
+
+    def test_who_lends_a_voice_brings_all_of_it_though_seconds_were_missed_before(self, here: Here):
+        forwarder = here.forwarder
+        here.add(ONE, TWO, THREE)
+        forwarder.now_s = 10.0
+        here.set_rows(TableRow(ONE, ANA, (), (THREE,)))
+        assert forwarder.receive(ONE, a_packet(ANA, 65_500))
+        forwarder.now_s = 13.0
+        here.set_rows(TableRow(ONE, ANA, (TWO,), (THREE,)))
+        for frame in range(1_500):
+            forwarder.now_s = 13.0 + frame * FRAME_S
+            assert forwarder.receive(TWO, a_packet(ANA, 65_650 + frame))
+        assert len(here.sent[THREE]) == 1_501
+
+    def test_nor_does_he_on_whom_we_lean_for_a_voice_whose_own_link_is_gone(self, here: Here):
+        """Security: the same, though he is the only one who brings it now."""
+        here.add(ONE, TWO, THREE)
+        here.set_rows(TableRow(ONE, ANA, (), (THREE,)))
+        assert here.forwarder.receive(ONE, a_packet(ANA, 0))
+        here.forwarder.remove(ONE)
+        row = TableRow(TWO, ANA, (), (THREE,))
+        assert here.forwarder.set_table(compile_table(2, [row], leaning=TWO))
+        assert not here.forwarder.receive(TWO, a_packet(ANA, 32_000))
+        assert here.forwarder.receive(TWO, a_packet(ANA, 40))
+        assert here.forwarder.set_table(compile_table(3, [row]))
+        assert here.forwarder.receive(TWO, a_packet(ANA, 32_000)), "its own voice, as it likes"
+
+    def test_our_own_ear_takes_a_voice_from_a_standby_whatever_its_seq(self, here: Here):
+        here.add(ONE, TWO)
+        here.set_rows(TableRow(ONE, ANA, (TWO,), (HERE,)))
+        assert here.forwarder.receive(ONE, a_packet(ANA, 0))
+        assert here.forwarder.receive(TWO, a_packet(ANA, 20_000))
+        assert len(here.heard) == 2
+
+    def test_a_voice_of_which_much_was_missed_before_it_is_lent_comes_after_some_seconds(
+        self, here: Here
+    ):
+        forwarder = here.forwarder
+        here.add(ONE, TWO, THREE)
+        forwarder.now_s = 10.0
+        here.set_rows(TableRow(ONE, ANA, (TWO,), (THREE,)))
+        assert forwarder.receive(ONE, a_packet(ANA, 0))
+        came = [
+            forwarder.receive(TWO, a_packet(ANA, 500 + frame))
+            for frame in range(1_000)
+            for forwarder.now_s in [10.0 + frame * FRAME_S]
+        ]
+        assert came.index(True) * FRAME_S < 6.0
+        assert all(came[came.index(True) :])
+
     def test_what_only_our_ear_was_given_keeps_nothing_from_a_link_that_is_fed_later(
         self, here: Here
     ):
