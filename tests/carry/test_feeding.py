@@ -87,6 +87,10 @@ def test_a_new_table_undoes_every_release(feeding):
     assert feeding.tick(0.65) == [Released(ONE)], "it was, and control has to know"
     assert feeding.released == set()
     assert feeding.tick(1.0) == []
+    feeding.release(2.0, ONE, altogether=True)
+    feeding.set_table(compile_table(4, [TableRow(HERE, BEN, (), (ONE,))]))
+    feeding.pull(2.1, ONE)
+    assert Released(ONE) not in feeding.tick(2.5), "nor once it has changed its mind"
 
 
 def test_a_pull_that_came_before_its_table_counts_under_it(feeding):

@@ -115,6 +115,14 @@ def test_a_silent_link_that_brings_something_again_is_told_heard_at_once():
     assert [output for _, output in here.run(3.0)] == [Silent(ONE)]
 
 
+def test_every_link_that_stands_by_is_pulled_when_the_one_that_brings_a_voice_is_silent():
+    here = Here(ONE, TWO, THREE)
+    here.set_rows(TableRow(ONE, ANA, (TWO, THREE), (HERE,)))
+    here.hear(ONE, talking=True)
+    pulled = {output.link for _, output in here.run(0.1) if isinstance(output, Pull)}
+    assert pulled == {TWO, THREE}
+
+
 def test_a_removed_link_is_not_told_of():
     here = Here(ONE, TWO)
     here.repair.remove(ONE)

@@ -295,7 +295,7 @@ def test_a_voice_of_which_nothing_was_ever_proved_is_heard_once_it_is():
     assert 8.0 <= heard.silent_s[-1] <= 9.0
 
 
-def test_who_speaks_without_any_proof_in_spurts_is_heard_for_three_seconds_in_all():
+def test_who_speaks_without_any_proof_in_spurts_is_heard_for_six_seconds_in_all():
     """Security: after a pause frames without proof are forgotten, and what they cost is not."""
     rng = random.Random(19)
     packets = [p for first in range(0, 6_000, 400) for p in forge(rng, first, 130)]
