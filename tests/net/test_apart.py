@@ -27,6 +27,7 @@ def short_dir():
 
 
 @pytest.mark.slow
+@pytest.mark.nightly
 async def test_a_stopped_peer_is_noticed_by_our_own_ping(make_node, short_dir):
     async with make_node(1) as node, remote(2, short_dir) as peer:
         node.network.dial(peer.dev, peer.addrs)

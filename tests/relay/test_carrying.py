@@ -293,6 +293,7 @@ async def test_it_hands_over_and_leaves_when_the_relay_grant_is_over_or_who_open
             await until(lambda: its.me.dev not in ana.here.members, "and says so")
 
 
+@pytest.mark.nightly
 async def test_a_clock_that_leaps_ends_no_stay_and_gives_no_month_anew(tmp_path, monkeypatch):
     me = make_identity(now=clock(), entropy=os.urandom, name="choir")
     async with (

@@ -266,6 +266,7 @@ def _read(guest: Guest, receiving: Receiving, seconds: float, most: int = 10_000
     return payloads
 
 
+@pytest.mark.nightly
 def test_who_reads_nothing_is_sent_to_and_takes_nothing_from_the_others(house: House):
     deaf = [house.guest(number) for number in range(20)]
     walk(deaf, is_in)

@@ -340,6 +340,7 @@ def test_a_node_that_vanishes_is_lost_within_five_seconds():
     run(test)
 
 
+@pytest.mark.nightly
 def test_a_link_that_control_closes_before_anybody_came_is_no_more():
     async def test(relay: Relay) -> None:
         ours = await relay.open(ONE, LinkRole.ANSWERER)
