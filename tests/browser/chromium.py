@@ -1,16 +1,16 @@
 """Debian's Chromium with a fake microphone, and the files of a page over loopback HTTP."""
 
-import os
 import shutil
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import pytest
+from tests.needed import need
 
 CHROMIUM = "/usr/bin/chromium"
 STATIC = Path(__file__).parents[2] / "p2phouse/web/static"
@@ -35,12 +35,10 @@ def chromium(*flags: str) -> Iterator[Any]:
 @contextmanager
 def chromiums(*flags: Sequence[str]) -> Iterator[list[Any]]:
     """A browser for each set of flags: two people's microphones are two browsers."""
-    try:
-        from playwright.sync_api import sync_playwright
-    except ModuleNotFoundError:
-        _missing("pip install playwright")
-    if not Path(CHROMIUM).exists():
-        _missing("apt-get install chromium")
+    need(find_spec("playwright"), "needs a browser: pip install playwright")
+    need(Path(CHROMIUM).exists(), "needs a browser: apt-get install chromium")
+    from playwright.sync_api import sync_playwright
+
     with sync_playwright() as playwright, ExitStack() as opened:
         browsers = []
         for each in flags:
@@ -52,11 +50,12 @@ def chromiums(*flags: Sequence[str]) -> Iterator[list[Any]]:
         yield browsers
 
 
-def _missing(remedy: str) -> None:
-    reason = f"needs a browser: {remedy}"
-    if os.environ.get("CI") == "true":
-        pytest.fail(reason)
-    pytest.skip(reason)
+def axe() -> Any:  # noqa: ANN401 - it has no types
+    """Looks for what keeps people from reading and reaching a page."""
+    need(find_spec("axe_playwright_python"), "needs: pip install axe-playwright-python")
+    from axe_playwright_python.sync_playwright import Axe
+
+    return Axe()
 
 
 class _Quiet(SimpleHTTPRequestHandler):

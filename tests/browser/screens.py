@@ -4,8 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import pytest
-
+from tests.browser.chromium import axe
 from tests.browser.stand_in import StandIn, person, said
 
 GRANTED = "--use-fake-ui-for-media-stream"
@@ -87,10 +86,9 @@ def asked(page, node, verb, **values):
 
 
 def violations(page, what: str) -> list[Any]:
-    axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
     found = [
         (what, each["id"], [its["html"] for its in each["nodes"]])
-        for each in axe.run(page).response["violations"]
+        for each in axe().run(page).response["violations"]
     ]
     if page.evaluate("document.documentElement.scrollWidth > innerWidth"):
         found.append((what, "wider", []))

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from p2phouse.hearing import CONCEALED_PCT_HEARD_MAX, measure
-from tests.browser.chromium import chromium, served
+from tests.browser.chromium import axe, chromium, served
 from tests.browser.people import gather, is_live, open_room, tab, unix_s, wait_live
 from tests.e2e.nodes import Ear, read_sound, until, write_clip
 from tests.voice.speech import librivox
@@ -267,14 +267,13 @@ def test_a_face_is_drawn_from_the_key_as_it_is_published(make):
     ],
 )
 def test_every_screen_can_be_read_and_reached(make, width, scheme):
-    axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
     lucie = make("lucie", page=True, named="")
     wrong: list[tuple[str, Any]] = []
 
     def check(page) -> None:
         wrong.extend(
             (each["id"], [node["html"] for node in each["nodes"]])
-            for each in axe.run(page).response["violations"]
+            for each in axe().run(page).response["violations"]
         )
         if page.evaluate("document.documentElement.scrollWidth > innerWidth"):
             wrong.append(("wider than the window", page.locator("h1").text_content()))

@@ -17,6 +17,7 @@ from p2phouse.link.srtp import Receiving
 from p2phouse.vocabulary import Ssrc
 from p2phouse.voice.packet import PT_OPUS, WRAP_PACKETS
 from p2phouse.voice.plain import Plain, build, parse
+from tests.needed import need_ipv6
 
 
 @pytest.fixture(params=["sendmmsg", "sendto"])
@@ -344,10 +345,8 @@ def test_who_came_after_a_wrap_is_sent_nothing_from_before_it(
 
 
 def test_ipv6_has_a_port_as_well():
-    try:
-        port = Port("::1", 0)
-    except OSError:
-        pytest.skip("this machine has no IPv6")
+    need_ipv6()
+    port = Port("::1", 0)
     with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as sock:
         sock.bind(("::1", 0))
         sock.setblocking(False)

@@ -15,6 +15,7 @@ from OpenSSL import crypto
 
 from p2phouse.link import syscalls
 from p2phouse.link.handshake import MTU, Handshake, Identity, NotProved
+from tests.needed import need
 
 
 def pair(*, named: bytes | None = None) -> tuple[Handshake, Handshake]:
@@ -137,8 +138,8 @@ def test_keys_stand_in_no_log():
 
 def test_what_many_handshakes_had_goes_back_to_the_system():
     """Little of it would: something that stays lies above each."""
-    if not Path("/proc/self/statm").exists() or platform.libc_ver()[0] != "glibc":
-        pytest.skip("only glibc keeps it")
+    need(platform.libc_ver()[0] == "glibc", "needs glibc: no other library keeps it")
+    need(Path("/proc/self/statm").exists(), "needs /proc")
     ours, theirs = Identity(), Identity()
     half_open, stay = [], []
     for _ in range(300):

@@ -37,6 +37,7 @@ from p2phouse.vocabulary import LinkNumber, Ssrc
 from p2phouse.voice.packet import PT_OPUS
 from p2phouse.voice.plain import Plain, build, parse
 from tests.link.browser import Browser, check, credentials, meet, new_credentials
+from tests.needed import need_ipv6
 
 
 class House:
@@ -182,10 +183,8 @@ def test_a_check_for_nobody_is_refused_a_little_later(house: House):
 
 
 def test_a_guest_joins_over_ipv6_as_well():
-    try:
-        house = House("::1")
-    except OSError:
-        pytest.skip("this machine has no IPv6")
+    need_ipv6()
+    house = House("::1")
     ana = house.join()
     ana.speak(seq=7)
     assert meet(house.turn, lambda: house.packets == [(ANA, packet(7))])

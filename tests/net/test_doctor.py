@@ -10,7 +10,6 @@ import nacl.signing
 import pytest
 import trio
 
-from p2phouse.net import ports
 from p2phouse.net.addresses import Address, Interface
 from p2phouse.net.doctor import Observed, diagnose
 from p2phouse.net.examination import clock_difference, reflect, shares_network
@@ -18,6 +17,7 @@ from p2phouse.net.faults import Faults
 from p2phouse.net.hello import HelloAnswerer
 from p2phouse.record import cbor
 from p2phouse.vocabulary import DeviceKey
+from tests.needed import need_ipv6
 from tests.net.conftest import clock
 
 HOME = Observed(
@@ -254,8 +254,8 @@ def test_who_is_on_our_network_is_known_by_the_router_and_the_network(theirs, ou
 @pytest.mark.parametrize("ip", ["127.0.0.1", "::1"])
 async def test_relays_are_asked_from_one_socket_and_silence_is_told_apart(ip):
     here = ip_address(ip)
-    if not ports.is_ready(here):
-        pytest.skip("this machine has no IPv6")
+    if here.version == 6:
+        need_ipv6()
     family = trio.socket.AF_INET if here.version == 4 else trio.socket.AF_INET6
     served, silent = (trio.socket.socket(family, trio.socket.SOCK_DGRAM) for _ in range(2))
     for each in (served, silent):

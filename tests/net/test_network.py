@@ -5,7 +5,6 @@ import pytest
 import trio
 
 from p2phouse.errors import LinkError
-from p2phouse.net import ports
 from p2phouse.net.addresses import Address, Interface, pack
 from p2phouse.net.cards import Judgement, Verdict
 from p2phouse.net.events import (
@@ -21,6 +20,7 @@ from p2phouse.net.ground import Ground
 from p2phouse.record import envelope
 from p2phouse.record.types import Join
 from p2phouse.vocabulary import RoomId
+from tests.needed import need_ipv6
 from tests.net.conftest import addrs_are
 
 ROOM = RoomId(bytes(range(32)))
@@ -82,8 +82,7 @@ async def test_a_network_that_is_plugged_in_later_is_used(make_node):
 
 
 async def test_nodes_that_have_ipv6_alone_meet_and_know_where_each_other_is(make_node):
-    if not ports.is_ready(ip_address("::1")):
-        pytest.skip("this machine has no IPv6")
+    need_ipv6()
 
     def six():
         return Ground("off", find=lambda: [Interface.of("::1", 128)], ways_out=list)

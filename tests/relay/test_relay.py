@@ -4,17 +4,16 @@ import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from ipaddress import ip_address
 
 import pytest
 import trio
 
 from p2phouse.guest.terms import RoomTerms
-from p2phouse.net import ports
 from p2phouse_relay.daemon import Relay, RelayConfig, running
 from p2phouse_relay.ports import AddressUnusable, HttpPortUnusable, UdpPortUnusable
 from p2phouse_relay.run import DEV_TERMS
 from tests.guest.test_sdp import offer, section
+from tests.needed import need_ipv6
 from tests.relay import stand_in_media
 
 LISTEN = offer(section())
@@ -181,8 +180,7 @@ async def test_ports_and_addresses_that_cannot_be_had_are_named():
 
 
 async def test_a_relay_that_is_reached_by_both_versions_of_ip_listens_to_both():
-    if not ports.is_ready(ip_address("::1")):
-        pytest.skip("this machine has no IPv6")
+    need_ipv6()
     both = replace(PLAIN, addresses=("127.0.0.1", "::1"), bind="0.0.0.0")
     async with running(both) as its:
         for address in both.addresses:

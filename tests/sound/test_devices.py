@@ -16,6 +16,7 @@ import pytest
 
 from p2phouse.sound.devices import Microphone, PortAudioMissing, SounddeviceMissing
 from p2phouse.sound.files import to_float
+from tests.needed import need
 from tests.sound.sounds import encode, sine
 
 ROOT = Path(__file__).parents[2]
@@ -126,10 +127,7 @@ class Child:
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[SoundServer]:
     there = [shutil.which("pulseaudio"), shutil.which("pactl"), *Path("/usr/lib").glob(PLUGIN)]
-    if len(there) < 3 or None in there or not ctypes.util.find_library("portaudio"):
-        if os.environ.get("CI") == "true":
-            pytest.fail(NEEDS)
-        pytest.skip(NEEDS)
+    need(len(there) >= 3 and all(there) and ctypes.util.find_library("portaudio"), NEEDS)
     server = SoundServer(tmp_path / "sound")
     server.start()
     yield server

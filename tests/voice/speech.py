@@ -1,14 +1,13 @@
 """Sound for the tests of the voice: human speech from Debian, and noise from a seed."""
 
-import os
 import wave
 from pathlib import Path
 
 import numpy as np
-import pytest
 import soxr
 
 from p2phouse.vocabulary import FRAME_SAMPLES, SAMPLE_RATE_HZ, Frame
+from tests.needed import need
 
 LIBRIVOX = Path("/usr/share/pocketsphinx/test/data/librivox")
 CLIPS = ("0880", "0930", "0890", "0920", "0870")
@@ -17,11 +16,7 @@ CLIPS = ("0880", "0930", "0890", "0920", "0870")
 def librivox(clip: str = "0930") -> np.ndarray:
     """A clip of read human speech, float32 at 48 kHz; skips (in CI: fails) without the package."""
     path = LIBRIVOX / f"sense_and_sensibility_01_austen_64kb-{clip}.wav"
-    if not path.exists():
-        reason = "needs human speech: apt-get install pocketsphinx-testdata"
-        if os.environ.get("CI") == "true":
-            pytest.fail(reason)
-        pytest.skip(reason)
+    need(path.exists(), "needs human speech: apt-get install pocketsphinx-testdata")
     with wave.open(str(path)) as file:
         assert file.getnchannels() == 1
         samples = np.frombuffer(file.readframes(file.getnframes()), "<i2")
