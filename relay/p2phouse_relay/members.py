@@ -106,6 +106,7 @@ class Members:
                 await self._live(member)
         except* Exception as group:
             # Broad: it is the top of its task, and what one guest's node runs into ends no other.
+            # Test: test_members.py::test_what_one_guest_s_node_runs_into_ends_no_other
             log.error("guest_failed link=%d error=%r", link, group.exceptions[0])
         finally:
             with trio.CancelScope(shield=True):

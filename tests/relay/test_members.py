@@ -1,13 +1,18 @@
-"""Guests as members of a room: real networks on 127.0.0.1, real cores, media that only answers."""
+"""Guests as members of a room: real networks on 127.0.0.1, real cores, media that only answers.
+
+What media does of it is in test_speaking.py.
+"""
 
 import itertools
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
+import trio.testing
 
 from p2phouse import channel
 from p2phouse.drive import clock
@@ -22,9 +27,7 @@ from p2phouse_relay.members import Members
 from tests.relay import stand_in_media
 from tests.relay.test_carrying import Person, give, network, people, relay, until
 
-pytestmark = [pytest.mark.nightly]  # 13 s; what media does of it is in test_speaking.py
-
-LINK = LinkNumber(500)
+LINK, OTHER = LinkNumber(500), LinkNumber(501)
 SEED = bytes(range(32))
 
 
@@ -72,6 +75,7 @@ def named(person: Person, name: str) -> bool:
     return name in [each.name for each in person.here.members.values()]
 
 
+@pytest.mark.nightly  # 13 s, with the next
 async def test_a_guest_is_a_member_who_speaks_for_as_long_as_the_room_lets_it(tmp_path: Path):
     """By its token's keys; and is out, and its line ended, once it is removed."""
     async with relay(tmp_path) as its, people(tmp_path, "ana") as (ana,):
@@ -98,6 +102,7 @@ async def test_a_guest_is_a_member_who_speaks_for_as_long_as_the_room_lets_it(tm
             assert len(guests.members) == 0
 
 
+@pytest.mark.nightly
 async def test_a_guest_who_leaves_says_so_and_one_whose_room_is_gone_is_hung_up_on(
     tmp_path: Path,
 ):
@@ -115,6 +120,49 @@ async def test_a_guest_who_leaves_says_so_and_one_whose_room_is_gone_is_hung_up_
             guests.members.set({})
             await until(lambda: not named(ana, "Zoé via Dev"), "Zoé gone")
             assert isinstance(guests.last(channel.EndVoice), channel.EndVoice)
+
+
+async def test_what_one_guest_s_node_runs_into_ends_no_other(caplog):
+    gone: list[LinkNumber] = []
+
+    class Beginning:
+        """A network, for as long as it begins."""
+
+        async def run(self, **_: object) -> None:
+            await trio.sleep_forever()
+
+    class Failing:
+        async def run(self, **_: object) -> None:
+            raise ZeroDivisionError
+
+    async def to_media(message: channel.Down) -> None:
+        pass
+
+    async def hang_up(link: LinkNumber) -> None:
+        gone.append(link)
+
+    networks: Any = iter([Beginning(), Failing()])
+    members = Members(
+        "Dev",
+        new_network=lambda key: next(networks),
+        to_media=to_media,
+        links=itertools.count(1_000),
+        way_to=lambda room: "a way",
+        hang_up=hang_up,
+    )
+    ben, zoe = Voice("tea", "Ben", bytes(32)), Voice("tea", "Zoé", SEED)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(members.run)
+        members.set({OTHER: ben})
+        await trio.testing.wait_all_tasks_blocked()
+        members.set({OTHER: ben, LINK: zoe})
+        await trio.testing.wait_all_tasks_blocked()
+        assert gone == [LINK]
+        assert "guest_failed link=500 error=ZeroDivisionError()" in caplog.text
+        members.set({})
+        await trio.testing.wait_all_tasks_blocked()
+        assert gone == [LINK, OTHER]
+        nursery.cancel_scope.cancel()
 
 
 def _has_row(guests: Guests) -> bool:
