@@ -168,7 +168,7 @@ class Beside:
             if said.verdict is not Verdict.CARRIED:
                 raise GuestsFailed(reason=f"it says {said.verdict.name.lower()}.")
             await self._comes(relay.uid)
-        except BaseException:
+        except BaseException:  # given up as well: nobody else knows of the process yet
             with trio.CancelScope(shield=True):
                 await _ended(process)
             raise
