@@ -419,6 +419,13 @@ def test_two_who_only_answer_meet_because_the_one_that_offered_knocks_and_stay()
     assert lites.expired(ROAD)
 
 
+def test_of_many_places_the_last_is_knocked_at_within_five_seconds():
+    nowhere = tuple(Way(0, (f"203.0.113.{n}", 9)) for n in range(1, KNOCKS_AT_MAX))
+    lites = Lites(knock_at=(ROAD, *nowhere))  # the first is knocked at last
+    lites.wait(5)
+    assert lites.chose(HOME) == [ROAD]
+
+
 def test_who_checks_itself_is_knocked_at_no_more(here: Here):
     assert here.lite.expect(here.now_s, ANA, OURS, None)
     here.lite.meet(ANA, THEIRS, (ROAD,))
