@@ -162,6 +162,7 @@ class Beside:
             facts = await _first_words(process)
             relay = await self._relays.look(f"{address}:{facts['port']}")
             # Security: what listens there is what we have started, and nobody else's program.
+            # Test: test_beside.py::test_a_relay_for_which_somebody_else_answers_is_given_no_room
             if peer_id(relay.dev) != facts["peer_id"]:
                 raise GuestsFailed(reason="somebody else answers at its port.")
             said = await self._relays.give(relay, None)
