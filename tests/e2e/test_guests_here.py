@@ -30,7 +30,7 @@ async def understood(page: str, speaker: ProcessNode, clip: Path) -> float:
     guest = Guest()
     await guest.listen(relay, room, slots=SLOTS)
     said = await asyncio.to_thread(speaker.asked, "say", path=str(clip))
-    await asyncio.sleep(1)  # what was said last is heard
+    await asyncio.sleep(1)  # what was said last is on its way; where sound ends, nothing tells
     await guest.leave(relay)
     sent = read_sound(clip)
     return max(

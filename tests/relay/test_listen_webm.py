@@ -55,6 +55,7 @@ def test_speech_is_understood_by_who_has_only_a_player():
         try:
             assert await asyncio.to_thread(player.began.wait, 20)
             await speaker.speak(its, "tea", "ana", clip)
+            # As long as it is said, and what was said last is on its way.
             await asyncio.sleep(len(said) / 48_000 + 1)
             assert its.now("tea")["people"] == 2
         finally:

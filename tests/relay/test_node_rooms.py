@@ -63,7 +63,7 @@ def refused(its: ProcessRelay, name: str) -> tuple[int, str]:
 async def hears(guest: Guest, ana: ProcessNode) -> float:
     """How well the guest hears what Ana says now."""
     said: Facts = await in_thread(ana.asked, "say", path=str(CLIP))
-    await asyncio.sleep(0.5)  # what is on its way
+    await asyncio.sleep(0.5)  # what was said last is on its way; where sound ends, nothing tells
     first_s = guest.first_s[0]
     assert first_s is not None, "not a frame came"
     return measure(
@@ -164,6 +164,7 @@ def test_a_guest_with_a_token_of_the_host_is_heard_by_nodes_until_it_is_muted(
         await guest.speak(its, name, "Zo%C3%A9", clip, token)
         await in_thread(until, lambda: (zoe() or {}).get("muted") is False, "Zoé on stage")
         ear = await in_thread(Ear, ana, tmp_path / "heard.wav")
+        # The rest of a round, a whole one, and what was said last is on its way.
         await asyncio.sleep(2 * len(SAID) / SAMPLE_RATE_HZ + 1.5)
         sound, played_s = await in_thread(ear.stop)
         assert clip.began_s is not None
