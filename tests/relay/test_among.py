@@ -18,8 +18,9 @@ from p2phouse_relay.daemon import Among, running
 from p2phouse_relay.settings import Tls
 from tests.guest.test_http import certificate
 from tests.guest.test_sdp import offer, section
-from tests.relay.test_carrying import OPEN, give, people, until
+from tests.relay.test_carrying import OPEN, give, people
 from tests.relay.test_relay import PLAIN, asked
+from tests.waits import until
 
 
 async def get(port: int, path: str) -> tuple[bytes, bytes]:

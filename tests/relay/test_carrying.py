@@ -31,9 +31,9 @@ from p2phouse_relay import carrying, granting
 from p2phouse_relay.carrying import Carrying, Showing
 from p2phouse_relay.policy import Charter
 from tests.relay import stand_in_media
+from tests.waits import until
 
 OPEN = Charter(name="Dev", who="the tests", admits=Admits.EVERYBODY)
-HAPPENS_S = 40.0
 
 
 class Person:
@@ -138,15 +138,6 @@ async def people(folder: Path, *names: str) -> AsyncIterator[list[Person]]:
             await nursery.start(person.run)
         yield made
         nursery.cancel_scope.cancel()
-
-
-async def until(holds, what: str) -> None:
-    """Once it holds."""
-    with trio.move_on_after(HAPPENS_S):
-        while not holds():  # noqa: ASYNC110 - nothing tells of the inside of two nodes at once
-            await trio.sleep(0.05)
-        return
-    pytest.fail(f"not within {HAPPENS_S} s: {what}")
 
 
 def at(its: Carrying) -> str:

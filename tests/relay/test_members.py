@@ -25,7 +25,8 @@ from p2phouse.vocabulary import HERE, LinkNumber
 from p2phouse_relay.carrying import Carrying
 from p2phouse_relay.members import Members
 from tests.relay import stand_in_media
-from tests.relay.test_carrying import Person, give, network, people, relay, until
+from tests.relay.test_carrying import Person, give, network, people, relay
+from tests.waits import until
 
 LINK, OTHER = LinkNumber(500), LinkNumber(501)
 SEED = bytes(range(32))

@@ -19,7 +19,8 @@ from tests.guest.test_http import certificate
 from tests.guest.test_resources import ANYBODY, LISTEN
 from tests.guest.test_resources import Relay as Front
 from tests.net.test_well_known import answer, site
-from tests.relay.test_carrying import OPEN, give, people, relay, until
+from tests.relay.test_carrying import OPEN, give, people, relay
+from tests.waits import until
 
 
 async def test_a_guest_is_a_listener_of_the_room_and_is_sent_to_a_relay_that_it_names(tmp_path):

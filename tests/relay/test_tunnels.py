@@ -21,7 +21,7 @@ from p2phouse.link import ice, tunnel
 from p2phouse.vocabulary import LinkNumber
 from p2phouse_relay import tunnels
 from p2phouse_relay.tunnels import Tunnels
-from tests.relay.test_carrying import until
+from tests.waits import until
 
 LINK = LinkNumber(7)
 PAGE = "https://audio.example.org:8443"
