@@ -26,7 +26,7 @@ def room_facts(membership: Membership, own: UserKey) -> dict[str, object]:
 def _guests(membership: Membership) -> list[dict[str, object]]:
     """Who listens with only a browser, as each relay of the room says; in a sealed one nobody."""
     # Security: how many there are nobody else can check, and a member's word counts for nothing.
-    # Test: test_stage.py::test_only_a_relay_of_the_room_is_believed_how_many_guests_listen
+    # Test: test_stage_view.py::test_only_a_relay_of_the_room_is_believed_how_many_guests_listen
     relays = [] if membership.is_sealed else sorted(membership.relays & membership.members.keys())
     counts = [(dev, membership.members[dev]) for dev in relays]
     return [

@@ -125,7 +125,7 @@ CASES: list[Case] = [
 ]
 
 ELSEWHERE = {
-    "GUESTS_TOLD_MAX": "tests/room/test_stage.py"
+    "GUESTS_TOLD_MAX": "tests/room/test_stage_view.py"
     "::test_only_a_relay_of_the_room_is_believed_how_many_guests_listen",
     "IDENTITY_RENEW_S": "tests/identity/test_keys.py::test_a_record_is_renewed_in_its_last_30_days",
     "MESH_MEMBERS_MAX": "tests/sim/test_mesh.py::test_a_ninth_is_told_that_the_room_is_full",
